@@ -1,0 +1,19 @@
+"""LSTM-AD: anomaly detection in multivariate time series. Arrays in, arrays out.
+
+The pipeline (Malhotra et al., ESANN 2015), one module per step::
+
+    scaling         each series to mean 0 and standard deviation 1
+    sequences       a series into non-overlapping sequences
+    network         a stacked LSTM reconstructs each sequence from the one before it
+    training        the LSTM learns that on the first part of the normal data
+    onnx_graph      the trained network as ONNX
+    runtime         ONNX Runtime runs it, here and in the server alike
+    reconstruction  the errors: target minus reconstruction, in the series' own units
+    gaussian        a multivariate Gaussian fitted to the errors on the other part
+    detector        the score: the log-likelihood of each time step's errors
+    fitting         all of the above, in order
+
+The letters of the axes are in :mod:`lstm_ad.axes`. Only ``network``, ``training`` and
+``fitting`` import torch, and nothing that scores imports them. This file imports
+nothing, so that a server can read its settings before it loads a runtime.
+"""

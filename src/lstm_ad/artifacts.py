@@ -1,0 +1,209 @@
+"""Save a fitted detector to a folder, and load it again without torch.
+
+====================== ==============================================================
+file                   what it holds
+====================== ==============================================================
+network.onnx           the LSTM as the server runs it
+weights.safetensors    the LSTM's parameters by their torch names
+statistics.safetensors the arrays of the scaler and of the Gaussian, double precision
+model.json             what a person wants to know, and the SHA-256 of the others
+====================== ==============================================================
+
+``model.json`` is written last: a folder without it was never finished.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from lstm_ad.axes import FloatArray
+from lstm_ad.detector import LSTMAD
+from lstm_ad.exceptions import ArtifactError
+from lstm_ad.gaussian import Gaussian
+from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.losses import Loss
+from lstm_ad.onnx_graph import Weights
+from lstm_ad.reconstruction import Reconstructor
+from lstm_ad.runtime import OnnxNetwork
+from lstm_ad.scaling import Scaler
+
+FORMAT_VERSION = 1
+
+NETWORK = "network.onnx"
+WEIGHTS = "weights.safetensors"
+STATISTICS = "statistics.safetensors"
+DESCRIPTION = "model.json"
+
+_PACKAGES = ("torch", "onnxruntime", "numpy")
+"""The packages whose versions decide a model's numbers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """A fitted detector, and what there is to know about it."""
+
+    detector: LSTMAD
+    """What scores."""
+    hyperparameters: Hyperparameters
+    """The settings it was fitted with."""
+    weights: Weights
+    """The network's parameters by their torch names: what training continues from."""
+    train: Loss
+    """Of the saved network on the rows that fitted it."""
+    valid: Loss | None
+    """Of the saved network on the validation series; None if there are none."""
+    n_rows: Mapping[str, int]
+    """How many rows fitted the LSTM, gave the Gaussian its errors, and validated."""
+
+
+def save(model_dir: Path, fit: Fit) -> None:
+    """Write a fitted detector to ``model_dir``, which is made if it is not there.
+
+    Raises:
+        ArtifactError: If the folder cannot be written.
+    """
+    scaler = fit.detector.reconstructor.scaler
+    gaussian = fit.detector.gaussian
+    statistics = {
+        "scaler.mean": scaler.mean,
+        "scaler.scale": scaler.scale,
+        "gaussian.mean": gaussian.mean,
+        "gaussian.covariance": gaussian.covariance,
+    }
+    files = {
+        NETWORK: fit.detector.reconstructor.network.model,
+        WEIGHTS: save_arrays(dict(fit.weights)),
+        STATISTICS: save_arrays(statistics),
+    }
+    files[DESCRIPTION] = _description(fit, files)
+    try:
+        model_dir.mkdir(parents=True, exist_ok=True)
+        (model_dir / DESCRIPTION).unlink(missing_ok=True)
+        for name, data in files.items():
+            (model_dir / name).write_bytes(data)
+    except OSError as error:
+        raise ArtifactError(
+            f"The model cannot be written to {model_dir}: {error.strerror}."
+        ) from error
+
+
+def load(model_dir: Path, n_threads: int | None = None) -> LSTMAD:
+    """Return the detector that :func:`save` wrote to ``model_dir``.
+
+    Args:
+        model_dir: The folder.
+        n_threads: The threads of one run of the network; None leaves one per core.
+
+    Raises:
+        ArtifactError: If a file is missing, damaged or of another format version, or
+            if the arrays do not fit together. The message names the file.
+    """
+    document = describe(model_dir)
+    files = {
+        name: _verified(model_dir / name, digest)
+        for name, digest in document["sha256"].items()
+    }
+    try:
+        statistics = load_arrays(files[STATISTICS])
+        network = OnnxNetwork(files[NETWORK], n_threads)
+    except (KeyError, SafetensorError, ArtifactError) as error:
+        raise ArtifactError(f"The model in {model_dir} is damaged: {error}") from error
+    n_series, length = document["n_series"], document["sequence_length"]
+    if (network.sequence_length, network.n_series) != (length, n_series):
+        raise ArtifactError(
+            f"{model_dir / NETWORK} does not fit {DESCRIPTION}: it reads sequences of "
+            f"{network.sequence_length} rows and {network.n_series} series, but "
+            f"{length} and {n_series} are declared."
+        )
+
+    def array(name: str, *shape: int) -> FloatArray:
+        """Return an array of the statistics, refused if it has another shape."""
+        found = statistics.get(name)
+        if found is None or found.shape != shape or not np.isfinite(found).all():
+            state = "missing" if found is None else f"finite of shape {found.shape}"
+            raise ArtifactError(
+                f"{model_dir / STATISTICS}: {name} is {state}, but finite numbers of "
+                f"shape {shape} are needed."
+            )
+        return found
+
+    return LSTMAD(
+        Reconstructor(
+            Scaler(array("scaler.mean", n_series), array("scaler.scale", n_series)),
+            network,
+        ),
+        Gaussian(
+            array("gaussian.mean", n_series),
+            array("gaussian.covariance", n_series, n_series),
+        ),
+    )
+
+
+def describe(model_dir: Path) -> dict[str, Any]:
+    """Return ``model.json`` of a folder, its format version checked.
+
+    Raises:
+        ArtifactError: If it is missing, no JSON object, or of another version.
+    """
+    path = model_dir / DESCRIPTION
+    try:
+        document = json.loads(_read(path))
+    except ValueError as error:
+        raise ArtifactError(f"{path} is no JSON document: {error}.") from error
+    version = document.get("format_version") if isinstance(document, dict) else None
+    if version != FORMAT_VERSION:
+        raise ArtifactError(
+            f"{path} has format version {version}, but this product reads version "
+            f"{FORMAT_VERSION}: train the model again, or serve it with the image "
+            f"that trained it."
+        )
+    return dict(document)
+
+
+def _description(fit: Fit, files: Mapping[str, bytes]) -> bytes:
+    """Return the text of ``model.json``."""
+    network = fit.detector.reconstructor.network
+    losses = {"train": fit.train, "valid": fit.valid}
+    document = {
+        "format_version": FORMAT_VERSION,
+        "n_series": network.n_series,
+        "sequence_length": network.sequence_length,
+        "hyperparameters": fit.hyperparameters.to_public(),
+        "rows": dict(fit.n_rows),
+        "metrics": {
+            name: dataclasses.asdict(loss) for name, loss in losses.items() if loss
+        },
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "sha256": {
+            name: hashlib.sha256(data).hexdigest() for name, data in files.items()
+        },
+    }
+    return (json.dumps(document, indent=2) + "\n").encode()
+
+
+def _verified(path: Path, digest: str) -> bytes:
+    """Return the bytes of a file, refused if they are not the ones that were saved."""
+    data = _read(path)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise ArtifactError(
+            f"{path} is damaged: its {len(data)} bytes are not the ones that "
+            f"{DESCRIPTION} lists."
+        )
+    return data
+
+
+def _read(path: Path) -> bytes:
+    """Return the bytes of a file of the model folder."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}.") from error

@@ -1,0 +1,188 @@
+"""Declare the hyperparameters once: name, type, default, bounds and meaning.
+
+Everything else that lists hyperparameters (the parser of a job's strings, README's
+table, the algorithm specification) reads this declaration or is tested against it.
+"""
+
+import dataclasses
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lstm_ad.exceptions import HyperparameterError
+
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Declaration:
+    """What is public about one hyperparameter."""
+
+    name: str
+    """The public name, with hyphens."""
+    kind: type[int] | type[float]
+    """The type of the value."""
+    default: int | float
+    """The value that is used if the job gives none."""
+    minimum: int | float
+    """The smallest value that is accepted."""
+    maximum: int | float
+    """The largest value that is accepted."""
+    meaning: str
+    """One sentence for the README and the algorithm specification."""
+
+    @property
+    def accepted(self) -> str:
+        """The values that are accepted, in words."""
+        noun = "an integer" if self.kind is int else "a number"
+        return f"{noun} from {self.minimum} to {self.maximum}"
+
+    def problem(self, value: int | float) -> str | None:
+        """Return what is wrong with ``value`` in one sentence, or None."""
+        if self.minimum <= value <= self.maximum:
+            return None
+        return f'{self.name} must be {self.accepted}, but "{value}" was given.'
+
+    def parse(self, text: str) -> int | float:
+        """Return the value that ``text`` spells, bounds not yet checked.
+
+        Raises:
+            HyperparameterError: If ``text`` does not spell a value of the type.
+        """
+        value = float(text) if _NUMBER.fullmatch(text) else float("nan")
+        if value != value or (self.kind is int and not value.is_integer()):
+            raise HyperparameterError(
+                f'{self.name} must be {self.accepted}, but "{text}" was given.'
+            )
+        return self.kind(value)
+
+
+def _declare(
+    default: int | float, minimum: int | float, maximum: int | float, meaning: str
+) -> Any:
+    """Return a dataclass field that carries its public declaration."""
+    public = {"minimum": minimum, "maximum": maximum, "meaning": meaning}
+    return dataclasses.field(default=default, metadata=public)
+
+
+@dataclasses.dataclass(frozen=True)
+class Hyperparameters:
+    """The settings of one training job.
+
+    The first seven have the names and defaults of the original product.
+
+    Raises:
+        HyperparameterError: If a value is out of its bounds; all faults at once.
+    """
+
+    num_layers: int = _declare(2, 1, 16, "The number of LSTM layers.")
+    sequence_length: int = _declare(
+        50, 1, 100_000, "The number of time steps of a sequence."
+    )
+    hidden_size: int = _declare(
+        128, 1, 8192, "The number of hidden units of each LSTM layer."
+    )
+    dropout: float = _declare(
+        0.1, 0.0, 0.99, "The dropout rate applied after each LSTM layer."
+    )
+    lr: float = _declare(
+        0.001, 1e-9, 10.0, "The learning rate: the peak of its schedule."
+    )
+    batch_size: int = _declare(
+        64, 1, 1_000_000, "The number of sequences per training step."
+    )
+    epochs: int = _declare(
+        100, 1, 1_000_000, "The number of passes over the training sequences."
+    )
+    calibration_fraction: float = _declare(
+        0.2,
+        0.01,
+        0.9,
+        "The last part of each training file, kept from the LSTM, to whose errors "
+        "the Gaussian is fitted.",
+    )
+    seed: int = _declare(
+        0, 0, 2**32 - 1, "The seed of everything that is random in training."
+    )
+
+    def __post_init__(self) -> None:
+        values = dataclasses.asdict(self)
+        problems = [
+            problem
+            for declaration in declarations()
+            if (problem := declaration.problem(values[_attribute(declaration.name)]))
+        ]
+        if problems:
+            raise HyperparameterError(" ".join(problems))
+
+    @classmethod
+    def from_strings(cls, strings: Mapping[str, str]) -> "Hyperparameters":
+        """Return the hyperparameters that a job's strings spell.
+
+        A value may be bare (``0.001``, as boto3 and tuning jobs send it) or quoted
+        once more as JSON (``"0.001"``, as SageMaker's Estimator sends it). An
+        integer may be spelled ``5.0``.
+
+        Args:
+            strings: Public names, with hyphens, and their values.
+
+        Raises:
+            HyperparameterError: If a name is unknown, a value is not of its type or
+                out of its bounds. One message names every fault.
+        """
+        known = {declaration.name: declaration for declaration in declarations()}
+        values: dict[str, int | float] = {}
+        problems = []
+        for name, text in strings.items():
+            if name not in known:
+                problems.append(_unknown(name, list(known)))
+                continue
+            try:
+                value = known[name].parse(_unquoted(text))
+            except HyperparameterError as error:
+                problems.append(str(error))
+                continue
+            if problem := known[name].problem(value):
+                problems.append(problem)
+            values[_attribute(name)] = value
+        if problems:
+            raise HyperparameterError(" ".join(problems))
+        return cls(**values)  # type: ignore[arg-type]  # parse() gave each its type
+
+    def to_public(self) -> dict[str, int | float]:
+        """Return all values under their public names."""
+        values = dataclasses.asdict(self)
+        return {d.name: values[_attribute(d.name)] for d in declarations()}
+
+
+def declarations() -> Iterator[Declaration]:
+    """Yield the declaration of each hyperparameter, in the order of the document."""
+    for field in dataclasses.fields(Hyperparameters):
+        name = field.name.replace("_", "-")
+        kind = type(field.default)
+        yield Declaration(name, kind, field.default, **field.metadata)  # type: ignore[arg-type]
+
+
+def _attribute(name: str) -> str:
+    """Return the attribute of :class:`Hyperparameters` behind a public name."""
+    return name.replace("-", "_")
+
+
+def _unquoted(text: str) -> str:
+    """Return ``text`` without the JSON quotes that SageMaker's Estimator adds."""
+    text = text.strip()
+    if text.startswith('"'):
+        try:
+            return str(json.loads(text)).strip()
+        except ValueError:
+            return text
+    return text
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    """Return the sentence about a name that is no hyperparameter."""
+    close = difflib.get_close_matches(name.replace("_", "-"), known, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return f"{name} is not a hyperparameter{hint}: accepted are {', '.join(known)}."

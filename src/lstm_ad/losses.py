@@ -1,0 +1,44 @@
+"""The numbers that say how far reconstructions are from the truth."""
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+
+from lstm_ad.axes import FloatArray
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """How far reconstructions are from the truth, per element, in standardised units.
+
+    Per element: the mean over all time steps and all series, so that losses of jobs
+    with other sequence lengths, batch sizes or numbers of series compare.
+    """
+
+    mse: float
+    """The mean squared error; repeating the mean of each series gives about 1."""
+    mae: float
+    """The mean absolute error."""
+
+    @classmethod
+    def of(cls, errors: Iterable[FloatArray]) -> "Loss":
+        """Return the loss of all ``errors`` together, each of shape ``(T, D)``."""
+        squares = absolutes = n_elements = 0.0
+        for part in errors:
+            squares += float(np.square(part).sum())
+            absolutes += float(np.abs(part).sum())
+            n_elements += part.size
+        return cls(mse=squares / n_elements, mae=absolutes / n_elements)
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochMetrics:
+    """What one epoch has to tell."""
+
+    epoch: int
+    """Counted from 1."""
+    train: Loss
+    """Over the epoch's own batches, while the network learns and drops out."""
+    valid: Loss | None
+    """Over the validation series after the epoch; None if there are none."""

@@ -1,0 +1,77 @@
+"""The stacked LSTM that reconstructs each sequence from the one before it."""
+
+import torch
+from torch import Tensor, nn
+
+from lstm_ad.scaling import INPUT_BOUND
+
+
+class StackedLSTM(nn.Module):
+    """Reads a sequence with stacked LSTM layers and reconstructs the next one.
+
+    The paper's stacked architecture (Malhotra et al., section 2): every layer reads
+    the hidden states of the layer below. The top layer's last hidden state, which has
+    seen the whole input sequence, is mapped linearly to the whole next sequence.
+    """
+
+    def __init__(
+        self,
+        n_series: int,
+        sequence_length: int,
+        hidden_size: int,
+        num_layers: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.n_series = n_series
+        self.sequence_length = sequence_length
+        # nn.LSTM drops out after every layer but the last, nn.Dropout after the last;
+        # with one layer, nn.LSTM would warn about a rate that it does not apply.
+        self.lstm = nn.LSTM(
+            input_size=n_series,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            dropout=dropout if num_layers > 1 else 0.0,
+            batch_first=True,
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(hidden_size, sequence_length * n_series)
+        self._initialise()
+
+    def forward(self, input_sequences: Tensor) -> Tensor:
+        """Return the reconstruction of the sequence that follows each input.
+
+        Args:
+            input_sequences: Standardised values, of shape ``(N, L, D)``.
+
+        Returns:
+            Standardised values, of shape ``(N, L, D)``.
+        """
+        bounded = input_sequences.clamp(-INPUT_BOUND, INPUT_BOUND)
+        self.lstm.flatten_parameters()  # DataParallel's replicas lose cuDNN's layout
+        hidden_states, _ = self.lstm(bounded)  # (N, L, hidden_size)
+        last_state = self.dropout(hidden_states[:, -1])  # (N, hidden_size)
+        flat: Tensor = self.head(last_state)  # (N, L * D)
+        return flat.view(-1, self.sequence_length, self.n_series)
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        """Start with remembering states: orthogonal recurrence, open forget gates.
+
+        A recurrence that neither grows nor shrinks a state (Saxe et al., 2014) and
+        forget gates that start open (Jozefowicz et al., 2015) carry gradients across
+        the whole sequence from the first epoch on.
+        """
+        hidden_size = self.lstm.hidden_size
+        for name, parameter in self.lstm.named_parameters():
+            if name.startswith("weight_hh"):
+                for gate in parameter.chunk(4):
+                    nn.init.orthogonal_(gate)
+            elif name.startswith("weight_ih"):
+                for gate in parameter.chunk(4):
+                    nn.init.xavier_uniform_(gate)
+            elif name.startswith("bias_ih"):
+                parameter.zero_()
+                parameter[hidden_size : 2 * hidden_size] = 1.0  # gates: i, f, g, o
+            else:
+                parameter.zero_()

@@ -1,0 +1,92 @@
+"""Standardise the series with the statistics of the rows that fit the LSTM."""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from lstm_ad.axes import FloatArray, ScaledArray
+
+logger = logging.getLogger(__name__)
+
+INPUT_BOUND = 10.0
+"""The largest standardised value that the network reads, in standard deviations.
+
+A spike far outside anything seen in training must not decide, through the LSTM's
+state, how the rows after it are reconstructed. The bound is part of the network, so it
+holds wherever the network runs. Errors are taken against the values as they are: the
+spike itself scores as low as it should.
+"""
+
+_CONSTANT = 1e-12
+"""A series whose range is at most this part of its magnitude does not vary."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaler:
+    """Maps each series to mean 0 and standard deviation 1, and back."""
+
+    mean: FloatArray
+    """The mean of each series, of shape ``(D,)``, in its own units."""
+    scale: FloatArray
+    """The standard deviation of each series, of shape ``(D,)``, positive.
+
+    For a constant series, which has none, its magnitude (or 1 if it is zero).
+    """
+
+    @classmethod
+    def fit(cls, parts: Sequence[FloatArray]) -> "Scaler":
+        """Return the scaler for the rows of all ``parts`` together.
+
+        Constant series are named in a warning: nothing can be learnt from them.
+
+        Args:
+            parts: Series of shape ``(T, D)``, at least one row in all.
+        """
+        low = np.min([part.min(axis=0) for part in parts], axis=0)
+        high = np.max([part.max(axis=0) for part in parts], axis=0)
+        magnitude = np.maximum(np.abs(low), np.abs(high))
+        unit = np.where(magnitude > 0, magnitude, 1.0)
+        is_constant = high - low <= _CONSTANT * magnitude
+
+        # In units of the magnitude: the squares of 1e200 and 1e-200 are no numbers.
+        n_rows = sum(len(part) for part in parts)
+        mean = sum((part / unit).sum(axis=0) for part in parts) / n_rows
+        squares = sum(((part / unit - mean) ** 2).sum(axis=0) for part in parts)
+        deviation = np.sqrt(squares / n_rows)
+
+        if is_constant.any():
+            logger.warning(
+                "Constant in the rows that fit the LSTM: %s. The model can only learn "
+                "that value, and scores any other as an anomaly.",
+                name_series(is_constant),
+            )
+        return cls(
+            mean=np.where(is_constant, low, mean * unit),
+            scale=np.where(is_constant, unit, deviation * unit),
+        )
+
+    def transform(self, series: FloatArray) -> ScaledArray:
+        """Return ``series``, of shape ``(T, D)``, standardised, in single precision."""
+        with np.errstate(over="ignore"):  # infinite is within the network's INPUT_BOUND
+            return ((series - self.mean) / self.scale).astype(np.float32)
+
+    def inverse_transform(self, scaled: ScaledArray) -> FloatArray:
+        """Return ``scaled``, of shape ``(T, D)``, in the units of the series."""
+        return scaled.astype(np.float64) * self.scale + self.mean
+
+
+def name_series(chosen: npt.NDArray[np.bool_]) -> str:
+    """Return the chosen series in words, counted from 1: ``series 2 and 5``.
+
+    Args:
+        chosen: Whether to name each series, of shape ``(D,)``.
+    """
+    columns = [str(column) for column in np.flatnonzero(chosen) + 1]
+    shown, more = columns[:10], len(columns) - 10
+    if more > 0:
+        shown.append(f"{more} more")
+    *first, last = shown
+    return f"series {', '.join(first)} and {last}" if first else f"series {last}"

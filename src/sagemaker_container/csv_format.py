@@ -1,0 +1,237 @@
+"""Read series from CSV strictly, and write scores as CSV.
+
+One row is one time step, one column is one series. There is no header and no index,
+and nothing is repaired: what cannot be read as it stands is refused with the row and
+the column, counted from 1.
+
+=================  =================================================================
+accepted           meaning
+=================  =================================================================
+cells              decimal numbers (``1``, ``-1.5``, ``.5``, ``2e-3``), finite, at most
+                   1e100 in magnitude, spaces around them ignored
+between cells      a comma
+line ends          LF or CRLF; the last one may be missing
+before the first   a UTF-8 byte-order mark is ignored
+gzip               a file that starts as gzip is decompressed
+=================  =================================================================
+"""
+
+import codecs
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+import orjson
+import pandas as pd
+
+from lstm_ad.axes import FloatArray
+from lstm_ad.detector import Scores
+from lstm_ad.exceptions import SeriesError
+
+MAX_MAGNITUDE = 1e100
+"""Beyond this, squares of values are no finite numbers any more."""
+
+_LF, _COMMA = 10, 44
+_ALLOWED = np.zeros(256, dtype=bool)
+_ALLOWED[np.frombuffer(b"0123456789+-.eE, \n", dtype=np.uint8)] = True
+_NUMBER = re.compile(rb" *[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)? *")
+_SPACE_WITHIN = re.compile(rb"[^,\n ] +[^,\n ]")
+_CELLS_TO_LINES = bytes.maketrans(b",", b"\n")
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_BLOCK_SIZE = 4 * 2**20
+"""Bytes that are parsed at a time: what bounds the memory beyond the result."""
+
+
+def read_file(path: Path, name: str) -> FloatArray:
+    """Return the series in a CSV file, which may be compressed with gzip.
+
+    Args:
+        path: Where the file is.
+        name: What messages call it.
+
+    Returns:
+        Values of shape ``(T, D)``.
+
+    Raises:
+        SeriesError: If the file cannot be read as it stands. The message names the
+            file, and the row and the column where there is one.
+    """
+    try:
+        with path.open("rb") as stream:
+            is_gzip = stream.read(2) == b"\x1f\x8b"
+            stream.seek(0)
+            if not is_gzip:
+                return read_series(stream)
+            with gzip.open(stream) as plain:
+                return read_series(cast(BinaryIO, plain))
+    except SeriesError as error:
+        raise SeriesError(f"{name}: {error}") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise SeriesError(
+            f"{name}: The gzip data is damaged: {error}. Accepted is a whole file."
+        ) from error
+    except OSError as error:
+        raise SeriesError(
+            f"{name}: The file cannot be read: {error.strerror}."
+        ) from error
+
+
+def read_series(stream: BinaryIO) -> FloatArray:
+    """Return the series that a stream of CSV holds, read in bounded blocks.
+
+    Returns:
+        Values of shape ``(T, D)``.
+
+    Raises:
+        SeriesError: If the stream is empty or cannot be read as it stands. The message
+            names the row and the column where there is one.
+    """
+    values = np.empty(0)
+    n_rows = n_columns = 0
+    for block in _blocks(stream):
+        if n_rows == 0:
+            n_columns = block[: block.find(b"\n")].count(b",") + 1
+        cells = _parse(block, n_columns, n_rows)
+        start = n_rows * n_columns
+        n_rows += len(cells) // n_columns
+        if n_rows * n_columns > len(values):
+            # Grown in place: joining blocks at the end would need twice the memory.
+            values.resize(max(n_rows * n_columns, len(values) * 5 // 4), refcheck=False)
+        values[start : n_rows * n_columns] = cells
+    if n_rows == 0:
+        raise SeriesError("There is no data: at least one row of numbers is needed.")
+    values.resize(n_rows * n_columns, refcheck=False)
+    return values.reshape(n_rows, n_columns)
+
+
+def write_scores(scores: Scores) -> bytes:
+    """Return scores as CSV: the normality score, then one reconstruction per series.
+
+    One row per time step; the cells of a row without a score are empty. Numbers are
+    written with as many digits as it takes to read the same number again.
+    """
+    table = np.column_stack([scores.normality_score, scores.reconstruction])
+    # JSON's arrays of rows become lines: [[1.5,2.5],[null,null]] -> 1.5,2.5 and ",".
+    rows = orjson.dumps(table, option=orjson.OPT_SERIALIZE_NUMPY)[2:-2]
+    return rows.replace(b"],[", b"\n").replace(b"null", b"") + b"\n"
+
+
+def _blocks(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield the stream in blocks of whole lines, each ended by one LF."""
+    rest = stream.read(_BLOCK_SIZE)
+    if rest.startswith(_UTF16):
+        raise SeriesError("The text is encoded as UTF-16: accepted is UTF-8.")
+    rest = rest.removeprefix(codecs.BOM_UTF8)
+    while rest:
+        more = stream.read(_BLOCK_SIZE)
+        end = len(rest) if not more else rest.rfind(b"\n") + 1
+        if end:
+            block = rest[:end].replace(b"\r\n", b"\n")
+            yield block if block.endswith(b"\n") else block.removesuffix(b"\r") + b"\n"
+        rest = rest[end:] + more
+
+
+def _parse(block: bytes, n_columns: int, n_rows_before: int) -> FloatArray:
+    """Return the cells of whole lines, row by row, of shape ``(T * D,)``."""
+    characters = np.frombuffer(block, dtype=np.uint8)
+    line_ends = np.flatnonzero(characters == _LF)
+    commas = np.searchsorted(np.flatnonzero(characters == _COMMA), line_ends)
+    is_regular = (
+        (np.diff(commas, prepend=0) == n_columns - 1).all()
+        and _ALLOWED[characters].all()
+        and not _SPACE_WITHIN.search(block)
+    )
+    if is_regular:
+        try:
+            table = pd.read_csv(
+                # One cell per line: a column each would be slow where there are many.
+                io.BytesIO(block.translate(_CELLS_TO_LINES)),
+                header=None,
+                dtype=np.float64,
+                na_filter=False,
+                skip_blank_lines=False,
+                engine="c",
+            )
+            cells: FloatArray = table[0].to_numpy()
+        except ValueError:  # some cell is no number; _explain() finds it
+            pass
+        else:
+            if np.abs(cells).max() <= MAX_MAGNITUDE:
+                return cells
+    raise _explain(block, n_columns, n_rows_before)
+
+
+def _explain(block: bytes, n_columns: int, n_rows_before: int) -> SeriesError:
+    """Return the error about the first thing in ``block`` that cannot be read."""
+    for row, line in enumerate(block[:-1].split(b"\n"), start=n_rows_before + 1):
+        if problem := _line_problem(line, row, n_columns):
+            return SeriesError(problem)
+    raise AssertionError("a block that cannot be parsed has a line that cannot")
+
+
+def _line_problem(line: bytes, row: int, n_columns: int) -> str | None:
+    """Return what is wrong with a line in one sentence, or None."""
+    cells = line.split(b",")
+    if b"\x00" in line:
+        return f"Row {row} holds a NUL byte: accepted is plain text."
+    if b"\r" in line:
+        return (
+            f"Row {row} holds a carriage return within the line: accepted line ends "
+            f"are LF and CRLF."
+        )
+    if not line.strip():
+        return f"Row {row} is empty: accepted are {_numbers(n_columns)} in each row."
+    for delimiter, name in ((b";", "semicolons"), (b"\t", "tabs")):
+        if delimiter in line:
+            return (
+                f"Row {row} holds {name}: accepted are numbers with a decimal point, "
+                f"separated by commas."
+            )
+    if row == 1 and not any(map(_NUMBER.fullmatch, cells)) and line.strip(b", "):
+        return (
+            f"Row 1 holds no number, but {_shown(line)}: a header row is not accepted, "
+            f"the first row is the first time step."
+        )
+    if len(cells) != n_columns:
+        trailing = ", and the row ends with a comma" if not cells[-1].strip() else ""
+        return (
+            f"Row {row} has {_numbers(len(cells), 'cell')}{trailing}, but the rows "
+            f"before have {n_columns}: all rows need the same number."
+        )
+    for column, cell in enumerate(cells, start=1):
+        if problem := _cell_problem(cell):
+            return f"Row {row}, column {column}: {problem}"
+    return None
+
+
+def _cell_problem(cell: bytes) -> str | None:
+    """Return what is wrong with a cell in one sentence, or None."""
+    if not cell.strip():
+        return "the value is missing: accepted is a finite number."
+    if not _NUMBER.fullmatch(cell):
+        return f"{_shown(cell)} is not a number: accepted is a finite decimal number."
+    if abs(float(cell)) > MAX_MAGNITUDE:
+        return (
+            f"{_shown(cell)} is too large: accepted are numbers of at most "
+            f"{MAX_MAGNITUDE:.0e} in magnitude."
+        )
+    return None
+
+
+def _numbers(count: int, noun: str = "number") -> str:
+    """Return a count with its noun."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _shown(text: bytes) -> str:
+    """Return text of the user for a message: quoted, printable and short."""
+    shown = text.decode("utf-8", errors="replace").strip()
+    shown = "".join(
+        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown
+    )
+    return f'"{shown}"' if len(shown) <= 40 else f'"{shown[:40]}" ...'

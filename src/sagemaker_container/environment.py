@@ -1,0 +1,209 @@
+"""Where things are and what the platform asks for: the one home of paths and variables.
+
+SageMaker lays a job out under ``/opt/ml``; ``SAGEMAKER_BASE_DIR`` moves that root, for
+this package as for sagemaker-training itself. The JSON files are read here because
+sagemaker-training, in module mode, passes nothing on.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lstm_ad.exceptions import SettingError
+from lstm_ad.hyperparameters import Hyperparameters
+
+BASE_DIR = "SAGEMAKER_BASE_DIR"
+DEFAULT_BASE_DIR = "/opt/ml"
+
+MAX_PAYLOAD = "SAGEMAKER_MAX_PAYLOAD_IN_MB"
+DEFAULT_MAX_PAYLOAD_MB = 100
+"""The largest that SageMaker's batch transform sends."""
+
+TRAINING = "training"
+VALIDATION = "validation"
+CHANNELS = {TRAINING: True, VALIDATION: False}
+"""The input channels, and whether a job must have them."""
+
+_PLATFORM_PREFIX = "sagemaker_"
+_PLATFORM_NAMES = {"_tuning_objective_metric"}
+
+_MANIFEST_SUFFIXES = ("manifest", ".sagemaker-uploading", ".sagemaker-uploaded")
+"""How the files end that SageMaker itself puts among a channel's files."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingEnvironment:
+    """What SageMaker gives a training job."""
+
+    hyperparameters: Hyperparameters
+    """The settings of the job."""
+    channels: Mapping[str, Mapping[str, Path]]
+    """The files of each channel by their names within it, in order of the names; a
+    channel that the job does not have is empty."""
+    model_dir: Path
+    """What is in here when the job ends becomes ``model.tar.gz``."""
+
+    @classmethod
+    def from_files(cls) -> "TrainingEnvironment":
+        """Return the environment that the files under the root describe.
+
+        Raises:
+            HyperparameterError: If the hyperparameters cannot be used.
+            SettingError: If a file of the platform cannot be read, or a channel is
+                missing, unknown, empty or piped.
+        """
+        base = _base_dir()
+        config = base / "input" / "config"
+        strings = {
+            name: value if isinstance(value, str) else json.dumps(value)
+            for name, value in _read_object(config / "hyperparameters.json").items()
+            if not name.startswith(_PLATFORM_PREFIX) and name not in _PLATFORM_NAMES
+        }
+        return cls(
+            hyperparameters=Hyperparameters.from_strings(strings),
+            channels=_channels(
+                _read_object(config / "inputdataconfig.json"), base / "input" / "data"
+            ),
+            model_dir=base / "model",
+        )
+
+
+def prepare_training() -> None:
+    """Make the folders that a job writes to, and remove an earlier job's failure.
+
+    sagemaker-training reports no failure at all where ``output`` is missing.
+
+    Raises:
+        SettingError: If a folder cannot be made.
+    """
+    base = _base_dir()
+    try:
+        for folder in ("model", "output/data"):
+            (base / folder).mkdir(parents=True, exist_ok=True)
+        (base / "output" / "failure").unlink(missing_ok=True)
+    except OSError as error:
+        raise SettingError(
+            f"The job cannot write to {base}: {error.strerror} ({error.filename})."
+        ) from error
+
+
+def let_threads_sleep() -> None:
+    """Make OpenMP's threads sleep while they wait; call it before importing torch.
+
+    By default they wait busily, and a machine that also runs something else trains
+    twenty times slower: the waiting threads hold the cores that the working ones need.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+@dataclasses.dataclass(frozen=True)
+class ServingEnvironment:
+    """What SageMaker, or an operator, asks of the server."""
+
+    model_dir: Path
+    """The artifacts; read-only."""
+    port: int
+    """Where to listen."""
+    n_workers: int
+    """How many processes score."""
+    threads_per_worker: int
+    """How many threads a process computes one request with."""
+    max_payload_mb: int
+    """The largest request body, in MB of 2**20 bytes."""
+
+    @classmethod
+    def from_variables(cls) -> "ServingEnvironment":
+        """Return the environment that the variables describe.
+
+        Raises:
+            SettingError: If a variable is no positive integer.
+        """
+        n_workers = _positive("SAGEMAKER_MODEL_SERVER_WORKERS", default=1)
+        cores = len(os.sched_getaffinity(0))
+        return cls(
+            model_dir=_base_dir() / "model",
+            port=_positive("SAGEMAKER_BIND_TO_PORT", default=8080),
+            n_workers=n_workers,
+            threads_per_worker=_positive(
+                "OMP_NUM_THREADS", default=max(1, cores // n_workers)
+            ),
+            max_payload_mb=_positive(MAX_PAYLOAD, default=DEFAULT_MAX_PAYLOAD_MB),
+        )
+
+
+def _base_dir() -> Path:
+    """Return the root that SageMaker lays a container's files out under."""
+    return Path(os.environ.get(BASE_DIR, DEFAULT_BASE_DIR))
+
+
+def _positive(variable: str, default: int) -> int:
+    """Return the positive integer in an environment variable, or the default."""
+    text = os.environ.get(variable, "").strip()
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) == 0:
+        raise SettingError(
+            f'{variable} must be a positive integer, but "{text}" was given.'
+        )
+    return int(text)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file of the platform."""
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise SettingError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise SettingError(f"{path} is no JSON document: {error}.") from error
+    if not isinstance(document, dict):
+        raise SettingError(f"{path} must hold a JSON object, but holds {document!r}.")
+    return document
+
+
+def _channels(config: Mapping[str, Any], data_dir: Path) -> dict[str, dict[str, Path]]:
+    """Return the files of every channel of the job."""
+    accepted = " and ".join(CHANNELS)
+    if unknown := sorted(set(config) - set(CHANNELS)):
+        raise SettingError(
+            f"The job has an unknown channel, {unknown[0]}: accepted are {accepted}."
+        )
+    files: dict[str, dict[str, Path]] = {}
+    for channel, is_mandatory in CHANNELS.items():
+        if channel not in config:
+            if is_mandatory:
+                raise SettingError(
+                    f"The job has no {channel} channel: it is mandatory, and holds "
+                    f"CSV files of normal data."
+                )
+            files[channel] = {}
+            continue
+        mode = config[channel].get("TrainingInputMode", "File")
+        if mode == "Pipe":
+            raise SettingError(
+                f"The {channel} channel has input mode Pipe: accepted are File and "
+                f"FastFile."
+            )
+        files[channel] = _files(data_dir / channel)
+        if not files[channel]:
+            raise SettingError(
+                f"The {channel} channel is empty: {data_dir / channel} holds no file "
+                f"with data, but at least one CSV file is needed."
+            )
+    return files
+
+
+def _files(channel_dir: Path) -> dict[str, Path]:
+    """Return every file with data under a folder, in order of the names."""
+    paths = {path.relative_to(channel_dir): path for path in channel_dir.rglob("*")}
+    return {
+        name.as_posix(): path
+        for name, path in sorted(paths.items())
+        if not any(part.startswith(".") for part in name.parts)
+        and not name.name.endswith(_MANIFEST_SUFFIXES)
+        and path.is_file()
+        and path.stat().st_size > 0
+    }

@@ -1,0 +1,48 @@
+r"""Spell the metrics in the log, beside the regular expressions that find them there.
+
+SageMaker scrapes a job's log. A metric's value is the last one found, so every metric
+is written once per epoch, for charts and early stopping, and once more at the end for
+the network that was saved.
+
+Each number stands under every name that users of the original product may search for:
+``train_loss`` (its document) and ``train:loss`` (its log), ``train_mse`` and
+``train:mse`` (its later version). Numbers are fixed-point, because the original's
+regular expression ``([0-9\.]+)`` reads ``6.3e-05`` as 6.3.
+"""
+
+from lstm_ad.losses import EpochMetrics, Loss
+
+_VALUE = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
+
+METRIC_DEFINITIONS = [
+    {"Name": f"{part}_{measure}", "Regex": rf"\b{part}_{measure}: {_VALUE}"}
+    for part in ("train", "valid")
+    for measure in ("loss", "mae")
+]
+"""What a training or tuning job of SageMaker is given to find the metrics."""
+
+
+def epoch_line(metrics: EpochMetrics) -> str:
+    """Return the line of the log about one epoch."""
+    return f"epoch: {metrics.epoch} {_losses(metrics.train, metrics.valid)}"
+
+
+def final_lines(train: Loss, valid: Loss | None) -> list[str]:
+    """Return the lines of the log about the network that was saved."""
+    lines = [f"final: {_losses(train, valid)}"]
+    for part, loss in (("train", train), ("valid", valid)):
+        if loss is not None:
+            lines.append(f"{part}:loss {loss.mse:.12f}")
+            lines.append(f"{part}:mse {loss.mse:.12f}")
+            lines.append(f"{part}:mae {loss.mae:.12f}")
+    return lines
+
+
+def _losses(train: Loss, valid: Loss | None) -> str:
+    """Return every loss under every name, on one line."""
+    return " ".join(
+        f"{part}_loss: {loss.mse:.12f} {part}_mse: {loss.mse:.12f} "
+        f"{part}_mae: {loss.mae:.12f}"
+        for part, loss in (("train", train), ("valid", valid))
+        if loss is not None
+    )

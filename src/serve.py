@@ -1,0 +1,93 @@
+"""Serve a model: the inference image's ``serve`` command.
+
+settings -> gunicorn -> in each worker: load the artifacts, warm up, build the app
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+
+from lstm_ad.exceptions import LSTMADError
+from sagemaker_container.environment import ServingEnvironment
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+logger = logging.getLogger("serve")
+
+THREADS = 8
+"""Requests that a worker holds at a time: a ping is answered while others score."""
+
+STOP_SECONDS = 25
+"""How long running requests may go on after SIGTERM; SageMaker kills after 30 s."""
+
+WORKER_TIMEOUT_SECONDS = 120
+"""How long a worker's main loop may be silent before it is replaced."""
+
+
+class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn, told what to do by a ServingEnvironment instead of a command line."""
+
+    def __init__(self, environment: ServingEnvironment) -> None:
+        self.environment = environment
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Set up gunicorn; called by its constructor."""
+        settings = {
+            "bind": f"0.0.0.0:{self.environment.port}",
+            "workers": self.environment.n_workers,
+            # A request that computes must not keep a ping from being answered.
+            "worker_class": "gthread",
+            "threads": THREADS,
+            "timeout": WORKER_TIMEOUT_SECONDS,
+            "graceful_timeout": STOP_SECONDS,
+            # The control socket would be written to a home that may be read-only.
+            "control_socket_disable": True,
+        }
+        for name, value in settings.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """Return the application; called in each worker, after the fork.
+
+        The socket is open by then: the first ping waits for the end of this function.
+        """
+        # ONNX Runtime starts a thread when it is imported, and threads do not survive
+        # a fork: a worker that inherits the import aborts at its end.
+        from lstm_ad import artifacts
+        from sagemaker_container.app import create_app
+
+        environment = self.environment
+        try:
+            detector = artifacts.load(
+                environment.model_dir, environment.threads_per_worker
+            )
+        except LSTMADError as error:
+            logger.error("%s", error)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)  # the server ends, with this code
+        detector.warm_up()
+        logger.info("The model in %s is loaded.", environment.model_dir)
+        return create_app(detector, environment.max_payload_mb)
+
+
+def main() -> None:
+    """Serve until SIGTERM; ``serve`` itself, the word of the command, is ignored."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stdout, format="%(levelname)s %(message)s"
+    )
+    try:
+        environment = ServingEnvironment.from_variables()
+    except LSTMADError as error:
+        logger.error("%s", error)
+        sys.exit(1)
+    Server(environment).run()
+
+
+if __name__ == "__main__":
+    main()

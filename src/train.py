@@ -1,0 +1,97 @@
+"""Train a model: what sagemaker-training's ``train`` command runs, as ``train:main``.
+
+files of the platform -> CSV -> fit -> artifacts, with the metrics in the log
+"""
+
+import logging
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+
+from sagemaker_training.errors import ClientError
+
+from lstm_ad.axes import FloatArray
+from lstm_ad.exceptions import LSTMADError
+from sagemaker_container import metrics
+from sagemaker_container.csv_format import read_file
+from sagemaker_container.environment import (
+    TRAINING,
+    VALIDATION,
+    TrainingEnvironment,
+    let_threads_sleep,
+    prepare_training,
+)
+
+logger = logging.getLogger("train")
+
+FAILURE_LENGTH = 1024
+"""Characters of a failure that SageMaker shows."""
+
+
+def main() -> None:
+    """Run the job, and end every failure in the one way that SageMaker reports.
+
+    sagemaker-training takes SystemExit, KeyboardInterrupt and some OSErrors for
+    success. A ClientError alone always gives exit code 1, and its text, unchanged,
+    becomes the failure reason of the job.
+    """
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stdout, format="%(message)s", force=True
+    )
+    try:
+        prepare_training()
+        run(TrainingEnvironment.from_files())
+    except LSTMADError as error:
+        raise ClientError(str(error)[:FAILURE_LENGTH]) from error
+    except BaseException as error:
+        logger.error("%s", traceback.format_exc())
+        sentence = f"Training failed unexpectedly: {type(error).__name__}: {error}"
+        raise ClientError(sentence[:FAILURE_LENGTH]) from error
+
+
+def run(environment: TrainingEnvironment) -> None:
+    """Fit a detector to the channels' series and save it.
+
+    Raises:
+        LSTMADError: If the job cannot give a usable model; the message says why.
+    """
+    hyperparameters = environment.hyperparameters
+    settings = hyperparameters.to_public().items()
+    logger.info("Hyperparameters: %s", ", ".join(f"{k}={v}" for k, v in settings))
+    training = _read(environment.channels[TRAINING], "Training")
+    validation = _read(environment.channels[VALIDATION], "Validating")
+
+    # Bad input was refused by now: only then torch, which takes seconds to import.
+    let_threads_sleep()
+    from lstm_ad import artifacts
+    from lstm_ad.fitting import fit
+
+    logger.info("Training the model.")
+    result = fit(
+        training,
+        validation,
+        hyperparameters,
+        on_epoch_end=lambda epoch: logger.info("%s", metrics.epoch_line(epoch)),
+    )
+    logger.info("Scoring the model.")
+    for line in metrics.final_lines(result.train, result.valid):
+        logger.info("%s", line)
+    artifacts.save(environment.model_dir, result)
+    logger.info("Saved the model to %s.", environment.model_dir)
+
+
+def _read(files: Mapping[str, Path], purpose: str) -> dict[str, FloatArray]:
+    """Return the series of a channel's files, and log what was found."""
+    series = {}
+    for name, path in files.items():
+        series[name] = read_file(path, name)
+        n_timesteps, n_series = series[name].shape
+        logger.info(
+            "%s on %s: %d time series of length %d.",
+            purpose,
+            name,
+            n_series,
+            n_timesteps,
+        )
+    return series
