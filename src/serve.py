@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Serve a model: the inference image's ``serve`` command.
 
 settings -> gunicorn -> in each worker: load the artifacts, warm up, build the app

@@ -4,7 +4,9 @@ files of the platform -> CSV -> fit -> artifacts, with the metrics in the log
 """
 
 import logging
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,9 +41,12 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stdout, format="%(message)s", force=True
     )
+    stop = threading.Event()
+    # Spot interruption, StopTrainingJob, MaxRuntime: SageMaker kills 120 s later.
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     try:
         prepare_training()
-        run(TrainingEnvironment.from_files())
+        run(TrainingEnvironment.from_files(), stop)
     except LSTMADError as error:
         raise ClientError(str(error)[:FAILURE_LENGTH]) from error
     except BaseException as error:
@@ -50,8 +55,12 @@ def main() -> None:
         raise ClientError(sentence[:FAILURE_LENGTH]) from error
 
 
-def run(environment: TrainingEnvironment) -> None:
+def run(environment: TrainingEnvironment, stop: threading.Event) -> None:
     """Fit a detector to the channels' series and save it.
+
+    Args:
+        environment: What the platform gives the job.
+        stop: Set when training is to end after its current step, with what it has.
 
     Raises:
         LSTMADError: If the job cannot give a usable model; the message says why.
@@ -66,16 +75,21 @@ def run(environment: TrainingEnvironment) -> None:
     let_threads_sleep()
     from lstm_ad import artifacts
     from lstm_ad.fitting import fit
+    from lstm_ad.training import Control
 
     logger.info("Training the model.")
     result = fit(
         training,
         validation,
         hyperparameters,
-        on_epoch_end=lambda epoch: logger.info("%s", metrics.epoch_line(epoch)),
+        Control(
+            on_epoch_end=lambda epoch: logger.info("%s", metrics.epoch_line(epoch)),
+            should_stop=stop.is_set,
+        ),
+        environment.checkpoint_dir,
     )
     logger.info("Scoring the model.")
-    for line in metrics.final_lines(result.train, result.valid):
+    for line in metrics.final_lines(result.losses, result.best_epoch):
         logger.info("%s", line)
     artifacts.save(environment.model_dir, result)
     logger.info("Saved the model to %s.", environment.model_dir)

@@ -16,7 +16,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import ArtifactError
 from lstm_ad.gaussian import Gaussian
 from lstm_ad.hyperparameters import Hyperparameters
-from lstm_ad.losses import Loss
+from lstm_ad.losses import EpochMetrics, Loss
 from lstm_ad.onnx_graph import Weights
 from lstm_ad.reconstruction import Reconstructor
 from lstm_ad.runtime import OnnxNetwork
@@ -57,12 +57,20 @@ class Fit:
     """The settings it was fitted with."""
     weights: Weights
     """The network's parameters by their torch names: what training continues from."""
-    train: Loss
-    """Of the saved network on the rows that fitted it."""
-    valid: Loss | None
-    """Of the saved network on the validation series; None if there are none."""
+    losses: Mapping[str, Loss]
+    """Of the saved network: ``train`` on the rows that fitted it, ``valid`` if there are
+    validation series, and ``calibration`` on the rows that fitted the Gaussian."""
+    repeated: Loss
+    """Of repeating the last value of each sequence, on the validation series or else on
+    the calibration parts: what a model has to beat."""
+    history: Sequence[EpochMetrics]
+    """The metrics of every epoch."""
+    best_epoch: int
+    """The epoch whose weights were saved."""
     n_rows: Mapping[str, int]
     """How many rows fitted the LSTM, gave the Gaussian its errors, and validated."""
+    fingerprint: str
+    """A digest of the data and the hyperparameters."""
 
 
 def save(model_dir: Path, fit: Fit) -> None:
@@ -172,16 +180,19 @@ def describe(model_dir: Path) -> dict[str, Any]:
 def _description(fit: Fit, files: Mapping[str, bytes]) -> bytes:
     """Return the text of ``model.json``."""
     network = fit.detector.reconstructor.network
-    losses = {"train": fit.train, "valid": fit.valid}
     document = {
         "format_version": FORMAT_VERSION,
         "n_series": network.n_series,
         "sequence_length": network.sequence_length,
         "hyperparameters": fit.hyperparameters.to_public(),
         "rows": dict(fit.n_rows),
-        "metrics": {
-            name: dataclasses.asdict(loss) for name, loss in losses.items() if loss
+        "epochs": len(fit.history),
+        "best_epoch": fit.best_epoch,
+        "losses": {
+            name: dataclasses.asdict(loss)
+            for name, loss in [*fit.losses.items(), ("repeat_last_value", fit.repeated)]
         },
+        "fingerprint": fit.fingerprint,
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "sha256": {
             name: hashlib.sha256(data).hexdigest() for name, data in files.items()

@@ -1,24 +1,30 @@
 """Fit a detector: the document's training algorithm, readable as a paragraph."""
 
+import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from lstm_ad.artifacts import Fit
 from lstm_ad.axes import FloatArray, ScaledArray
+from lstm_ad.checkpoints import CheckpointFolder, fingerprint
 from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import SeriesError, TrainingError
 from lstm_ad.gaussian import Gaussian
 from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.losses import Loss
 from lstm_ad.network import StackedLSTM
 from lstm_ad.onnx_graph import to_onnx
 from lstm_ad.reconstruction import Reconstructor
 from lstm_ad.runtime import OnnxNetwork
 from lstm_ad.scaling import Scaler
-from lstm_ad.sequences import input_sequences
-from lstm_ad.training import OnEpochEnd, train_network
+from lstm_ad.sequences import Rows, input_sequences
+from lstm_ad.training import Control, train_network
+
+logger = logging.getLogger(__name__)
 
 MAX_EXPORT_DIFFERENCE = 1e-5
 """How far ONNX Runtime may be from torch, in standard deviations of the series."""
@@ -32,42 +38,56 @@ def fit(
     training: Mapping[str, FloatArray],
     validation: Mapping[str, FloatArray],
     hyperparameters: Hyperparameters,
-    on_epoch_end: OnEpochEnd,
+    control: Control | None = None,
+    checkpoint_dir: Path | None = None,
 ) -> Fit:
     """Return a detector fitted to normal data.
 
     Each training series is cut in time: the first part fits the LSTM, the last
     ``calibration-fraction`` gives the errors to which the Gaussian is fitted. No row,
-    and no sequence, is in both. The validation series only say how good the model is.
+    and no sequence, is in both. The validation series say how good the model is and,
+    through that, which epoch's weights are kept; without any, the calibration part
+    does.
 
     Args:
         training: Normal series by the name of their file, each of shape ``(T, D)``.
         validation: Likewise; may be empty.
         hyperparameters: The settings of the job.
-        on_epoch_end: Called after each epoch.
+        control: How training is watched and ended early.
+        checkpoint_dir: Where to keep what is needed to go on; None keeps nothing.
 
     Raises:
         SeriesError: If a series is too short, or has another number of columns than
             the others. The message names the file.
-        TrainingError: If the saved network does not reconstruct as the trained one.
+        TrainingError: If training diverges from its first epoch on, or if the saved
+            network does not reconstruct as the trained one.
     """
     _check(training, validation, hyperparameters)
     length = hyperparameters.sequence_length
     cuts = [_n_fitting(len(s), hyperparameters) for s in training.values()]
     fitting = [s[:cut] for s, cut in zip(training.values(), cuts, strict=True)]
     calibration = [s[cut:] for s, cut in zip(training.values(), cuts, strict=True)]
+    validating = list(validation.values())
+    digest = fingerprint(
+        hyperparameters.to_public(), {"training": training, "validation": validation}
+    )
 
     scaler = Scaler.fit(fitting)
-    network = train_network(
-        fitting=[scaler.transform(part) for part in fitting],
-        validation=[scaler.transform(series) for series in validation.values()],
+    selection = scaler.transform_all(validating or calibration)
+    trained = train_network(
+        scaler.transform_all(fitting),
+        selection,
+        is_validation=bool(validating),
         hyperparameters=hyperparameters,
-        on_epoch_end=on_epoch_end,
+        control=control or Control(),
+        checkpoints=CheckpointFolder(checkpoint_dir, digest)
+        if checkpoint_dir
+        else None,
     )
-    weights = {name: value.numpy() for name, value in network.state_dict().items()}
+    weights = {k: v.numpy() for k, v in trained.network.state_dict().items()}
     runtime = OnnxNetwork(to_onnx(weights, length))
     _require_equal(
-        network, runtime, input_sequences(scaler.transform(calibration[0]), length)
+        trained.network, runtime, input_sequences(selection.series(0), length)
     )
 
     reconstructor = Reconstructor(scaler, runtime)
@@ -75,23 +95,47 @@ def fit(
         errors=np.concatenate([reconstructor.errors(part) for part in calibration]),
         resolution=ERROR_RESOLUTION * scaler.scale,
     )
-    return Fit(
+    parts = {"train": fitting, "valid": validating, "calibration": calibration}
+    result = Fit(
         detector=LSTMAD(reconstructor, gaussian),
         hyperparameters=hyperparameters,
         weights=weights,
-        train=reconstructor.evaluate(fitting),
-        valid=reconstructor.evaluate(validation.values()) if validation else None,
-        n_rows={
-            "fitting": _total(fitting),
-            "calibration": _total(calibration),
-            "validation": _total(validation.values()),
-        },
+        losses={k: reconstructor.evaluate(part) for k, part in parts.items() if part},
+        repeated=_repeat_last_value(selection, length),
+        history=trained.history,
+        best_epoch=trained.best_epoch,
+        n_rows={name: sum(map(len, part)) for name, part in parts.items()},
+        fingerprint=digest,
     )
+    _compare(result)
+    return result
 
 
-def _total(parts: Iterable[FloatArray]) -> int:
-    """Return the number of rows of all parts."""
-    return sum(len(part) for part in parts)
+def _repeat_last_value(selection: Rows, sequence_length: int) -> Loss:
+    """Return the loss of repeating the last row of each sequence in the next one."""
+    errors = []
+    for index in range(len(selection.n_timesteps)):
+        series = selection.series(index)
+        last = series[sequence_length - 1 : -1 : sequence_length]  # (N, D)
+        repeated = np.repeat(last, sequence_length, axis=0)
+        targets = series[sequence_length:]
+        errors.append(np.float64(targets) - repeated[: len(targets)])
+    return Loss.of(errors)
+
+
+def _compare(result: Fit) -> None:
+    """Warn of a model that is no better than repeating the last value."""
+    name = "valid" if "valid" in result.losses else "calibration"
+    found, repeated = result.losses[name].mse, result.repeated.mse
+    if not found < repeated:
+        logger.warning(
+            "The model is no better than repeating the last value: its %s_loss is "
+            "%.6f, that of repeating is %.6f. More epochs, another lr or another "
+            "sequence-length may help.",
+            name,
+            found,
+            repeated,
+        )
 
 
 def _n_fitting(n_timesteps: int, hyperparameters: Hyperparameters) -> int:

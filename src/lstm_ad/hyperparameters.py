@@ -103,6 +103,12 @@ class Hyperparameters:
         "The last part of each training file, kept from the LSTM, to whose errors "
         "the Gaussian is fitted.",
     )
+    early_stopping_patience: int = _declare(
+        0,
+        0,
+        1_000_000,
+        "The number of epochs without a better one after which training ends; 0 = off.",
+    )
     seed: int = _declare(
         0, 0, 2**32 - 1, "The seed of everything that is random in training."
     )

@@ -42,3 +42,23 @@ class EpochMetrics:
     """Over the epoch's own batches, while the network learns and drops out."""
     valid: Loss | None
     """Over the validation series after the epoch; None if there are none."""
+    calibration: Loss | None
+    """Over the calibration parts after the epoch; None if there are validation series,
+    which then choose the best epoch."""
+
+    @property
+    def losses(self) -> dict[str, Loss]:
+        """The losses that there are, by their names."""
+        named = {
+            "train": self.train,
+            "valid": self.valid,
+            "calibration": self.calibration,
+        }
+        return {name: loss for name, loss in named.items() if loss is not None}
+
+    @property
+    def selection(self) -> Loss:
+        """The loss by which the best epoch is chosen."""
+        chosen = self.valid or self.calibration
+        assert chosen is not None
+        return chosen

@@ -67,7 +67,11 @@ class Reconstructor:
         Raises:
             SeriesError: As :meth:`reconstruct`.
         """
-        return Loss.of(self.errors(part) / self.scaler.scale for part in parts)
+        return Loss.of(
+            (part[rows] - reconstruction) / self.scaler.scale
+            for part in parts
+            for rows, reconstruction in self.reconstruct(part)
+        )
 
     def _check(self, series: FloatArray) -> None:
         """Refuse a series that the network cannot read."""

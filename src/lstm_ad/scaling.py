@@ -2,12 +2,13 @@
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, ScaledArray
+from lstm_ad.sequences import Rows
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +20,8 @@ state, how the rows after it are reconstructed. The bound is part of the network
 holds wherever the network runs. Errors are taken against the values as they are: the
 spike itself scores as low as it should.
 """
+
+_BLOCK_ROWS = 65536
 
 _CONSTANT = 1e-12
 """A series whose range is at most this part of its magnitude does not vary."""
@@ -53,8 +56,10 @@ class Scaler:
 
         # In units of the magnitude: the squares of 1e200 and 1e-200 are no numbers.
         n_rows = sum(len(part) for part in parts)
-        mean = sum((part / unit).sum(axis=0) for part in parts) / n_rows
-        squares = sum(((part / unit - mean) ** 2).sum(axis=0) for part in parts)
+        mean = sum((block / unit).sum(axis=0) for block in _blocks(parts)) / n_rows
+        squares = sum(
+            ((block / unit - mean) ** 2).sum(axis=0) for block in _blocks(parts)
+        )
         deviation = np.sqrt(squares / n_rows)
 
         if is_constant.any():
@@ -73,9 +78,26 @@ class Scaler:
         with np.errstate(over="ignore"):  # infinite is within the network's INPUT_BOUND
             return ((series - self.mean) / self.scale).astype(np.float32)
 
+    def transform_all(self, parts: Sequence[FloatArray]) -> Rows:
+        """Return ``parts``, each of shape ``(T, D)``, standardised and joined."""
+        n_timesteps = np.array([len(part) for part in parts], dtype=np.int64)
+        values = np.empty((n_timesteps.sum(), len(self.mean)), dtype=np.float32)
+        first = 0
+        for block in _blocks(parts):
+            values[first : first + len(block)] = self.transform(block)
+            first += len(block)
+        return Rows(values, n_timesteps)
+
     def inverse_transform(self, scaled: ScaledArray) -> FloatArray:
         """Return ``scaled``, of shape ``(T, D)``, in the units of the series."""
         return scaled.astype(np.float64) * self.scale + self.mean
+
+
+def _blocks(parts: Sequence[FloatArray]) -> Iterator[FloatArray]:
+    """Yield all rows of ``parts`` in views of bounded size: copies must not add up."""
+    for part in parts:
+        for first in range(0, len(part), _BLOCK_ROWS):
+            yield part[first : first + _BLOCK_ROWS]
 
 
 def name_series(chosen: npt.NDArray[np.bool_]) -> str:

@@ -10,7 +10,7 @@ shorter than ``L`` is reconstructed like any other, as far as it goes::
     target               1st         2nd          3rd (partial)
 """
 
-from collections.abc import Sequence
+import dataclasses
 
 import numpy as np
 
@@ -49,33 +49,65 @@ def on_time_axis(reconstructions: ScaledArray, n_timesteps: int) -> ScaledArray:
     return rows[: n_timesteps - sequence_length]
 
 
-def pair_starts(
-    n_timesteps: Sequence[int], sequence_length: int, random: np.random.Generator | None
-) -> IndexArray:
-    """Return where each pair of whole consecutive sequences starts.
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """The standardised rows of several series, one series after the other."""
 
-    The pairs are those of one epoch. With ``random``, each file's grid of sequences
-    starts at a random row below ``L``, so that over the epochs the network sees every
-    phase of the series and not only the one in which the file happens to start.
+    values: ScaledArray
+    """Of shape ``(sum of all T, D)``."""
+    n_timesteps: IndexArray
+    """The number of rows of each series."""
 
-    Args:
-        n_timesteps: The number of rows of each file, at least ``2 L`` each; the files
-            lie one after the other on one time axis.
-        sequence_length: ``L``, in rows.
-        random: The source of the phases; None leaves them all at 0.
+    def series(self, index: int) -> ScaledArray:
+        """Return the rows of one series, of shape ``(T, D)``."""
+        first = self.first[index]
+        return self.values[first : first + self.n_timesteps[index]]
 
-    Returns:
-        First rows, of shape ``(N,)``, in order. Rows ``[start, start + L)`` are the
-        input, ``[start + L, start + 2 L)`` the target; no pair crosses a file.
-    """
-    rows = np.asarray(n_timesteps, dtype=np.int64)
-    first = np.concatenate([[0], np.cumsum(rows)[:-1]])
-    phase = np.zeros_like(rows)
-    if random is not None:
-        phase = random.integers(
-            0, np.minimum(sequence_length, rows - 2 * sequence_length + 1)
-        )
-    n_pairs = (rows - phase) // sequence_length - 1
-    number = np.arange(n_pairs.sum()) - np.repeat(np.cumsum(n_pairs) - n_pairs, n_pairs)
-    starts: IndexArray = np.repeat(first + phase, n_pairs) + number * sequence_length
-    return starts
+    @property
+    def first(self) -> IndexArray:
+        """The first row of each series."""
+        return np.cumsum(self.n_timesteps) - self.n_timesteps
+
+    def pair_starts(
+        self, sequence_length: int, random: np.random.Generator
+    ) -> IndexArray:
+        """Return where each pair of whole consecutive sequences starts in one epoch.
+
+        Each series' grid of sequences starts at a random row below ``L``, so that over
+        the epochs the network sees every phase of the series, and not only the one in
+        which the file happens to start.
+
+        Args:
+            sequence_length: ``L``, in rows; every series has at least ``2 L``.
+            random: The source of the phases.
+
+        Returns:
+            First rows, of shape ``(N,)``, in order. Rows ``[start, start + L)`` are
+            the input, ``[start + L, start + 2 L)`` the target, of the same series.
+        """
+        most = np.minimum(sequence_length, self.n_timesteps - 2 * sequence_length + 1)
+        phase = random.integers(0, most)
+        n_pairs = (self.n_timesteps - phase) // sequence_length - 1
+        return _grid(self.first + phase, n_pairs, sequence_length)
+
+    def scored_starts(self, sequence_length: int) -> tuple[IndexArray, IndexArray]:
+        """Return where each input sequence starts that another one follows.
+
+        Args:
+            sequence_length: ``L``, in rows; every series has more.
+
+        Returns:
+            First rows, of shape ``(N,)``, and the number of rows that follow each
+            input sequence within its series, at most ``L``, of shape ``(N,)``.
+        """
+        n_inputs = (self.n_timesteps - 1) // sequence_length
+        starts = _grid(self.first, n_inputs, sequence_length)
+        end = np.repeat(self.first + self.n_timesteps, n_inputs)
+        return starts, np.minimum(end - starts - sequence_length, sequence_length)
+
+
+def _grid(first: IndexArray, count: IndexArray, step: int) -> IndexArray:
+    """Return ``count[i]`` positions from each ``first[i]`` on, ``step`` apart."""
+    number = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    positions: IndexArray = np.repeat(first, count) + number * step
+    return positions

@@ -1,171 +1,331 @@
 """Fit the network: the loop over epochs and the recipe that makes it converge.
 
 The recipe, beyond the document's mean squared error on non-overlapping sequences:
-standardised series, remembering initial states (see ``network.py``), a random phase of
-the sequences' grid in each epoch, Adam with a one-cycle learning rate that peaks at
-``lr``, and gradients clipped to norm 1.
+standardised series, remembering initial states (see ``network``), a random phase of
+the sequences' grid in each epoch, batches of even size, Adam with a learning rate that
+rises to ``lr``, stays and falls to zero, and gradients clipped to norm 1.
+
+Everything random in an epoch comes from a seed of its own, so training goes on after
+any epoch from its checkpoint, bit by bit as if it had never stopped (on a CPU, with
+the same number of threads).
 """
 
+import dataclasses
+import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lstm_ad.axes import ScaledArray
+from lstm_ad.axes import IndexArray
+from lstm_ad.checkpoints import Checkpoint, CheckpointFolder
+from lstm_ad.exceptions import TrainingError
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.losses import EpochMetrics, Loss
 from lstm_ad.network import StackedLSTM
-from lstm_ad.sequences import input_sequences, on_time_axis, pair_starts
+from lstm_ad.sequences import Rows
+
+logger = logging.getLogger(__name__)
+
+WARM_UP = 0.05
+"""The part of all steps in which the learning rate rises to its peak."""
+
+DECAY = 0.5
+"""The part of all steps, the last one, in which the learning rate falls to zero."""
 
 MAX_GRADIENT_NORM = 1.0
-WARM_UP = 0.3
-"""The part of training in which the learning rate rises to its peak."""
 
-OnEpochEnd = Callable[[EpochMetrics], None]
+MAX_CHECKPOINT_SHARE = 0.05
+"""The part of the time that writing checkpoints may take: epochs of a few milliseconds
+are not each worth one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Control:
+    """How the caller watches training and ends it early."""
+
+    on_epoch_end: Callable[[EpochMetrics], None] = lambda metrics: None
+    """Called after each epoch."""
+    should_stop: Callable[[], bool] = lambda: False
+    """Asked after each step: whether training is to end with what it has."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained network, and how it came about."""
+
+    network: StackedLSTM
+    """With the weights of the best epoch, on the CPU and in evaluation mode."""
+    history: tuple[EpochMetrics, ...]
+    """The metrics of every epoch, also of those before a checkpoint."""
+    best_epoch: int
+    """The epoch whose weights these are; 0 if training was stopped in the first."""
 
 
 def train_network(
-    fitting: Sequence[ScaledArray],
-    validation: Sequence[ScaledArray],
+    fitting: Rows,
+    selection: Rows,
+    is_validation: bool,
     hyperparameters: Hyperparameters,
-    on_epoch_end: OnEpochEnd,
-) -> StackedLSTM:
+    control: Control,
+    checkpoints: CheckpointFolder | None,
+) -> Trained:
     """Return a network fitted to reconstruct each sequence from the one before it.
 
-    On several GPUs the batches are divided with ``torch.nn.DataParallel``. The same
-    seed, data and number of threads give the same weights, bit by bit, on a CPU.
+    The weights are those of the epoch with the smallest mean squared error on
+    ``selection``. On several GPUs the batches are divided with
+    ``torch.nn.DataParallel``.
 
     Args:
-        fitting: Standardised values of each file, of shape ``(T, D)`` with
-            ``T >= 2 L``.
-        validation: Likewise, with ``T > L``; may be empty.
+        fitting: What the network learns from, each series of at least ``2 L`` rows.
+        selection: What chooses the best epoch, each series of more than ``L`` rows.
+        is_validation: Whether that is validation series or calibration parts.
         hyperparameters: The settings of the job.
-        on_epoch_end: Called after each epoch.
+        control: How training is watched and ended early.
+        checkpoints: Where to keep what is needed to go on; None keeps nothing.
 
-    Returns:
-        The network, on the CPU and in evaluation mode.
+    Raises:
+        TrainingError: If the loss of the first epoch is not a finite number.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        _seed(hyperparameters.seed, epoch=0)
-        network = StackedLSTM(
-            n_series=fitting[0].shape[1],
-            sequence_length=hyperparameters.sequence_length,
-            hidden_size=hyperparameters.hidden_size,
-            num_layers=hyperparameters.num_layers,
-            dropout=hyperparameters.dropout,
-        ).to(device)
-        parallel = (
-            nn.DataParallel(network) if torch.cuda.device_count() > 1 else network
-        )
-        optimiser = torch.optim.Adam(network.parameters(), lr=hyperparameters.lr)
-        rows = torch.from_numpy(np.concatenate(fitting)).to(device)
-        for epoch in range(1, hyperparameters.epochs + 1):
-            random = _seed(hyperparameters.seed, epoch)
-            starts = random.permutation(
-                pair_starts(
-                    [len(part) for part in fitting],
-                    hyperparameters.sequence_length,
-                    random,
-                )
-            )
-            train = _train_epoch(
-                parallel, optimiser, rows, starts, epoch, hyperparameters
-            )
-            valid = _evaluate(parallel, validation, hyperparameters, device)
-            on_epoch_end(EpochMetrics(epoch=epoch, train=train, valid=valid))
-    return network.cpu().eval()
+        loop = _Loop(fitting, selection, is_validation, hyperparameters)
+        if checkpoints and (checkpoint := checkpoints.latest()):
+            loop.restore(checkpoint)
+            logger.info("Training goes on after epoch %d.", checkpoint.epoch)
+        began, spent = time.monotonic(), 0.0
+        while not loop.is_finished() and loop.run_epoch(control.should_stop):
+            control.on_epoch_end(loop.history[-1])
+            now = time.monotonic()
+            if checkpoints and spent <= MAX_CHECKPOINT_SHARE * (now - began):
+                checkpoints.save(loop.checkpoint())
+                spent += time.monotonic() - now
+        return loop.result()
 
 
 def learning_rate(progress: float, peak: float) -> float:
-    """Return the learning rate of the one-cycle schedule (Smith & Topin, 2018).
+    """Return the learning rate: up to the peak, flat, and down to zero, linearly.
 
     Args:
         progress: The part of all training steps done, from 0 to 1.
         peak: The ``lr`` hyperparameter.
     """
-    if progress < WARM_UP:
-        start, end, part = peak / 25, peak, progress / WARM_UP
-    else:
-        start, end, part = peak, 0.0, (progress - WARM_UP) / (1 - WARM_UP)
-    return end + (start - end) * (1 + math.cos(math.pi * part)) / 2
+    return peak * min(1.0, progress / WARM_UP, (1 - progress) / DECAY)
 
 
-def _seed(seed: int, epoch: int) -> np.random.Generator:
-    """Seed everything random in ``epoch``, and return NumPy's part of it.
+class _Loop:
+    """The state of training, epoch by epoch."""
 
-    Each epoch has its own seed, so that training can go on at any epoch without the
-    random states of the ones before.
+    def __init__(
+        self,
+        fitting: Rows,
+        selection: Rows,
+        is_validation: bool,
+        hyperparameters: Hyperparameters,
+    ) -> None:
+        self.hyperparameters = hyperparameters
+        self.fitting = fitting
+        self.selection = selection
+        self.is_validation = is_validation
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._seed(epoch=0)
+        self.network = StackedLSTM(
+            n_series=fitting.values.shape[1],
+            sequence_length=hyperparameters.sequence_length,
+            hidden_size=hyperparameters.hidden_size,
+            num_layers=hyperparameters.num_layers,
+            dropout=hyperparameters.dropout,
+        ).to(self.device)
+        self.parallel: nn.Module = self.network
+        if torch.cuda.device_count() > 1:
+            self.parallel = nn.DataParallel(self.network)
+        self.optimiser = torch.optim.Adam(
+            self.network.parameters(), lr=hyperparameters.lr
+        )
+        self.values = torch.from_numpy(fitting.values).to(self.device)
+        self.selection_values = torch.from_numpy(self.selection.values).to(self.device)
+        self.history: tuple[EpochMetrics, ...] = ()
+        self.best_epoch = 0
+        self.best: dict[str, Tensor] = {}
+
+    def is_finished(self) -> bool:
+        """Return whether there is nothing more to gain from another epoch."""
+        epoch, patience = (
+            len(self.history),
+            self.hyperparameters.early_stopping_patience,
+        )
+        if epoch >= self.hyperparameters.epochs:
+            return True
+        if patience and epoch - self.best_epoch >= patience:
+            logger.info("Training ends early: no better epoch in %d.", patience)
+            return True
+        return False
+
+    def run_epoch(self, should_stop: Callable[[], bool]) -> bool:
+        """Learn for one epoch; return whether it came to its end.
+
+        Raises:
+            TrainingError: If the loss of the first epoch is not a finite number.
+        """
+        epoch = len(self.history) + 1
+        train = self._learn(epoch, should_stop)
+        if train is None:
+            logger.info("Training was asked to stop in epoch %d.", epoch)
+            return False
+        selection = self._evaluate()
+        if not math.isfinite(train.mse + selection.mse):
+            self._diverge(epoch)
+            return False
+        metrics = EpochMetrics(
+            epoch=epoch,
+            train=train,
+            valid=selection if self.is_validation else None,
+            calibration=None if self.is_validation else selection,
+        )
+        best = (
+            self.history[self.best_epoch - 1].selection.mse if self.best else math.inf
+        )
+        if selection.mse < best:
+            self.best_epoch, self.best = epoch, _copied(self.network)
+        self.history += (metrics,)
+        return True
+
+    def checkpoint(self) -> Checkpoint:
+        """Return what it takes to go on after the last epoch."""
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        for index, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{k}": v for k, v in state.items()}
+        arrays = {name: value.cpu().numpy() for name, value in tensors.items()}
+        return Checkpoint(self.best_epoch, self.history, arrays)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint, as if training had never stopped."""
+        tensors = {k: torch.from_numpy(v.copy()) for k, v in checkpoint.arrays.items()}
+        self.history, self.best_epoch = checkpoint.history, checkpoint.best_epoch
+        self.network.load_state_dict(_under("network.", tensors))
+        self.best = {
+            name: value.to(self.device)
+            for name, value in _under("best.", tensors).items()
+        }
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in _under("optimiser.", tensors).items():
+            index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = value
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
+
+    def result(self) -> Trained:
+        """Return the network with its best weights, or with those it has.
+
+        Raises:
+            TrainingError: If it has none that are finite numbers.
+        """
+        if self.best:
+            self.network.load_state_dict(self.best)
+        elif not all(p.isfinite().all() for p in self.network.parameters()):
+            self._diverge(epoch=1)
+        return Trained(self.network.cpu().eval(), self.history, self.best_epoch)
+
+    def _learn(self, epoch: int, should_stop: Callable[[], bool]) -> Loss | None:
+        """Take one optimiser step per batch; return the loss, or None if stopped."""
+        settings = self.hyperparameters
+        random = self._seed(epoch)
+        starts = self.fitting.pair_starts(settings.sequence_length, random)
+        n_batches = math.ceil(len(starts) / settings.batch_size)
+        self.parallel.train()
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        for step, (inputs, targets) in enumerate(
+            self._batches(random.permutation(starts), n_batches)
+        ):
+            progress = (epoch - 1 + (step + 0.5) / n_batches) / settings.epochs
+            for group in self.optimiser.param_groups:
+                group["lr"] = learning_rate(progress, settings.lr)
+            errors = targets - self.parallel(inputs)
+            self.optimiser.zero_grad(set_to_none=True)
+            errors.square().mean().backward()
+            nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
+            self.optimiser.step()
+            sums += _sums(errors.detach())
+            if should_stop():
+                return None
+        return self._loss(sums, len(starts) * settings.sequence_length)
+
+    def _batches(
+        self, starts: IndexArray, n_batches: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield input and target sequences, each of shape ``(N, L, D)``."""
+        length = self.hyperparameters.sequence_length
+        within = torch.arange(2 * length, device=self.device)
+        positions = torch.from_numpy(starts).to(self.device)
+        for batch in torch.tensor_split(positions, n_batches):  # sizes differ by one
+            pairs = self.values[batch[:, None] + within]  # (N, 2 L, D)
+            yield pairs[:, :length], pairs[:, length:]
+
+    @torch.no_grad()
+    def _evaluate(self) -> Loss:
+        """Return the loss over every row after each series' first sequence."""
+        length, values = self.hyperparameters.sequence_length, self.selection_values
+        starts, n_targets = self.selection.scored_starts(length)
+        within = torch.arange(length, device=self.device)
+        self.parallel.eval()
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        batch_size = self.hyperparameters.batch_size
+        for first in range(0, len(starts), batch_size):
+            batch = slice(first, first + batch_size)
+            rows = torch.from_numpy(starts[batch]).to(self.device)[:, None] + within
+            exists = (
+                within < torch.from_numpy(n_targets[batch]).to(self.device)[:, None]
+            )
+            target_rows = (rows + length).clamp(max=len(values) - 1)
+            errors = values[target_rows] - self.parallel(values[rows])  # (N, L, D)
+            sums += _sums(errors * exists[:, :, None])
+        return self._loss(sums, int(n_targets.sum()))
+
+    def _loss(self, sums: Tensor, n_rows: int) -> Loss:
+        """Return the loss from the sums over ``n_rows`` rows of all series."""
+        mse, mae = (sums / (n_rows * self.values.shape[1])).tolist()
+        return Loss(mse=mse, mae=mae)
+
+    def _diverge(self, epoch: int) -> None:
+        """End training with the best weights so far, or without any."""
+        reason = (
+            f"The loss of epoch {epoch} is not a finite number with a peak learning "
+            f"rate (lr) of {self.hyperparameters.lr}"
+        )
+        if not self.best:
+            raise TrainingError(f"{reason}: a smaller lr is needed.")
+        logger.warning(
+            "%s: training ends early, with the weights of epoch %d.",
+            reason,
+            self.best_epoch,
+        )
+
+    def _seed(self, epoch: int) -> np.random.Generator:
+        """Seed everything random in an epoch, and return NumPy's part of it."""
+        sequence = np.random.SeedSequence((self.hyperparameters.seed, epoch))
+        torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
+        return np.random.default_rng(sequence)
+
+
+def _sums(errors: Tensor) -> Tensor:
+    """Return the sums of squares and of absolute values, without reading them.
+
+    They stay where the errors are: reading a number at each step would stall a GPU.
     """
-    sequence = np.random.SeedSequence((seed, epoch))
-    torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
-    return np.random.default_rng(sequence)
+    return torch.stack([errors.square().sum(), errors.abs().sum()]).double()
 
 
-def _train_epoch(
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    rows: Tensor,
-    starts: np.typing.NDArray[np.int64],
-    epoch: int,
-    hyperparameters: Hyperparameters,
-) -> Loss:
-    """Take one optimiser step per batch of pairs; return the loss of the epoch."""
-    network.train()
-    sums = torch.zeros(2, dtype=torch.float64, device=rows.device)
-    n_elements = 0
-    n_batches = math.ceil(len(starts) / hyperparameters.batch_size)
-    for step, (inputs, targets) in enumerate(_batches(rows, starts, hyperparameters)):
-        progress = (epoch - 1 + step / n_batches) / hyperparameters.epochs
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(progress, hyperparameters.lr)
-        optimiser.zero_grad(set_to_none=True)
-        errors = targets - network(inputs)
-        errors.square().mean().backward()
-        nn.utils.clip_grad_norm_(network.parameters(), MAX_GRADIENT_NORM)
-        optimiser.step()
-        # Summed where the errors are: reading a number back would stall a GPU.
-        errors = errors.detach()
-        sums += torch.stack([errors.square().sum(), errors.abs().sum()])
-        n_elements += errors.numel()
-    squares, absolutes = sums.tolist()
-    return Loss(mse=squares / n_elements, mae=absolutes / n_elements)
+def _copied(network: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of a network's parameters."""
+    return {name: value.clone() for name, value in network.state_dict().items()}
 
 
-def _batches(
-    rows: Tensor,
-    starts: np.typing.NDArray[np.int64],
-    hyperparameters: Hyperparameters,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield input and target sequences, each of shape ``(N, L, D)``."""
-    length = hyperparameters.sequence_length
-    within = torch.arange(2 * length, device=rows.device)
-    positions = torch.from_numpy(starts).to(rows.device)
-    for batch in torch.split(positions, hyperparameters.batch_size):
-        pairs = rows[batch[:, None] + within]  # (N, 2 L, D)
-        yield pairs[:, :length], pairs[:, length:]
-
-
-@torch.no_grad()
-def _evaluate(
-    network: nn.Module,
-    series: Sequence[ScaledArray],
-    hyperparameters: Hyperparameters,
-    device: torch.device,
-) -> Loss | None:
-    """Return the loss over every row after the first sequence of each series."""
-    if not series:
-        return None
-    network.eval()
-    length = hyperparameters.sequence_length
-    inputs = [input_sequences(scaled, length) for scaled in series]
-    everything = torch.from_numpy(np.concatenate(inputs))
-    batches = torch.split(everything, hyperparameters.batch_size)
-    outputs = torch.cat([network(batch.to(device)).cpu() for batch in batches]).numpy()
-    ends = np.cumsum([len(sequences) for sequences in inputs])
-    return Loss.of(
-        scaled[length:].astype(np.float64) - on_time_axis(part, len(scaled))
-        for scaled, part in zip(series, np.split(outputs, ends[:-1]), strict=True)
-    )
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names start with a prefix, without it."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -17,6 +17,7 @@ from lstm_ad.hyperparameters import Hyperparameters
 
 BASE_DIR = "SAGEMAKER_BASE_DIR"
 DEFAULT_BASE_DIR = "/opt/ml"
+DEFAULT_CHECKPOINT_DIR = f"{DEFAULT_BASE_DIR}/checkpoints"
 
 MAX_PAYLOAD = "SAGEMAKER_MAX_PAYLOAD_IN_MB"
 DEFAULT_MAX_PAYLOAD_MB = 100
@@ -45,6 +46,9 @@ class TrainingEnvironment:
     channel that the job does not have is empty."""
     model_dir: Path
     """What is in here when the job ends becomes ``model.tar.gz``."""
+    checkpoint_dir: Path | None
+    """What is in here is kept on S3 and is back when the job starts again; None if the
+    job has no such folder."""
 
     @classmethod
     def from_files(cls) -> "TrainingEnvironment":
@@ -68,6 +72,7 @@ class TrainingEnvironment:
                 _read_object(config / "inputdataconfig.json"), base / "input" / "data"
             ),
             model_dir=base / "model",
+            checkpoint_dir=_checkpoint_dir(config, base / "checkpoints"),
         )
 
 
@@ -162,6 +167,16 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise SettingError(f"{path} must hold a JSON object, but holds {document!r}.")
     return document
+
+
+def _checkpoint_dir(config: Path, default: Path) -> Path | None:
+    """Return the folder that SageMaker keeps, if the job has one."""
+    path = config / "checkpointconfig.json"
+    if not path.exists():
+        return default if default.is_dir() else None
+    local_path = _read_object(path).get("LocalPath", DEFAULT_CHECKPOINT_DIR)
+    # The platform's own default lies under the root, wherever that has been moved.
+    return default if local_path == DEFAULT_CHECKPOINT_DIR else Path(local_path)
 
 
 def _channels(config: Mapping[str, Any], data_dir: Path) -> dict[str, dict[str, Path]]:

@@ -10,13 +10,15 @@ Each number stands under every name that users of the original product may searc
 regular expression ``([0-9\.]+)`` reads ``6.3e-05`` as 6.3.
 """
 
+from collections.abc import Mapping
+
 from lstm_ad.losses import EpochMetrics, Loss
 
 _VALUE = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
 
 METRIC_DEFINITIONS = [
     {"Name": f"{part}_{measure}", "Regex": rf"\b{part}_{measure}: {_VALUE}"}
-    for part in ("train", "valid")
+    for part in ("train", "valid", "calibration")
     for measure in ("loss", "mae")
 ]
 """What a training or tuning job of SageMaker is given to find the metrics."""
@@ -24,25 +26,28 @@ METRIC_DEFINITIONS = [
 
 def epoch_line(metrics: EpochMetrics) -> str:
     """Return the line of the log about one epoch."""
-    return f"epoch: {metrics.epoch} {_losses(metrics.train, metrics.valid)}"
+    return f"epoch: {metrics.epoch} {_spelled(metrics.losses)}"
 
 
-def final_lines(train: Loss, valid: Loss | None) -> list[str]:
-    """Return the lines of the log about the network that was saved."""
-    lines = [f"final: {_losses(train, valid)}"]
-    for part, loss in (("train", train), ("valid", valid)):
-        if loss is not None:
-            lines.append(f"{part}:loss {loss.mse:.12f}")
-            lines.append(f"{part}:mse {loss.mse:.12f}")
-            lines.append(f"{part}:mae {loss.mae:.12f}")
+def final_lines(losses: Mapping[str, Loss], best_epoch: int) -> list[str]:
+    """Return the lines of the log about the network that was saved.
+
+    Args:
+        losses: Of each part of the data.
+        best_epoch: The epoch whose weights it has.
+    """
+    lines = [f"best epoch: {best_epoch} {_spelled(losses)}"]
+    for part, loss in losses.items():
+        lines.append(f"{part}:loss {loss.mse:.12f}")
+        lines.append(f"{part}:mse {loss.mse:.12f}")
+        lines.append(f"{part}:mae {loss.mae:.12f}")
     return lines
 
 
-def _losses(train: Loss, valid: Loss | None) -> str:
+def _spelled(losses: Mapping[str, Loss]) -> str:
     """Return every loss under every name, on one line."""
     return " ".join(
         f"{part}_loss: {loss.mse:.12f} {part}_mse: {loss.mse:.12f} "
         f"{part}_mae: {loss.mae:.12f}"
-        for part, loss in (("train", train), ("valid", valid))
-        if loss is not None
+        for part, loss in losses.items()
     )
