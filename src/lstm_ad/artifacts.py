@@ -58,8 +58,8 @@ class Fit:
     weights: Weights
     """The network's parameters by their torch names: what training continues from."""
     losses: Mapping[str, Loss]
-    """Of the saved network: ``train`` on the rows that fitted it, ``valid`` if there are
-    validation series, and ``calibration`` on the rows that fitted the Gaussian."""
+    """Of the saved network: ``train`` on the rows that fitted it, ``valid`` if there
+    are validation series, and ``calibration`` on the rows that fitted the Gaussian."""
     repeated: Loss
     """Of repeating the last value of each sequence, on the validation series or else on
     the calibration parts: what a model has to beat."""
