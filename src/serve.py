@@ -15,14 +15,16 @@ from gunicorn.arbiter import Arbiter
 
 from lstm_ad.exceptions import LSTMADError
 from sagemaker_container.environment import ServingEnvironment
+from sagemaker_container.http_worker import ServerLogger, Worker
 
 if TYPE_CHECKING:
     from flask import Flask
 
 logger = logging.getLogger("serve")
 
-THREADS = 8
-"""Requests that a worker holds at a time: a ping is answered while others score."""
+THREADS = 40
+"""Requests that a worker talks to at a time: more than it holds for scoring, so that
+there is always one to answer a ping or to say that the server is busy."""
 
 STOP_SECONDS = 25
 """How long running requests may go on after SIGTERM; SageMaker kills after 30 s."""
@@ -43,8 +45,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         settings = {
             "bind": f"0.0.0.0:{self.environment.port}",
             "workers": self.environment.n_workers,
-            # A request that computes must not keep a ping from being answered.
-            "worker_class": "gthread",
+            "worker_class": Worker,
+            "logger_class": ServerLogger,
             "threads": THREADS,
             "timeout": WORKER_TIMEOUT_SECONDS,
             "graceful_timeout": STOP_SECONDS,

@@ -4,11 +4,11 @@ files of the platform -> CSV -> fit -> artifacts, with the metrics in the log
 """
 
 import logging
+import os
 import signal
 import sys
-import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sagemaker_training.errors import ClientError
@@ -23,6 +23,7 @@ from sagemaker_container.environment import (
     TrainingEnvironment,
     let_threads_sleep,
     prepare_training,
+    write_failure,
 )
 
 logger = logging.getLogger("train")
@@ -41,26 +42,28 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stdout, format="%(message)s", force=True
     )
-    stop = threading.Event()
-    # Spot interruption, StopTrainingJob, MaxRuntime: SageMaker kills 120 s later.
-    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    # Spot interruption, StopTrainingJob, MaxRuntime: SageMaker kills 120 s later. A
+    # list, because a second signal while threading.Event.set() runs would deadlock.
+    stops: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: stops.append(number))
     try:
         prepare_training()
-        run(TrainingEnvironment.from_files(), stop)
+        run(TrainingEnvironment.from_files(), should_stop=lambda: bool(stops))
     except LSTMADError as error:
-        raise ClientError(str(error)[:FAILURE_LENGTH]) from error
+        raise _failure(str(error)) from error
     except BaseException as error:
         logger.error("%s", traceback.format_exc())
         sentence = f"Training failed unexpectedly: {type(error).__name__}: {error}"
-        raise ClientError(sentence[:FAILURE_LENGTH]) from error
+        raise _failure(sentence) from error
 
 
-def run(environment: TrainingEnvironment, stop: threading.Event) -> None:
+def run(environment: TrainingEnvironment, should_stop: Callable[[], bool]) -> None:
     """Fit a detector to the channels' series and save it.
 
     Args:
         environment: What the platform gives the job.
-        stop: Set when training is to end after its current step, with what it has.
+        should_stop: Says when training is to end after its current step, with what it
+            has.
 
     Raises:
         LSTMADError: If the job cannot give a usable model; the message says why.
@@ -84,7 +87,7 @@ def run(environment: TrainingEnvironment, stop: threading.Event) -> None:
         hyperparameters,
         Control(
             on_epoch_end=lambda epoch: logger.info("%s", metrics.epoch_line(epoch)),
-            should_stop=stop.is_set,
+            should_stop=should_stop,
         ),
         environment.checkpoint_dir,
     )
@@ -109,3 +112,19 @@ def _read(files: Mapping[str, Path], purpose: str) -> dict[str, FloatArray]:
             n_timesteps,
         )
     return series
+
+
+def _failure(sentence: str) -> ClientError:
+    """Write the failure reason, and return what makes sagemaker-training report it.
+
+    Where it cannot be written, sagemaker-training would end the job as a success.
+    """
+    reason = sentence[:FAILURE_LENGTH]
+    try:
+        write_failure(reason)
+    except OSError as error:
+        logger.error("%s", reason)
+        logger.error("That cannot be written to output/failure: %s.", error)
+        logging.shutdown()
+        os._exit(1)
+    return ClientError(reason)

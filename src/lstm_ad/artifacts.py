@@ -137,7 +137,10 @@ def load(model_dir: Path, n_threads: int | None = None) -> LSTMAD:
         """Return an array of the statistics, refused if it has another shape."""
         found = statistics.get(name)
         if found is None or found.shape != shape or not np.isfinite(found).all():
-            state = "missing" if found is None else f"finite of shape {found.shape}"
+            state = "missing"
+            if found is not None:
+                is_finite = bool(np.isfinite(found).all())
+                state = f"{'' if is_finite else 'not '}finite, of shape {found.shape}"
             raise ArtifactError(
                 f"{model_dir / STATISTICS}: {name} is {state}, but finite numbers of "
                 f"shape {shape} are needed."
@@ -174,6 +177,8 @@ def describe(model_dir: Path) -> dict[str, Any]:
             f"{FORMAT_VERSION}: train the model again, or serve it with the image "
             f"that trained it."
         )
+    if missing := sorted({"n_series", "sequence_length", "sha256"} - set(document)):
+        raise ArtifactError(f"{path} is incomplete: {', '.join(missing)} is missing.")
     return dict(document)
 
 

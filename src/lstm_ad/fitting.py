@@ -186,7 +186,8 @@ def _what_would_fit(shorter: int, hyperparameters: Hyperparameters) -> str:
     """Return the ways out of a file whose shorter part has ``shorter`` rows."""
     length = hyperparameters.sequence_length
     fraction = hyperparameters.calibration_fraction
-    needed = math.floor(2 * length / min(fraction, 1 - fraction))
+    # Parts are rounded to whole rows: half a row less than 2 L may be enough.
+    needed = math.floor((2 * length - 0.5) / min(fraction, 1 - fraction))
     while min(n := _n_fitting(needed, hyperparameters), needed - n) < 2 * length:
         needed += 1
     more = f"at least {needed} rows are accepted"

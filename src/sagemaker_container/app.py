@@ -8,34 +8,70 @@ GET /execution-parameters       200, JSON: what batch transform may send
 POST /invocations               200, ``text/csv``: a row of scores per row of series
 ==============================  =====================================================
 
-Errors are one sentence as ``text/plain``: 400 if the series cannot be used, 406 if no
-CSV is accepted, 413 if the body is too large, 415 if it is declared to be no CSV, 500
-for what is not the client's fault (its reason is in the log alone).
+Errors are one sentence of plain text:
+
+======  =============================================================================
+status  when
+======  =============================================================================
+400     the series cannot be used, or the body broke off
+404     no such path
+405     no such method at the path
+406     the client accepts no CSV
+408     the body took too long to come
+413     the body is larger than the server accepts, compressed or not
+415     the body is declared to be no CSV, or encoded otherwise than with gzip
+500     what is not in the request; the log has the traceback
+503     more requests are held than can be answered soon; ``Retry-After`` says when
+======  =============================================================================
+
+Every request but a ping is one JSON line in the log, without anything of its payload.
 """
 
+import gzip
 import logging
+import time
+import zlib
 from http import HTTPStatus
 from typing import BinaryIO, cast
 
-from flask import Flask, Response, request
+import orjson
+from flask import Flask, Response, g, request
 from sagemaker_inference import content_types
 from werkzeug.exceptions import HTTPException
 
+from lstm_ad.axes import FloatArray
 from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import SeriesError
+from sagemaker_container.admission import Admission, OverloadedError
 from sagemaker_container.csv_format import read_series, write_scores
 
 logger = logging.getLogger(__name__)
 
 MB = 2**20
 
-_REASONS = {
-    HTTPStatus.NOT_FOUND: "There is nothing at this path: accepted are GET /ping, GET "
-    "/execution-parameters and POST /invocations.",
-    HTTPStatus.METHOD_NOT_ALLOWED: "The method does not fit the path: accepted are GET "
-    "/ping, GET /execution-parameters and POST /invocations.",
+MAX_REQUESTS = 32
+"""How many requests a worker holds, the one that it scores included."""
+
+RETRY_SECONDS = 1
+"""What a client is told to wait when a worker holds as many as it can."""
+
+RECEIVE_SECONDS = 120
+"""How long a body may take to come, however steadily it trickles."""
+
+_INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
+
+_ROUTES = "accepted are GET /ping, GET /execution-parameters and POST /invocations"
+
+_SENTENCES = {
+    HTTPStatus.BAD_REQUEST: "The request could not be read to its end.",
+    HTTPStatus.NOT_FOUND: f"There is nothing at this path: {_ROUTES}.",
+    HTTPStatus.METHOD_NOT_ALLOWED: f"The method does not fit the path: {_ROUTES}.",
+    HTTPStatus.REQUEST_TIMEOUT: "The request body took too long to come: accepted are "
+    f"{RECEIVE_SECONDS} s in all.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "The request failed for a reason that is not in "
     "the request; the server's log has it.",
+    HTTPStatus.SERVICE_UNAVAILABLE: f"The server holds {MAX_REQUESTS} requests "
+    f"already, as many as it can answer soon: try again in {RETRY_SECONDS} s.",
 }
 
 
@@ -43,24 +79,38 @@ class PayloadTooLargeError(Exception):
     """Raised if a request body is larger than the server accepts."""
 
 
-class _BoundedStream:
-    """A stream that is refused once more than a number of bytes was read.
+class SlowBodyError(Exception):
+    """Raised if a request body takes longer to come than the server waits."""
 
-    Flask's own limit cuts a chunked body silently and answers 200.
+
+class _Body:
+    """A request body that is refused once it is too large, or comes too slowly.
+
+    Flask's own limit cuts a chunked body silently, and answers 200.
     """
 
     def __init__(self, stream: BinaryIO, limit: int) -> None:
         self._stream = stream
-        self._left = limit
+        self._deadline = time.monotonic() + RECEIVE_SECONDS
+        self._limit = limit
+        self.n_bytes = 0
 
     def read(self, size: int) -> bytes:
-        """Return the next ``size`` bytes, fewer only at the end of the stream."""
+        """Return the next ``size`` bytes, fewer only at the end of the body."""
         pieces = []
-        while size > 0 and (piece := self._stream.read(size)):
-            size -= len(piece)
-            self._left -= len(piece)
-            if self._left < 0:
+        while size > 0:
+            if time.monotonic() > self._deadline:
+                raise SlowBodyError
+            try:
+                piece = self._stream.read(min(size, MB))
+            except BlockingIOError as error:  # the socket's own limit to silence
+                raise SlowBodyError from error
+            if not piece:
+                break
+            self.n_bytes += len(piece)
+            if self.n_bytes > self._limit:
                 raise PayloadTooLargeError
+            size -= len(piece)
             pieces.append(piece)
         return b"".join(pieces)
 
@@ -73,6 +123,7 @@ def create_app(detector: LSTMAD, max_payload_mb: int) -> Flask:
         max_payload_mb: The largest request body, in MB of 2**20 bytes.
     """
     app = Flask("lstm-ad")
+    admission = Admission(MAX_REQUESTS)
 
     @app.get("/ping")
     def ping() -> Response:
@@ -85,50 +136,132 @@ def create_app(detector: LSTMAD, max_payload_mb: int) -> Flask:
 
     @app.post("/invocations")
     def invocations() -> Response:
-        media_type = request.mimetype
-        if media_type not in ("", content_types.CSV):
-            return _error(
-                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-                f'The content type is "{media_type}": accepted is text/csv.',
-            )
-        accepted = request.accept_mimetypes
-        if accepted.provided and not accepted[content_types.CSV]:
-            return _error(
-                HTTPStatus.NOT_ACCEPTABLE,
-                f'The answer is text/csv, but the request accepts only "{accepted}".',
-            )
-        limit = max_payload_mb * MB
-        try:
-            if (request.content_length or 0) > limit:
-                raise PayloadTooLargeError
-            body = _BoundedStream(cast(BinaryIO, request.stream), limit)
-            series = read_series(cast(BinaryIO, body))
-            scores = detector.score(series)
-        except SeriesError as error:
-            return _error(HTTPStatus.BAD_REQUEST, str(error))
-        except PayloadTooLargeError:
-            return _error(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"The request body is larger than {max_payload_mb} MB, the limit of "
-                f"this server; SAGEMAKER_MAX_PAYLOAD_IN_MB sets it.",
-            )
+        if refusal := _refusal():
+            return refusal
+        with admission.place():
+            series = _receive(max_payload_mb * MB)
+            g.n_rows, g.n_series = series.shape
+            with admission.turn():
+                scores = detector.score(series)
+        pieces = write_scores(scores)
         # A charset would break clients that compare the content type exactly.
-        return Response(write_scores(scores), content_type=content_types.CSV)
+        response = Response(pieces, content_type=content_types.CSV)
+        response.content_length = sum(map(len, pieces))
+        return response
+
+    @app.before_request
+    def begin() -> None:
+        g.began = time.perf_counter()
+
+    @app.after_request
+    def log(response: Response) -> Response:
+        if request.path != "/ping":
+            logger.info("%s", _log_line(response))
+        return response
+
+    @app.errorhandler(SeriesError)
+    def series_error(error: SeriesError) -> Response:
+        return _error(HTTPStatus.BAD_REQUEST, str(error))
+
+    @app.errorhandler(PayloadTooLargeError)
+    def payload_too_large(error: PayloadTooLargeError) -> Response:
+        return _error(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"The request body is larger than {max_payload_mb} MB, the limit of this "
+            f"server; SAGEMAKER_MAX_PAYLOAD_IN_MB sets it.",
+        )
+
+    @app.errorhandler(SlowBodyError)
+    def slow_body(error: SlowBodyError) -> Response:
+        return _error(HTTPStatus.REQUEST_TIMEOUT)
+
+    @app.errorhandler(OverloadedError)
+    def overloaded(error: OverloadedError) -> Response:
+        response = _error(HTTPStatus.SERVICE_UNAVAILABLE)
+        response.headers["Retry-After"] = str(RETRY_SECONDS)
+        return response
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
-        status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
-        return _error(status, _REASONS.get(status, f"{status.phrase}."))
+        return _error(HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR))
 
     @app.errorhandler(Exception)
     def unexpected_error(error: Exception) -> Response:
         logger.error("The request failed.", exc_info=error)
-        status = HTTPStatus.INTERNAL_SERVER_ERROR
-        return _error(status, _REASONS[status])
+        return _error(HTTPStatus.INTERNAL_SERVER_ERROR)
 
     return app
 
 
-def _error(status: HTTPStatus, sentence: str) -> Response:
+def _refusal() -> Response | None:
+    """Return the answer to a request whose headers cannot be met, or None."""
+    if request.mimetype not in ("", content_types.CSV):
+        return _error(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f'The content type is "{request.mimetype}": accepted is text/csv.',
+        )
+    if _encoding() not in ("", "identity", "gzip"):
+        return _error(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f'The content encoding is "{_encoding()}": accepted are gzip and none.',
+        )
+    accepted = request.accept_mimetypes
+    if accepted.provided and not accepted[content_types.CSV]:
+        return _error(
+            HTTPStatus.NOT_ACCEPTABLE,
+            f'The answer is text/csv, but the request accepts only "{accepted}".',
+        )
+    return None
+
+
+def _encoding() -> str:
+    """Return how the body is compressed, as its header says."""
+    return request.headers.get("Content-Encoding", "").strip().lower()
+
+
+def _receive(limit: int) -> FloatArray:
+    """Return the series in the body of the request, parsed while it comes.
+
+    Raises:
+        PayloadTooLargeError: If the body has more bytes than ``limit``, before or
+            after it was decompressed.
+        SlowBodyError: If the body takes too long to come.
+        SeriesError: If the body is no series.
+    """
+    if (request.content_length or 0) > limit:
+        raise PayloadTooLargeError
+    body = _Body(cast(BinaryIO, request.stream), limit)
+    try:
+        if _encoding() != "gzip":
+            return read_series(cast(BinaryIO, body))
+        with gzip.GzipFile(fileobj=cast(BinaryIO, body), mode="rb") as plain:
+            return read_series(cast(BinaryIO, _Body(cast(BinaryIO, plain), limit)))
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise SeriesError(
+            "The body is declared to be compressed with gzip, but cannot be "
+            "decompressed: accepted is a whole gzip stream."
+        ) from error
+    finally:
+        g.n_bytes = body.n_bytes
+
+
+def _log_line(response: Response) -> str:
+    """Return what an operator wants to know about a request, as one JSON object."""
+    inference_id = request.headers.get(_INFERENCE_ID, "")
+    line = {
+        "request": f"{request.method} {request.path}"[:200],
+        "inference_id": inference_id[:200] or None,
+        "status": response.status_code,
+        "milliseconds": round(1000 * (time.perf_counter() - g.began), 3),
+        "rows": g.get("n_rows"),
+        "series": g.get("n_series"),
+        "bytes_in": g.get("n_bytes", 0),
+        "bytes_out": response.content_length,
+    }
+    return orjson.dumps(line).decode()
+
+
+def _error(status: HTTPStatus, sentence: str = "") -> Response:
     """Return an error as one sentence of plain text."""
-    return Response(sentence + "\n", status=status, content_type="text/plain")
+    text = sentence or _SENTENCES.get(status, f"{status.phrase}.")
+    return Response(text + "\n", status=status, content_type="text/plain")

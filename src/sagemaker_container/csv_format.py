@@ -45,6 +45,8 @@ _CELLS_TO_LINES = bytes.maketrans(b",", b"\n")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BLOCK_SIZE = 4 * 2**20
 """Bytes that are parsed at a time: what bounds the memory beyond the result."""
+_BLOCK_ROWS = 16384
+"""Rows that are written at a time."""
 
 
 def read_file(path: Path, name: str) -> FloatArray:
@@ -109,16 +111,26 @@ def read_series(stream: BinaryIO) -> FloatArray:
     return values.reshape(n_rows, n_columns)
 
 
-def write_scores(scores: Scores) -> bytes:
+def write_scores(scores: Scores) -> list[bytes]:
     """Return scores as CSV: the normality score, then one reconstruction per series.
 
     One row per time step; the cells of a row without a score are empty. Numbers are
     written with as many digits as it takes to read the same number again.
+
+    Returns:
+        The text in pieces, to be sent one after the other: joining them would take
+        their memory once more.
     """
-    table = np.column_stack([scores.normality_score, scores.reconstruction])
-    # JSON's arrays of rows become lines: [[1.5,2.5],[null,null]] -> 1.5,2.5 and ",".
-    rows = orjson.dumps(table, option=orjson.OPT_SERIALIZE_NUMPY)[2:-2]
-    return rows.replace(b"],[", b"\n").replace(b"null", b"") + b"\n"
+    pieces = []
+    for first in range(0, len(scores.normality_score), _BLOCK_ROWS):
+        rows = slice(first, first + _BLOCK_ROWS)
+        table = np.column_stack(
+            [scores.normality_score[rows], scores.reconstruction[rows]]
+        )
+        # JSON rows become lines: [[1.5,2.5],[null,null]] -> "1.5,2.5" and ",".
+        text = orjson.dumps(table, option=orjson.OPT_SERIALIZE_NUMPY)[2:-2]
+        pieces.append(text.replace(b"],[", b"\n").replace(b"null", b"") + b"\n")
+    return pieces
 
 
 def _blocks(stream: BinaryIO) -> Iterator[bytes]:
@@ -144,7 +156,7 @@ def _parse(block: bytes, n_columns: int, n_rows_before: int) -> FloatArray:
     is_regular = (
         (np.diff(commas, prepend=0) == n_columns - 1).all()
         and _ALLOWED[characters].all()
-        and not _SPACE_WITHIN.search(block)
+        and not (b" " in block and _SPACE_WITHIN.search(block))
     )
     if is_regular:
         try:

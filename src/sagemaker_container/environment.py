@@ -7,7 +7,9 @@ sagemaker-training, in module mode, passes nothing on.
 
 import dataclasses
 import json
+import math
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,9 @@ DEFAULT_CHECKPOINT_DIR = f"{DEFAULT_BASE_DIR}/checkpoints"
 MAX_PAYLOAD = "SAGEMAKER_MAX_PAYLOAD_IN_MB"
 DEFAULT_MAX_PAYLOAD_MB = 100
 """The largest that SageMaker's batch transform sends."""
+
+CORES_PER_WORKER = 4
+"""The LSTM of one request gains little from more."""
 
 TRAINING = "training"
 VALIDATION = "validation"
@@ -82,17 +87,30 @@ def prepare_training() -> None:
     sagemaker-training reports no failure at all where ``output`` is missing.
 
     Raises:
-        SettingError: If a folder cannot be made.
+        SettingError: If a folder cannot be made or written to: better said now than
+            after hours of training.
     """
     base = _base_dir()
+    folder = base
     try:
-        for folder in ("model", "output/data"):
-            (base / folder).mkdir(parents=True, exist_ok=True)
+        for folder in (base / "output", base / "output" / "data", base / "model"):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
         (base / "output" / "failure").unlink(missing_ok=True)
     except OSError as error:
         raise SettingError(
-            f"The job cannot write to {base}: {error.strerror} ({error.filename})."
+            f"The job cannot write to {folder}: {error.strerror}."
         ) from error
+
+
+def write_failure(reason: str) -> None:
+    """Write what SageMaker shows as the failure reason of a job.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    (_base_dir() / "output" / "failure").write_text(reason)
 
 
 def let_threads_sleep() -> None:
@@ -126,8 +144,11 @@ class ServingEnvironment:
         Raises:
             SettingError: If a variable is no positive integer.
         """
-        n_workers = _positive("SAGEMAKER_MODEL_SERVER_WORKERS", default=1)
-        cores = len(os.sched_getaffinity(0))
+        cores = _n_cores()
+        n_workers = _positive(
+            "SAGEMAKER_MODEL_SERVER_WORKERS",
+            default=max(1, cores // CORES_PER_WORKER),
+        )
         return cls(
             model_dir=_base_dir() / "model",
             port=_positive("SAGEMAKER_BIND_TO_PORT", default=8080),
@@ -137,6 +158,16 @@ class ServingEnvironment:
             ),
             max_payload_mb=_positive(MAX_PAYLOAD, default=DEFAULT_MAX_PAYLOAD_MB),
         )
+
+
+def _n_cores() -> int:
+    """Return how many cores this container may use at a time, at least 1."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no cgroup of version 2, or "max": no limit
+        return cores
 
 
 def _base_dir() -> Path:
@@ -214,11 +245,18 @@ def _channels(config: Mapping[str, Any], data_dir: Path) -> dict[str, dict[str, 
 def _files(channel_dir: Path) -> dict[str, Path]:
     """Return every file with data under a folder, in order of the names."""
     paths = {path.relative_to(channel_dir): path for path in channel_dir.rglob("*")}
-    return {
-        name.as_posix(): path
-        for name, path in sorted(paths.items())
-        if not any(part.startswith(".") for part in name.parts)
-        and not name.name.endswith(_MANIFEST_SUFFIXES)
-        and path.is_file()
-        and path.stat().st_size > 0
-    }
+    files = {}
+    for name, path in sorted(paths.items()):
+        is_hidden = any(part.startswith(".") for part in name.parts)
+        if is_hidden or name.name.endswith(_MANIFEST_SUFFIXES):
+            continue
+        if path.is_file():
+            if path.stat().st_size > 0:
+                files[name.as_posix()] = path
+        elif path.is_symlink() or not path.is_dir():
+            # Data that its owner believes to be there is not passed over in silence.
+            raise SettingError(
+                f"The {channel_dir.name} channel holds {name.as_posix()}, which is no "
+                f"file: accepted are files, links to files, and folders of them."
+            )
+    return files

@@ -1,0 +1,308 @@
+"""Measure the server against the bare network in one run, and print tables of ratios.
+
+    python benchmarks/serving.py [--seconds 60] [--requests 10000]
+
+Everything is measured on this machine, one after the other, with the same threads:
+
+- throughput: a 100 000 x 8 CSV through HTTP, against the network alone on its arrays;
+- latency: a 200 x 2 CSV, one caller and sixteen;
+- cold start: process start to the first ping, against ``python -c "import torch"``;
+- memory: idle, the peak of a 100 MB request, and the growth over many requests.
+
+The networks have the default sizes and random weights: their speed is that of trained
+ones. The client runs in this process and takes its share of the same cores.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import http.client
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY / "src"))
+
+from lstm_ad import artifacts  # noqa: E402  # the path comes first
+from lstm_ad.detector import LSTMAD  # noqa: E402
+from lstm_ad.hyperparameters import Hyperparameters  # noqa: E402
+from lstm_ad.sequences import input_sequences  # noqa: E402
+
+THREADS = len(os.sched_getaffinity(0))
+
+
+def main() -> None:
+    """Measure everything and print it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=60, help="of sixteen callers")
+    parser.add_argument("--requests", type=int, default=10_000, help="for the growth")
+    options = parser.parse_args()
+    print(f"{platform.processor() or platform.machine()}, {THREADS} cores, one worker")
+    with tempfile.TemporaryDirectory() as folder:
+        for n_series in (2, 8):
+            save_model(Path(folder) / str(n_series), n_series)
+        cold_start(Path(folder) / "2")
+        throughput(Path(folder) / "8")
+        latency(Path(folder) / "2", options.seconds)
+        memory(Path(folder) / "8", Path(folder) / "2", options.requests)
+
+
+def save_model(base: Path, n_series: int) -> None:
+    """Save a model of the default sizes, fitted for one epoch to noise."""
+    from lstm_ad.fitting import fit
+
+    series = np.random.default_rng(0).normal(size=(600, n_series))
+    artifacts.save(base / "model", fit({"a": series}, {}, Hyperparameters(epochs=1)))
+
+
+def throughput(base: Path) -> None:
+    """Compare a large request with the bare network on the same arrays."""
+    series = np.random.default_rng(1).normal(size=(100_000, 8))
+    body = to_csv(series)
+    bare, load = bare_forward(base, series), None
+    with server(base) as port, caller(port) as post:
+        load = paired(bare, lambda: post(body), runs=7)
+    table(
+        f"Throughput: POST of 100 000 x 8 ({len(body) / 1e6:.1f} MB), {THREADS} threads",
+        [("bare network", load[0]), ("server", load[1])],
+    )
+    print(
+        f"{100_000 / load[1]:,.0f} rows/s through HTTP; ratio {load[1] / load[0]:.2f}"
+    )
+
+
+def latency(base: Path, seconds: float) -> None:
+    """Compare a small request with the bare network, alone and among sixteen."""
+    series = np.random.default_rng(2).normal(size=(200, 2))
+    body, bare = to_csv(series), bare_forward(base, series)
+    forward = statistics.median(timed(bare) for _ in range(300))
+    with server(base) as port:
+        alone = closed_loop(port, body, n_callers=1, seconds=min(seconds, 10))
+        crowd = closed_loop(port, body, n_callers=16, seconds=seconds)
+    print("\nLatency of a 200 x 2 request, milliseconds")
+    print(f"| {'':18} | {'p50':>7} | {'p99':>7} | {'requests/s':>10} | errors |")
+    print(f"| {'bare network':18} | {forward * 1e3:7.2f} | {'':7} | {'':10} | {'':6} |")
+    for name, load in (("1 caller", alone), ("16 callers", crowd)):
+        print(
+            f"| {name:18} | {load.p50 * 1e3:7.2f} | {load.p99 * 1e3:7.2f} | "
+            f"{load.rate:10.0f} | {load.n_errors:6} |"
+        )
+    limit = 2 * 16 / THREADS * alone.p50
+    print(
+        f"p50 over the bare network: {(alone.p50 - forward) * 1e3:.2f} ms; p99 / p50 "
+        f"alone: {alone.p99 / alone.p50:.1f}; p99 of 16 against 2 x (16 / cores) x p50: "
+        f"{crowd.p99 / limit:.2f}"
+    )
+
+
+def cold_start(base: Path) -> None:
+    """Compare the time to the first ping with that of importing torch."""
+
+    def start() -> None:
+        with server(base):
+            pass
+
+    def import_torch() -> None:
+        subprocess.run([sys.executable, "-c", "import torch"], check=True)
+
+    times = [(start_seconds(base), timed(import_torch)) for _ in range(5)]
+    first_ping, torch = (
+        statistics.median(column) for column in zip(*times, strict=True)
+    )
+    table("Cold start", [("import torch", torch), ("first /ping 200", first_ping)])
+
+
+def memory(wide: Path, narrow: Path, n_requests: int) -> None:
+    """State the idle size, the peak of a large request, and the growth over many."""
+    rows = to_csv(np.random.default_rng(3).normal(size=(10_000, 8)))
+    body = rows * int(100 * 2**20 / len(rows))
+    with server(wide) as port, caller(port) as post:
+        idle = resident(port)
+        post(body)
+        peak = resident(port, "VmHWM")
+    small = to_csv(np.random.default_rng(4).normal(size=(200, 2)))
+    with server(narrow) as port, caller(port) as post:
+        for _ in range(200):
+            post(small)
+        before = resident(port)
+        for _ in range(n_requests):
+            post(small)
+        growth = resident(port) - before
+    size = len(body) / 2**20
+    print("\nMemory of a worker, MB")
+    print(
+        f"idle {idle:.0f}; peak of a {size:.0f} MB request {peak:.0f}, which is "
+        f"{(peak - idle) / size:.1f} x the request plus the idle size"
+    )
+    print(f"growth over {n_requests} requests: {growth:.1f}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """What callers in a closed loop saw."""
+
+    p50: float
+    p99: float
+    rate: float
+    n_errors: int
+
+
+def closed_loop(port: int, body: bytes, n_callers: int, seconds: float) -> Load:
+    """Let callers post one request after the other for some time."""
+    latencies: list[float] = []
+    errors: list[int] = []
+    end = time.perf_counter() + seconds
+
+    def call() -> None:
+        with caller(port) as post:
+            while time.perf_counter() < end:
+                began = time.perf_counter()
+                try:
+                    post(body)
+                except AssertionError:
+                    errors.append(1)
+                latencies.append(time.perf_counter() - began)
+
+    threads = [threading.Thread(target=call) for _ in range(n_callers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    p50, p99 = np.percentile(latencies, [50, 99])
+    return Load(float(p50), float(p99), len(latencies) / seconds, len(errors))
+
+
+def bare_forward(base: Path, series: np.ndarray) -> Callable[[], object]:
+    """Return the forward passes of the network alone over the rows of a series."""
+    detector: LSTMAD = artifacts.load(base / "model", n_threads=THREADS)
+    network = detector.reconstructor.network
+    scaled = detector.reconstructor.scaler.transform(series)
+    sequences = input_sequences(scaled, network.sequence_length)
+    size = network.batch_size
+    batches = [sequences[i : i + size] for i in range(0, len(sequences), size)]
+    return lambda: [network.reconstruct(batch) for batch in batches]
+
+
+@contextlib.contextmanager
+def server(base: Path) -> Iterator[int]:
+    """Run the real server on a free port until the end of the block."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(REPOSITORY / "src"),
+        "SAGEMAKER_BASE_DIR": str(base),
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
+    }
+    process = subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "src" / "serve.py"), "serve"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for_ping(port)
+        MASTERS[port] = process.pid
+        yield port
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+MASTERS: dict[int, int] = {}
+
+
+def start_seconds(base: Path) -> float:
+    """Return the seconds from the start of the server to its first ping."""
+    began = time.perf_counter()
+    with server(base):
+        return time.perf_counter() - began
+
+
+def wait_for_ping(port: int) -> None:
+    """Return as soon as the server is ready; fail after a minute."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        with contextlib.closing(connection), contextlib.suppress(OSError):
+            connection.request("GET", "/ping")
+            if connection.getresponse().status == 200:
+                return
+        time.sleep(0.01)
+    raise TimeoutError("the server did not answer a ping within 60 s")
+
+
+@contextlib.contextmanager
+def caller(port: int) -> Iterator[Callable[[bytes], bytes]]:
+    """Give a function that posts a body over one kept connection."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection.connect()
+    connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def post(body: bytes) -> bytes:
+        headers = {"Content-Type": "text/csv"}
+        connection.request("POST", "/invocations", body, headers)
+        response = connection.getresponse()
+        answer = response.read()
+        assert response.status == 200, answer[:200]
+        return answer
+
+    with contextlib.closing(connection):
+        yield post
+
+
+def resident(port: int, field: str = "VmRSS") -> float:
+    """Return the memory of the server's worker in MB."""
+    master = MASTERS[port]
+    (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    for line in Path(f"/proc/{worker}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) / 1024
+    raise LookupError(field)
+
+
+def paired(
+    a: Callable[[], object], b: Callable[[], object], runs: int
+) -> tuple[float, float]:
+    """Return the medians of two functions, run in turn after one run of each."""
+    a(), b()
+    times = [(timed(a), timed(b)) for _ in range(runs)]
+    first, second = zip(*times, strict=True)
+    return statistics.median(first), statistics.median(second)
+
+
+def timed(function: Callable[[], object]) -> float:
+    """Return the seconds that a call takes."""
+    began = time.perf_counter()
+    function()
+    return time.perf_counter() - began
+
+
+def to_csv(series: np.ndarray) -> bytes:
+    """Return a series as CSV with all its digits."""
+    return "".join(",".join(map(repr, row)) + "\n" for row in series.tolist()).encode()
+
+
+def table(title: str, rows: list[tuple[str, float]]) -> None:
+    """Print rows of seconds, and their ratios to the first."""
+    print(f"\n{title}")
+    print(f"| {'':18} | seconds | ratio |")
+    for name, seconds in rows:
+        print(f"| {name:18} | {seconds:7.3f} | {seconds / rows[0][1]:5.2f} |")
+
+
+if __name__ == "__main__":
+    main()
