@@ -1,0 +1,305 @@
+"""Set-up that the tests share: small series, a tiny model, /opt/ml trees, processes.
+
+Test files cannot import each other (pytest's importlib mode), so what they share is a
+fixture here. Everything in a test is small on purpose: the model has 8 hidden units.
+"""
+
+import contextlib
+import dataclasses
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+# OpenMP reads these when torch is imported. One thread gives the same bits everywhere,
+# and threads that wait busily would take the cores from the processes under test.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from lstm_ad import artifacts
+from lstm_ad.artifacts import Fit
+from lstm_ad.detector import LSTMAD
+from lstm_ad.fitting import fit
+from lstm_ad.hyperparameters import Hyperparameters
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+DEADLINE_SECONDS = 60
+"""Far beyond what anything here takes: only a hang meets it."""
+
+Files = Mapping[str, bytes | npt.NDArray[np.float64]]
+
+
+def two_sines(n_timesteps: int, seed: int = 0) -> npt.NDArray[np.float64]:
+    """Return two noisy sines of period 20 in phase, of other means and amplitudes."""
+    phase = 2 * np.pi * np.arange(n_timesteps) / 20
+    clean = np.column_stack([3 * np.sin(phase), 50 + 7 * np.sin(phase)])
+    return clean + np.random.default_rng(seed).normal(scale=0.2, size=clean.shape)
+
+
+def to_csv(series: npt.NDArray[np.float64]) -> bytes:
+    """Return the series as CSV, every number with all of its digits."""
+    lines = (",".join(map(repr, row)) for row in series.tolist())
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+@dataclasses.dataclass
+class OptMl:
+    """A folder laid out as SageMaker lays out /opt/ml."""
+
+    base: Path
+
+    def __post_init__(self) -> None:
+        self.config_dir.mkdir(parents=True)
+        self.write_config("hyperparameters", {})
+        self.write_config("inputdataconfig", {})
+        hosts = {"current_host": "localhost", "hosts": ["localhost"]}
+        self.write_config("resourceconfig", hosts)
+
+    @property
+    def config_dir(self) -> Path:
+        """Where the JSON files of the platform are."""
+        return self.base / "input" / "config"
+
+    @property
+    def data_dir(self) -> Path:
+        """Where the channels are."""
+        return self.base / "input" / "data"
+
+    @property
+    def model_dir(self) -> Path:
+        """Where the artifacts are."""
+        return self.base / "model"
+
+    @property
+    def failure_file(self) -> Path:
+        """What becomes the failure reason of a job."""
+        return self.base / "output" / "failure"
+
+    def write_config(self, name: str, document: object) -> None:
+        """Write one JSON file of the platform."""
+        (self.config_dir / f"{name}.json").write_text(json.dumps(document))
+
+    def read_config(self, name: str) -> Any:
+        """Return one JSON file of the platform."""
+        return json.loads((self.config_dir / f"{name}.json").read_text())
+
+    def add_channel(self, name: str, files: Files, mode: str = "File") -> None:
+        """Add a channel and its files: arrays become CSV, bytes stay as they are."""
+        folder = self.data_dir / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for file_name, content in files.items():
+            path = folder / file_name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else to_csv(content))
+        channels = self.read_config("inputdataconfig")
+        channels[name] = {"TrainingInputMode": mode}
+        self.write_config("inputdataconfig", channels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """How a run of ``train`` ended."""
+
+    returncode: int
+    log: str
+    failure: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """An HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """A running ``serve``."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log_file: Path
+
+    @property
+    def log(self) -> str:
+        """What it has written so far."""
+        return self.log_file.read_text()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Return the answer to one request."""
+        with contextlib.closing(
+            http.client.HTTPConnection("127.0.0.1", self.port, DEADLINE_SECONDS)
+        ) as connection:
+            connection.request(method, path, body, dict(headers or {}))
+            response = connection.getresponse()
+            return Answer(response.status, dict(response.headers), response.read())
+
+    def is_listening(self) -> bool:
+        """Return whether the port is open; wait a moment if it is not."""
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                return True
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(0.05)
+        return False
+
+
+def clean_environment(base: Path, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a container, and none of this process's own."""
+    return {
+        "PATH": f"{BIN}:/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT / "src"),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "SAGEMAKER_BASE_DIR": str(base),
+        **variables,
+    }
+
+
+@pytest.fixture(scope="session")
+def make_series() -> Callable[..., npt.NDArray[np.float64]]:
+    """Return the function that makes a small two-series table: (rows, seed)."""
+    return two_sines
+
+
+@pytest.fixture(scope="session")
+def as_csv() -> Callable[[npt.NDArray[np.float64]], bytes]:
+    """Return the function that spells a table as CSV."""
+    return to_csv
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Hyperparameters:
+    """Return hyperparameters that train in a fraction of a second."""
+    return Hyperparameters(
+        sequence_length=10, hidden_size=8, batch_size=8, epochs=3, lr=0.01
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_fit(tiny: Hyperparameters) -> Fit:
+    """Return a detector fitted to two sines."""
+    return fit(
+        training={"train.csv": two_sines(400)},
+        validation={"valid.csv": two_sines(123, seed=1)},
+        hyperparameters=tiny,
+    )
+
+
+@pytest.fixture(scope="session")
+def detector(tiny_fit: Fit) -> LSTMAD:
+    """Return the tiny detector alone."""
+    return tiny_fit.detector
+
+
+@pytest.fixture
+def model_dir(tmp_path: Path, tiny_fit: Fit) -> Path:
+    """Return a folder of its own that the tiny detector was saved to."""
+    folder = tmp_path / "opt" / "ml" / "model"
+    artifacts.save(folder, tiny_fit)
+    return folder
+
+
+@pytest.fixture
+def opt_ml(tmp_path: Path) -> OptMl:
+    """Return a job's folder with no hyperparameters and no channels yet."""
+    return OptMl(tmp_path / "job")
+
+
+@pytest.fixture(scope="session")
+def make_opt_ml(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], OptMl]:
+    """Return the function that makes a job's folder outside a test of its own."""
+    return lambda: OptMl(tmp_path_factory.mktemp("opt_ml") / "job")
+
+
+@pytest.fixture(scope="session")
+def run_train() -> Callable[..., Job]:
+    """Return the function that runs a job with sagemaker-training's own ``train``."""
+
+    def run(opt_ml: OptMl, **variables: str) -> Job:
+        variables = {"SAGEMAKER_TRAINING_MODULE": "train:main", **variables}
+        process = subprocess.run(
+            [BIN / "train"],
+            cwd=opt_ml.base,
+            env=clean_environment(opt_ml.base, variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=5 * DEADLINE_SECONDS,
+            check=False,
+        )
+        failure = opt_ml.failure_file
+        return Job(
+            returncode=process.returncode,
+            log=process.stdout.decode(),
+            failure=failure.read_text() if failure.exists() else None,
+        )
+
+    return run
+
+
+@pytest.fixture
+def launch_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Return the function that starts ``serve``, ready or not; all are stopped."""
+    servers: list[Server] = []
+
+    def launch(base: Path, **variables: str) -> Server:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        log_file = tmp_path / f"serve-{port}.log"
+        variables = {"SAGEMAKER_BIND_TO_PORT": str(port), **variables}
+        with log_file.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, ROOT / "src" / "serve.py", "serve"],
+                cwd=tmp_path,
+                env=clean_environment(base, variables),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        servers.append(Server(process, port, log_file))
+        return servers[-1]
+
+    yield launch
+    for server in servers:
+        server.process.terminate()
+        try:
+            server.process.wait(DEADLINE_SECONDS)
+        finally:
+            server.process.kill()
+
+
+@pytest.fixture
+def start_server(launch_server: Callable[..., Server]) -> Callable[..., Server]:
+    """Return the function that starts ``serve`` and waits for its first ping."""
+
+    def start(base: Path, **variables: str) -> Server:
+        server = launch_server(base, **variables)
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not server.is_listening():
+            assert server.process.poll() is None, server.log
+            assert time.monotonic() < deadline, server.log
+        assert server.request("GET", "/ping").status == http.HTTPStatus.OK, server.log
+        return server
+
+    return start

@@ -1,0 +1,262 @@
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save
+
+from lstm_ad import artifacts
+from lstm_ad.artifacts import DESCRIPTION, NETWORK, STATISTICS, WEIGHTS, Fit
+from lstm_ad.detector import LSTMAD
+from lstm_ad.exceptions import ArtifactError
+from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.network import StackedLSTM
+
+FILES = [DESCRIPTION, NETWORK, STATISTICS, WEIGHTS]
+
+
+def describe(model_dir: Path, **changes: object) -> None:
+    """Change entries of ``model.json``; None removes one."""
+    document = json.loads((model_dir / DESCRIPTION).read_text()) | changes
+    document = {name: value for name, value in document.items() if value is not None}
+    (model_dir / DESCRIPTION).write_text(json.dumps(document))
+
+
+def replace(model_dir: Path, name: str, data: bytes) -> None:
+    """Put another file in its place, as if it had been saved so."""
+    (model_dir / name).write_bytes(data)
+    document = json.loads((model_dir / DESCRIPTION).read_text())
+    digests = document["sha256"] | {name: hashlib.sha256(data).hexdigest()}
+    describe(model_dir, sha256=digests)
+
+
+def test_a_loaded_detector_scores_bit_by_bit_as_the_saved_one(
+    model_dir: Path, detector: LSTMAD, make_series
+) -> None:
+    """Nothing is lost on the way through the files."""
+    series = make_series(765, seed=4)
+    expected = detector.score(series)
+
+    scores = artifacts.load(model_dir).score(series)
+
+    assert scores.normality_score.tobytes() == expected.normality_score.tobytes()
+    assert scores.reconstruction.tobytes() == expected.reconstruction.tobytes()
+
+
+def test_a_model_is_four_files_without_a_pickle(model_dir: Path) -> None:
+    """ONNX, two safetensors and one JSON."""
+    assert sorted(path.name for path in model_dir.iterdir()) == sorted(FILES)
+    assert all(b"pickle" not in path.read_bytes() for path in model_dir.iterdir())
+
+
+def test_the_weights_are_those_of_the_network(
+    model_dir: Path, tiny: Hyperparameters, detector: LSTMAD
+) -> None:
+    """What training continues from: torch loads them and reconstructs as ONNX does."""
+    network = StackedLSTM(2, tiny.sequence_length, tiny.hidden_size, 2, 0.1).eval()
+    arrays = load_file(model_dir / WEIGHTS)
+    network.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})
+    inputs = np.random.default_rng(0).normal(size=(5, 10, 2)).astype(np.float32)
+
+    with torch.no_grad():
+        reconstruction = network(torch.from_numpy(inputs)).numpy()
+
+    np.testing.assert_allclose(
+        detector.reconstructor.network.reconstruct(inputs),
+        reconstruction,
+        rtol=0,
+        atol=1e-5,
+    )
+
+
+def test_the_description_is_readable_and_complete(
+    model_dir: Path, tiny: Hyperparameters, tiny_fit: Fit
+) -> None:
+    """What a person wants to know of a model."""
+    document = json.loads((model_dir / DESCRIPTION).read_text())
+
+    losses = {k: dataclasses.asdict(v) for k, v in tiny_fit.losses.items()}
+    digests = {
+        name: hashlib.sha256((model_dir / name).read_bytes()).hexdigest()
+        for name in (NETWORK, WEIGHTS, STATISTICS)
+    }
+    expected = {
+        "format_version": 1,
+        "n_series": 2,
+        "sequence_length": 10,
+        "hyperparameters": tiny.to_public(),
+        "rows": {"train": 320, "valid": 123, "calibration": 80},
+        "epochs": 3,
+        "best_epoch": tiny_fit.best_epoch,
+        "fingerprint": tiny_fit.fingerprint,
+        "versions": {
+            name: importlib.metadata.version(name)
+            for name in ("torch", "onnxruntime", "numpy")
+        },
+        "sha256": digests,
+    }
+    assert {name: document[name] for name in expected} == expected
+    assert losses.items() <= document["losses"].items()
+    assert (model_dir / DESCRIPTION).read_text().count("\n") > 20
+
+
+def test_the_same_model_gives_the_same_bytes(
+    model_dir: Path, tmp_path: Path, tiny_fit: Fit
+) -> None:
+    """Saved twice, no byte differs: there is no time or path in the files."""
+    artifacts.save(tmp_path / "again", tiny_fit)
+
+    for name in FILES:
+        again = (tmp_path / "again" / name).read_bytes()
+        assert again == (model_dir / name).read_bytes()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, tiny_fit: Fit) -> None:
+    """Here its parent is a file."""
+    (tmp_path / "file").write_text("")
+    folder = tmp_path / "file" / "model"
+    expected = f"The model cannot be written to {folder}: Not a directory."
+
+    with pytest.raises(ArtifactError, match=f"^{re.escape(expected)}$"):
+        artifacts.save(folder, tiny_fit)
+
+
+def test_a_model_half_written_is_not_loaded(model_dir: Path, tiny_fit: Fit) -> None:
+    """The description goes first and comes last: without it there is no model."""
+    (model_dir / STATISTICS).unlink()
+    (model_dir / STATISTICS).mkdir()
+    with pytest.raises(ArtifactError, match=re.escape("cannot be written")):
+        artifacts.save(model_dir, tiny_fit)
+
+    with pytest.raises(ArtifactError, match=re.escape(f"{DESCRIPTION} cannot be read")):
+        artifacts.load(model_dir)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named(model_dir: Path, name: str) -> None:
+    """The whole path, and why it cannot be read."""
+    (model_dir / name).unlink()
+    expected = f"{model_dir / name} cannot be read: No such file or directory."
+
+    with pytest.raises(ArtifactError, match=f"^{re.escape(expected)}$"):
+        artifacts.load(model_dir)
+
+
+@pytest.mark.parametrize("name", [NETWORK, STATISTICS, WEIGHTS])
+def test_a_truncated_file_is_named(model_dir: Path, name: str) -> None:
+    """A download that broke off."""
+    data = (model_dir / name).read_bytes()[:-1]
+    (model_dir / name).write_bytes(data)
+    expected = (
+        f"{model_dir / name} is damaged: its {len(data)} bytes are not the ones that "
+        f"{DESCRIPTION} lists."
+    )
+
+    with pytest.raises(ArtifactError, match=f"^{re.escape(expected)}$"):
+        artifacts.load(model_dir)
+
+
+@pytest.mark.parametrize("name", [NETWORK, STATISTICS, WEIGHTS])
+def test_a_single_changed_bit_is_noticed(model_dir: Path, name: str) -> None:
+    """Each file is compared with its SHA-256."""
+    data = bytearray((model_dir / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (model_dir / name).write_bytes(data)
+
+    with pytest.raises(ArtifactError, match=f"{re.escape(name)} is damaged"):
+        artifacts.load(model_dir)
+
+
+@pytest.mark.parametrize("text", ["", "{", "no JSON", "[1", '{"format_version": 1'])
+def test_a_description_that_is_no_json_is_refused(model_dir: Path, text: str) -> None:
+    """The message names the file."""
+    (model_dir / DESCRIPTION).write_text(text)
+    expected = f"{model_dir / DESCRIPTION} is no JSON document: "
+
+    with pytest.raises(ArtifactError, match=f"^{re.escape(expected)}"):
+        artifacts.load(model_dir)
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [('{"format_version": 2}', 2), ("{}", None), ("[1]", None), ("null", None)],
+)
+def test_another_format_version_is_refused(
+    model_dir: Path, text: str, version: int | None
+) -> None:
+    """The message has both versions and two ways out."""
+    (model_dir / DESCRIPTION).write_text(text)
+    expected = (
+        f"{model_dir / DESCRIPTION} has format version {version}, but this product "
+        f"reads version 1: train the model again, or serve it with the image that "
+        f"trained it."
+    )
+
+    with pytest.raises(ArtifactError, match=f"^{re.escape(expected)}$"):
+        artifacts.load(model_dir)
+
+
+@pytest.mark.parametrize("name", ["n_series", "sequence_length", "sha256"])
+def test_an_incomplete_description_is_refused(model_dir: Path, name: str) -> None:
+    """The message names the entry that is missing."""
+    describe(model_dir, **{name: None})
+    expected = f"{model_dir / DESCRIPTION} is incomplete: {name} is missing."
+
+    with pytest.raises(ArtifactError, match=f"^{re.escape(expected)}$"):
+        artifacts.load(model_dir)
+
+
+def test_a_network_of_another_shape_is_refused(model_dir: Path) -> None:
+    """Network and description must be of one model."""
+    describe(model_dir, n_series=3)
+    expected = (
+        f"{model_dir / NETWORK} does not fit {DESCRIPTION}: it reads sequences of 10 "
+        f"rows and 2 series, but 10 and 3 are declared."
+    )
+
+    with pytest.raises(ArtifactError, match=f"^{re.escape(expected)}$"):
+        artifacts.load(model_dir)
+
+
+def test_a_network_that_is_none_is_refused(model_dir: Path) -> None:
+    """Listed with its digest, but no ONNX: the folder and the reason are named."""
+    replace(model_dir, NETWORK, b"no network")
+    expected = (
+        f"The model in {model_dir} is damaged: The network cannot be read as ONNX: "
+    )
+
+    with pytest.raises(ArtifactError, match=f"^{re.escape(expected)}"):
+        artifacts.load(model_dir)
+
+
+@pytest.mark.parametrize(
+    "name", ["scaler.mean", "scaler.scale", "gaussian.mean", "gaussian.covariance"]
+)
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        (lambda array: None, "missing"),
+        (lambda array: array[:1], "finite, of shape (1,"),
+        (lambda array: array * np.nan, "not finite, of shape"),
+    ],
+    ids=["missing", "of another shape", "not finite"],
+)
+def test_an_array_that_does_not_fit_is_named(
+    model_dir: Path, name: str, change, state: str
+) -> None:
+    """The message has the file, the array, what was found and what is needed."""
+    arrays = load_file(model_dir / STATISTICS)
+    shape = arrays[name].shape
+    changed = {**arrays, name: change(arrays[name])}
+    data = save({k: v for k, v in changed.items() if v is not None})
+    replace(model_dir, STATISTICS, data)
+    start = f"{model_dir / STATISTICS}: {name} is {state}"
+    end = f"but finite numbers of shape {shape} are needed."
+
+    with pytest.raises(ArtifactError, match=f"^{re.escape(start)}.*{re.escape(end)}$"):
+        artifacts.load(model_dir)

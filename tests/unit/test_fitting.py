@@ -1,0 +1,260 @@
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+from lstm_ad import fitting
+from lstm_ad.artifacts import Fit
+from lstm_ad.exceptions import SeriesError, TrainingError
+from lstm_ad.fitting import ERROR_RESOLUTION, fit
+from lstm_ad.gaussian import Gaussian
+from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.scaling import Scaler
+
+
+def weights_of(result: Fit) -> dict[str, bytes]:
+    """Return the weights, byte for byte."""
+    return {name: value.tobytes() for name, value in result.weights.items()}
+
+
+def test_the_first_part_of_each_file_fits_and_the_last_calibrates(
+    tiny: Hyperparameters, make_series
+) -> None:
+    """Every row is in one part alone, and so is every sequence.
+
+    What is in the last fifth of a file has no say in the scaler; what is in the first
+    part has none in whether the Gaussian's errors are there.
+    """
+    files = {"a": make_series(400), "b": make_series(205, seed=1)}
+
+    result = fit(files, {}, tiny)
+
+    reconstructor = result.detector.reconstructor
+    fitting_parts = [files["a"][:320], files["b"][:164]]
+    calibration_parts = [files["a"][320:], files["b"][164:]]
+    expected_scaler = Scaler.fit(fitting_parts)
+    expected_gaussian = Gaussian.fit(
+        np.concatenate([reconstructor.errors(part) for part in calibration_parts]),
+        ERROR_RESOLUTION * expected_scaler.scale,
+    )
+    assert reconstructor.scaler.mean.tolist() == expected_scaler.mean.tolist()
+    assert reconstructor.scaler.scale.tolist() == expected_scaler.scale.tolist()
+    assert result.detector.gaussian.mean.tolist() == expected_gaussian.mean.tolist()
+    assert (
+        result.detector.gaussian.covariance.tolist()
+        == expected_gaussian.covariance.tolist()
+    )
+    assert result.n_rows == {"train": 484, "valid": 0, "calibration": 121}
+    assert result.losses["train"] == reconstructor.evaluate(fitting_parts)
+    assert result.losses["calibration"] == reconstructor.evaluate(calibration_parts)
+
+
+def test_the_calibration_part_does_not_train_the_network(
+    tiny: Hyperparameters, make_series
+) -> None:
+    """Other rows there: the same weights, bit by bit, and another Gaussian."""
+    series, other = make_series(400), make_series(400)
+    other[320:] += 1.0
+    validation = {"valid": make_series(60, seed=1)}
+
+    first, second = (fit({"a": s}, validation, tiny) for s in (series, other))
+
+    assert weights_of(first) == weights_of(second)
+    assert (first.detector.gaussian.mean != second.detector.gaussian.mean).all()
+
+
+def test_the_fitting_part_trains_the_network_up_to_its_last_row(
+    tiny: Hyperparameters, make_series
+) -> None:
+    """The last row before the cut is not lost between the two parts."""
+    series, other = make_series(400), make_series(400)
+    other[319] += 1.0
+
+    first, second = (fit({"a": s}, {}, tiny) for s in (series, other))
+
+    assert weights_of(first) != weights_of(second)
+
+
+def test_validation_series_train_nothing(tiny: Hyperparameters, make_series) -> None:
+    """They choose an epoch and give a loss; one epoch leaves no choice."""
+    one_epoch = dataclasses.replace(tiny, epochs=1)
+    training = {"a": make_series(400)}
+
+    without = fit(training, {}, one_epoch)
+    with_them = fit(training, {"v": 3 * make_series(50)}, one_epoch)
+
+    assert weights_of(without) == weights_of(with_them)
+    assert set(without.losses) == {"train", "calibration"}
+    assert set(with_them.losses) == {"train", "valid", "calibration"}
+    assert with_them.losses["valid"] == with_them.detector.reconstructor.evaluate(
+        [3 * make_series(50)]
+    )
+
+
+def test_no_sequence_crosses_a_file(tiny: Hyperparameters, make_series) -> None:
+    """Files of two sequences per part give one pair each, whatever their order.
+
+    A sequence across the border would mix the rows of both.
+    """
+    one_epoch = dataclasses.replace(tiny, epochs=1, dropout=0.0, batch_size=64)
+    files = {
+        name: make_series(40, seed=seed) for seed, name in enumerate(("a", "b", "c"))
+    }
+    settings = dataclasses.replace(one_epoch, calibration_fraction=0.5)
+
+    result = fit(files, {}, settings)
+
+    # lr is 0.01 and there is one step: the loss of that step is the untrained one's.
+    scaler = result.detector.reconstructor.scaler
+    targets = [scaler.transform(series[:20])[10:] for series in files.values()]
+    expected = np.mean(np.square(np.concatenate(targets), dtype=np.float64))
+    assert result.history[0].train.mse == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("build", "warning"),
+    [
+        (lambda s: np.column_stack([s, np.full(len(s), 7.0)]), "series 3"),
+        (lambda s: s[:, [0, 1, 0]], "series 1 and 3"),
+        (lambda s: s * [1e30, 1e-30], None),
+        (lambda s: np.full_like(s, 7.0), "series 1 and 2"),
+    ],
+    ids=["constant", "duplicated", "1e30 beside 1e-30", "all constant"],
+)
+def test_difficult_series_give_finite_scores(
+    tiny: Hyperparameters,
+    make_series,
+    caplog: pytest.LogCaptureFixture,
+    build,
+    warning: str | None,
+) -> None:
+    """The warning names the series; a spike is still the least normal row."""
+    series = build(make_series(400))
+
+    result = fit({"a": series}, {}, tiny)
+
+    spiked = series[:60].copy()
+    spiked[45] *= 5.0
+    scores = result.detector.score(spiked)
+    messages = [record.getMessage() for record in caplog.records]
+    assert np.isfinite(scores.normality_score[10:]).all()
+    assert np.isfinite(scores.reconstruction[10:]).all()
+    assert np.nanargmin(scores.normality_score) == 45
+    assert (warning is None) or any(warning in message for message in messages)
+
+
+def test_fewer_calibration_errors_than_series_give_finite_scores(
+    tiny: Hyperparameters, caplog: pytest.LogCaptureFixture
+) -> None:
+    """20 series, 10 errors: the Gaussian is regularised and says so."""
+    series = np.random.default_rng(0).normal(size=(100, 20))
+
+    result = fit({"a": series}, {}, tiny)
+
+    assert np.isfinite(result.detector.score(series).normality_score[10:]).all()
+    assert any(
+        "depend on each other linearly in the 10 rows" in record.getMessage()
+        for record in caplog.records
+    )
+
+
+def test_training_needs_a_series(tiny: Hyperparameters) -> None:
+    """The message says so."""
+    expected = "There are no training series: at least one is needed."
+
+    with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
+        fit({}, {}, tiny)
+
+
+@pytest.mark.parametrize("channel", ["training", "validation"])
+def test_files_of_other_widths_are_refused(
+    tiny: Hyperparameters, make_series, channel: str
+) -> None:
+    """The message names both files and both widths."""
+    files = {"training": {"a.csv": make_series(400)}, "validation": {}}
+    files[channel] = {**files[channel], "b.csv": make_series(400)[:, :1]}
+    expected = (
+        "b.csv: the number of columns differs between files: 1 were found, but a.csv "
+        "has 2."
+    )
+
+    with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
+        fit(files["training"], files["validation"], tiny)
+
+
+def test_a_file_too_short_is_refused_with_both_ways_out(
+    tiny: Hyperparameters, make_series
+) -> None:
+    """Worked by hand: a fifth of 99 rows is 20 rounded; of 90 it is 18, so L = 9."""
+    expected = (
+        "b.csv: the file is too short for a sequence-length of 10: 90 rows were found, "
+        "of which 72 would fit the LSTM and 18 the Gaussian, but each part needs two "
+        "sequences (20 rows). Files of at least 98 rows are accepted, or a "
+        "sequence-length of at most 9."
+    )
+
+    with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
+        fit({"a.csv": make_series(400), "b.csv": make_series(90)}, {}, tiny)
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.2, 0.37, 0.5, 0.73, 0.9])
+@pytest.mark.parametrize("sequence_length", [1, 3, 10])
+def test_the_ways_out_of_a_short_file_are_true(
+    tiny: Hyperparameters, make_series, fraction: float, sequence_length: int
+) -> None:
+    """So many rows are accepted and one less is not; so is the sequence length."""
+    settings = dataclasses.replace(
+        tiny, calibration_fraction=fraction, sequence_length=sequence_length, epochs=1
+    )
+    with pytest.raises(SeriesError) as raised:
+        fit({"a": make_series(2)}, {}, settings)
+    needed = int(re.search(r"at least (\d+) rows", str(raised.value)).group(1))
+
+    accepted = fit({"a": make_series(needed)}, {}, settings)
+
+    assert accepted.n_rows["train"] >= 2 * sequence_length
+    assert accepted.n_rows["calibration"] >= 2 * sequence_length
+    with pytest.raises(SeriesError, match="too short"):
+        fit({"a": make_series(needed - 1)}, {}, settings)
+
+
+def test_the_sequence_length_that_a_short_file_is_told_is_accepted(
+    tiny: Hyperparameters, make_series
+) -> None:
+    """The longest one: one more is refused again."""
+    with pytest.raises(SeriesError, match=r"sequence-length of at most 4\.$"):
+        fit({"a": make_series(43)}, {}, tiny)
+
+    fits = dataclasses.replace(tiny, sequence_length=4, epochs=1)
+    assert fit({"a": make_series(43)}, {}, fits).n_rows["calibration"] == 9
+    with pytest.raises(SeriesError, match="too short"):
+        fit({"a": make_series(43)}, {}, dataclasses.replace(fits, sequence_length=5))
+
+
+def test_a_validation_file_too_short_is_refused(
+    tiny: Hyperparameters, make_series
+) -> None:
+    """It needs one row more than a sequence; the message says so."""
+    expected = (
+        "v.csv: the file is too short for a sequence-length of 10: 10 rows were found, "
+        "but at least 11 are needed."
+    )
+
+    with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
+        fit({"a.csv": make_series(400)}, {"v.csv": make_series(10)}, tiny)
+
+
+def test_a_saved_network_unlike_the_trained_one_is_refused(
+    tiny: Hyperparameters, make_series, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model is not saved if it scores otherwise than it was trained."""
+    # No two runtimes agree to less than nothing.
+    monkeypatch.setattr(fitting, "MAX_EXPORT_DIFFERENCE", -1.0)
+
+    with pytest.raises(
+        TrainingError,
+        match=r"^The saved network differs from the trained one by \d\.\de[-+]\d+ "
+        r"standard deviations, but at most -1e\+00 is accepted\.$",
+    ):
+        fit({"a.csv": make_series(400)}, {}, tiny)

@@ -1,0 +1,163 @@
+import dataclasses
+import re
+
+import pytest
+
+from lstm_ad.exceptions import HyperparameterError
+from lstm_ad.hyperparameters import Declaration, Hyperparameters, declarations
+
+BY_NAME = {declaration.name: declaration for declaration in declarations()}
+
+
+def test_names_and_defaults_are_the_documented_ones() -> None:
+    """The original's seven keep their names and defaults; three are ours."""
+    assert Hyperparameters().to_public() == {
+        "num-layers": 2,
+        "sequence-length": 50,
+        "hidden-size": 128,
+        "dropout": 0.1,
+        "lr": 0.001,
+        "batch-size": 64,
+        "epochs": 100,
+        "calibration-fraction": 0.2,
+        "seed": 0,
+        "early-stopping-patience": 0,
+    }
+
+
+def test_no_strings_give_the_defaults() -> None:
+    """A job without hyperparameters runs with the defaults."""
+    assert Hyperparameters.from_strings({}) == Hyperparameters()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0.001", 0.001),
+        ('"0.001"', 0.001),
+        ("1e-3", 0.001),
+        ('"1E-3"', 0.001),
+        (" 0.001 ", 0.001),
+        ('" 0.001 "', 0.001),
+        (".001", 0.001),
+        ("+1", 1.0),
+        ("1.", 1.0),
+    ],
+)
+def test_a_number_is_read_bare_or_quoted(text: str, value: float) -> None:
+    """Tuning jobs and boto3 send bare strings, the Estimator quotes them as JSON."""
+    assert Hyperparameters.from_strings({"lr": text}).lr == value
+
+
+@pytest.mark.parametrize("text", ["5", '"5"', "5.0", "5.", "05", "+5", "5e0", "0.5e1"])
+def test_an_integer_is_read_in_every_spelling_of_its_value(text: str) -> None:
+    """A tuner may spell an integer with a decimal point; it stays an integer."""
+    num_layers = Hyperparameters.from_strings({"num-layers": text}).num_layers
+
+    assert num_layers == 5
+    assert isinstance(num_layers, int)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("12.5", "abc", "", '""', '"', '"5', "nan", "inf", "-inf", "0x10", "1_0"),
+        *("true", "null", "[5]", "5 5", "5,0", "1e400"),
+    ],
+)
+def test_what_spells_no_integer_is_refused(text: str) -> None:
+    """The message has the name, what was given and what is accepted."""
+    expected = "sequence-length must be an integer from 1 to 100000, but "
+
+    with pytest.raises(HyperparameterError, match=f"^{re.escape(expected)}"):
+        Hyperparameters.from_strings({"sequence-length": text})
+
+
+def test_the_message_shows_the_text_that_was_given() -> None:
+    """A value of the wrong type is quoted as the user wrote it, quotes removed."""
+    expected = (
+        'lr must be a number from 1e-09 to 10.0, but "fast" was given. '
+        'epochs must be an integer from 1 to 1000000, but "12.5" was given.'
+    )
+
+    with pytest.raises(HyperparameterError, match=f"^{re.escape(expected)}$"):
+        Hyperparameters.from_strings({"lr": '"fast"', "epochs": "12.5"})
+
+
+@pytest.mark.parametrize("declaration", BY_NAME.values(), ids=BY_NAME)
+def test_the_bounds_belong_to_the_accepted_values(declaration: Declaration) -> None:
+    """Both ends of a range are accepted, from strings as from Python."""
+    for bound in (declaration.minimum, declaration.maximum):
+        read = Hyperparameters.from_strings({declaration.name: str(bound)})
+
+        assert read.to_public()[declaration.name] == bound
+
+
+@pytest.mark.parametrize("declaration", BY_NAME.values(), ids=BY_NAME)
+@pytest.mark.parametrize("side", ["below", "above"])
+def test_a_value_out_of_its_bounds_is_refused(
+    declaration: Declaration, side: str
+) -> None:
+    """The message has the name, the range and the value; parsed or not."""
+    bound = declaration.minimum if side == "below" else declaration.maximum
+    step = 1 if declaration.kind is int else 0.5 * max(bound, 1e-12)
+    value = declaration.kind(bound - step if side == "below" else bound + step)
+    expected = (
+        f'{declaration.name} must be {declaration.accepted}, but "{value}" was given.'
+    )
+
+    with pytest.raises(HyperparameterError, match=f"^{re.escape(expected)}$"):
+        Hyperparameters.from_strings({declaration.name: str(value)})
+    with pytest.raises(HyperparameterError, match=f"^{re.escape(expected)}$"):
+        Hyperparameters(**{declaration.name.replace("-", "_"): value})
+
+
+def test_every_fault_is_in_one_message() -> None:
+    """Unknown names, wrong types and bounds: nobody starts a job per fault."""
+    strings = {"sequence_length": "5", "lr": "abc", "dropout": "1", "frobnicate": "1"}
+
+    with pytest.raises(HyperparameterError) as raised:
+        Hyperparameters.from_strings(strings)
+
+    names = ", ".join(BY_NAME)
+    assert str(raised.value) == (
+        "sequence_length is not a hyperparameter (did you mean sequence-length?): "
+        f"accepted are {names}. "
+        'lr must be a number from 1e-09 to 10.0, but "abc" was given. '
+        'dropout must be a number from 0.0 to 0.99, but "1.0" was given. '
+        f"frobnicate is not a hyperparameter: accepted are {names}."
+    )
+
+
+def test_every_fault_of_values_is_in_one_message() -> None:
+    """Built from Python, too, all values out of bounds are named together."""
+    expected = (
+        'num-layers must be an integer from 1 to 16, but "0" was given. '
+        'seed must be an integer from 0 to 4294967295, but "-1" was given.'
+    )
+
+    with pytest.raises(HyperparameterError, match=f"^{re.escape(expected)}$"):
+        Hyperparameters(num_layers=0, seed=-1)
+
+
+def test_public_values_read_back_as_they_were() -> None:
+    """What a model's JSON lists reproduces the job."""
+    hyperparameters = Hyperparameters(lr=0.1 + 0.2, seed=2**32 - 1, dropout=1 / 3)
+    strings = {name: str(v) for name, v in hyperparameters.to_public().items()}
+
+    assert Hyperparameters.from_strings(strings) == hyperparameters
+
+
+def test_every_hyperparameter_is_declared_once() -> None:
+    """The public names are the attributes, hyphens for underscores."""
+    attributes = [field.name for field in dataclasses.fields(Hyperparameters)]
+
+    assert [name.replace("-", "_") for name in BY_NAME] == attributes
+
+
+@pytest.mark.parametrize("declaration", BY_NAME.values(), ids=BY_NAME)
+def test_every_hyperparameter_has_a_meaning_in_one_sentence(
+    declaration: Declaration,
+) -> None:
+    """The sentence goes into the README and the algorithm specification."""
+    assert re.fullmatch(r"The [^.]+\.", declaration.meaning)
