@@ -12,6 +12,7 @@ model.json             what a person wants to know, and the SHA-256 of the other
 ``model.json`` is written last: a folder without it was never finished.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -69,8 +70,10 @@ class Fit:
     """The epoch whose weights were saved."""
     n_rows: Mapping[str, int]
     """How many rows fitted the LSTM, gave the Gaussian its errors, and validated."""
+    data_digest: str
+    """A digest of the values of all series, by channel and name of the file."""
     fingerprint: str
-    """A digest of the data and the hyperparameters."""
+    """A digest of that, the hyperparameters and the versions: what checkpoints fit."""
 
 
 def save(model_dir: Path, fit: Fit) -> None:
@@ -99,6 +102,11 @@ def save(model_dir: Path, fit: Fit) -> None:
         for name, data in files.items():
             (model_dir / name).write_bytes(data)
     except OSError as error:
+        # What is not finished is no model, and on a full disk it takes the room that
+        # the failure reason needs.
+        with contextlib.suppress(OSError):
+            for name in files:
+                (model_dir / name).unlink(missing_ok=True)
         raise ArtifactError(
             f"The model cannot be written to {model_dir}: {error.strerror}."
         ) from error
@@ -197,6 +205,7 @@ def _description(fit: Fit, files: Mapping[str, bytes]) -> bytes:
             name: dataclasses.asdict(loss)
             for name, loss in [*fit.losses.items(), ("repeat_last_value", fit.repeated)]
         },
+        "data_digest": fit.data_digest,
         "fingerprint": fit.fingerprint,
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "sha256": {

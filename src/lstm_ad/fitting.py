@@ -1,8 +1,9 @@
 """Fit a detector: the document's training algorithm, readable as a paragraph."""
 
+import importlib.metadata
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from lstm_ad.artifacts import Fit
 from lstm_ad.axes import FloatArray, ScaledArray
-from lstm_ad.checkpoints import CheckpointFolder, fingerprint
+from lstm_ad.checkpoints import CheckpointFolder, digest_series, fingerprint
 from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import SeriesError, TrainingError
 from lstm_ad.gaussian import Gaussian
@@ -32,6 +33,13 @@ MAX_EXPORT_DIFFERENCE = 1e-5
 ERROR_RESOLUTION = 1e-5
 """The smallest spread of errors that is believed, in standard deviations of the
 series: the network computes in single precision."""
+
+
+MAX_DEVIATIONS = 1e15
+"""The largest distance of a value from its series' mean, in standard deviations:
+squares of larger ones are no finite numbers in single precision."""
+
+_BLOCK_SEQUENCES = 4096
 
 
 def fit(
@@ -68,11 +76,14 @@ def fit(
     fitting = [s[:cut] for s, cut in zip(training.values(), cuts, strict=True)]
     calibration = [s[cut:] for s, cut in zip(training.values(), cuts, strict=True)]
     validating = list(validation.values())
-    digest = fingerprint(
-        hyperparameters.to_public(), {"training": training, "validation": validation}
-    )
+    data_digest = digest_series({"training": training, "validation": validation})
+    # Another version may compute other bits: its checkpoints would end elsewhere.
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy")}
+    digest = fingerprint(hyperparameters.to_public() | versions, data_digest)
 
     scaler = Scaler.fit(fitting)
+    _check_range(dict(zip(training, calibration, strict=True)), cuts, scaler)
+    _check_range(validation, [0] * len(validation), scaler)
     selection = scaler.transform_all(validating or calibration)
     trained = train_network(
         scaler.transform_all(fitting),
@@ -105,6 +116,7 @@ def fit(
         history=trained.history,
         best_epoch=trained.best_epoch,
         n_rows={name: sum(map(len, part)) for name, part in parts.items()},
+        data_digest=data_digest,
         fingerprint=digest,
     )
     _compare(result)
@@ -113,14 +125,20 @@ def fit(
 
 def _repeat_last_value(selection: Rows, sequence_length: int) -> Loss:
     """Return the loss of repeating the last row of each sequence in the next one."""
-    errors = []
-    for index in range(len(selection.n_timesteps)):
-        series = selection.series(index)
-        last = series[sequence_length - 1 : -1 : sequence_length]  # (N, D)
-        repeated = np.repeat(last, sequence_length, axis=0)
-        targets = series[sequence_length:]
-        errors.append(np.float64(targets) - repeated[: len(targets)])
-    return Loss.of(errors)
+
+    def errors() -> Iterator[FloatArray]:
+        """Yield the errors, a bounded number of rows at a time."""
+        step = _BLOCK_SEQUENCES * sequence_length
+        for index in range(len(selection.n_timesteps)):
+            series = selection.series(index)
+            for start in range(0, len(series) - sequence_length, step):
+                part = series[start : start + step + sequence_length]
+                last = part[sequence_length - 1 : -1 : sequence_length]  # (N, D)
+                targets = part[sequence_length:]
+                repeated = np.repeat(last, sequence_length, axis=0)
+                yield targets.astype(np.float64) - repeated[: len(targets)]
+
+    return Loss.of(errors())
 
 
 def _compare(result: Fit) -> None:
@@ -158,10 +176,23 @@ def _check(
     first, reference = next(iter(training.items()))
     length = hyperparameters.sequence_length
     for name, series in [*training.items(), *validation.items()]:
+        if len(series) <= length and len(series) < series.shape[1]:
+            raise SeriesError(
+                f"{name}: the file is too short for a sequence-length of {length}: "
+                f"{len(series)} rows of {series.shape[1]} columns were found, but one "
+                f"row is one time step and one column one time series. Are rows and "
+                f"columns exchanged?"
+            )
         if series.shape[1] != reference.shape[1]:
             raise SeriesError(
                 f"{name}: the number of columns differs between files: "
                 f"{series.shape[1]} were found, but {first} has {reference.shape[1]}."
+            )
+        if series.shape[1] > 1 and _counts_rows(series[:, 0]):
+            raise SeriesError(
+                f"{name}: column 1 counts the rows, from {series[0, 0]:.0f} to "
+                f"{series[-1, 0]:.0f}: an index column is not accepted, every column "
+                f"is a time series."
             )
     for name, series in training.items():
         n_fitting = _n_fitting(len(series), hyperparameters)
@@ -179,6 +210,38 @@ def _check(
             raise SeriesError(
                 f"{name}: the file is too short for a sequence-length of {length}: "
                 f"{len(series)} rows were found, but at least {length + 1} are needed."
+            )
+
+
+def _counts_rows(column: FloatArray) -> bool:
+    """Return whether a column is 0, 1, 2, ... or 1, 2, 3, ... from the first row on."""
+    first = column[0]
+    return first in (0, 1) and np.array_equal(column, first + np.arange(len(column)))
+
+
+def _check_range(
+    parts: Mapping[str, FloatArray], firsts: Sequence[int], scaler: Scaler
+) -> None:
+    """Refuse values that are beyond all comparison with the rows that fit the LSTM.
+
+    Args:
+        parts: Series, or their last parts, by the name of their file.
+        firsts: The row of its file that each starts with, counted from 0.
+        scaler: The standardisation.
+    """
+    low = scaler.mean - MAX_DEVIATIONS * scaler.scale
+    high = scaler.mean + MAX_DEVIATIONS * scaler.scale
+    for (name, part), first in zip(parts.items(), firsts, strict=True):
+        outside = (part.min(axis=0) < low) | (part.max(axis=0) > high)
+        if outside.any():
+            column = int(np.argmax(outside))
+            values = part[:, column]
+            is_far = (values < low[column]) | (values > high[column])
+            row = int(np.argmax(is_far))
+            raise SeriesError(
+                f"{name}: row {first + row + 1}, column {column + 1}: "
+                f"{values[row]:.6g} is too far from the rows that fit the LSTM: "
+                f"accepted are numbers from {low[column]:.6g} to {high[column]:.6g}."
             )
 
 

@@ -58,8 +58,12 @@ class Reconstructor:
         Raises:
             SeriesError: As :meth:`reconstruct`.
         """
-        parts = [series[rows] - part for rows, part in self.reconstruct(series)]
-        return np.concatenate(parts)
+        self._check(series)
+        length = self.network.sequence_length
+        errors = np.empty((len(series) - length, series.shape[1]))
+        for rows, part in self.reconstruct(series):
+            errors[rows.start - length : rows.stop - length] = series[rows] - part
+        return errors
 
     def evaluate(self, parts: Iterable[FloatArray]) -> Loss:
         """Return the loss over all ``parts``, each of shape ``(T, D)``, ``T > L``.

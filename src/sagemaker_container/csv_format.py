@@ -45,6 +45,8 @@ _CELLS_TO_LINES = bytes.maketrans(b",", b"\n")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BLOCK_SIZE = 4 * 2**20
 """Bytes that are parsed at a time: what bounds the memory beyond the result."""
+_MAX_LINE = 64 * 2**20
+"""Bytes of a row: what does not end is not read into memory to its end."""
 _BLOCK_ROWS = 16384
 """Rows that are written at a time."""
 
@@ -146,6 +148,11 @@ def _blocks(stream: BinaryIO) -> Iterator[bytes]:
             block = rest[:end].replace(b"\r\n", b"\n")
             yield block if block.endswith(b"\n") else block.removesuffix(b"\r") + b"\n"
         rest = rest[end:] + more
+        if len(rest) > _MAX_LINE + _BLOCK_SIZE and b"\n" not in rest:
+            raise SeriesError(
+                f"A row is longer than {_MAX_LINE // 2**20} MB: accepted are rows, one "
+                f"per time step, that end with LF or CRLF."
+            )
 
 
 def _parse(block: bytes, n_columns: int, n_rows_before: int) -> FloatArray:
