@@ -6,7 +6,7 @@ BUILD := build
 # Threads that wait busily make a shared machine twenty times slower.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup demo test check format clean
+.PHONY: setup demo data test check format fuzz benchmark-memory clean
 
 setup: .venv/.complete
 
@@ -29,6 +29,18 @@ format: setup
 
 demo: setup
 	$(BIN)/python scripts/demo.py $(BUILD)/demo
+
+# Run it when training or the data change: the samples are the product's own answer.
+data: setup
+	$(BIN)/python scripts/make_data.py data
+	$(BIN)/python scripts/demo.py $(BUILD)/data --write-samples
+
+# Not part of `make test`: they take minutes.
+fuzz: setup
+	PYTHONPATH=src $(BIN)/python scripts/fuzz_csv.py
+
+benchmark-memory: setup
+	$(BIN)/python benchmarks/memory.py
 
 clean:
 	rm -rf $(BUILD) .mypy_cache .pytest_cache .ruff_cache .hypothesis
