@@ -1,10 +1,10 @@
-"""Make the sample data: `python scripts/make_data.py [FOLDER]`, by default `data`.
+"""Make the sample data: ``python scripts/make_data.py [FOLDER]``, by default ``data``.
 
 One story: a circulating pump, read once a minute for ten days and ten hours. The first
 series is its discharge pressure in bar, the second its motor current in amperes. The
-pump's valve goes through a duty cycle of 25 minutes, on top of a demand that rises and
-falls over 7 hours; the current follows the pressure 3 minutes late, with its own offset
-and amplitude. Neither cycle keeps perfect time, and both readings are noisy.
+pump's valve goes through a duty cycle of 40 minutes, on top of a demand that rises and
+falls over 10 hours; the current follows the pressure 5 minutes late, with its own
+offset and amplitude. Neither cycle keeps perfect time, and both readings are noisy.
 
 The record is cut in time: 10 000 rows to train on, 2 500 to validate and 2 500 to test.
 The test rows hold five faults. None of them leaves the range of the training values, so
@@ -25,6 +25,7 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 SEED = 5
+"""One of those with which no fault leaves the range of the training values."""
 N_TRAIN, N_VALID, N_TEST = 10_000, 2_500, 2_500
 
 DUTY_CYCLE, DEMAND_CYCLE = 40.0, 600.0
@@ -35,10 +36,12 @@ DUTY_WANDER, DEMAND_WANDER = 0.004, 0.001
 LAG = 5.0
 """How many rows the current is behind the pressure."""
 OFFSET = np.array([6.0, 40.0])
+"""The middle of each series, in bar and in amperes."""
 DUTY = np.array([1.0, 6.0])
 DEMAND = np.array([1.1, 8.5])
+"""How far each cycle moves each series, in the same units."""
 NOISE = np.array([0.12, 0.8])
-"""Of pressure and current, in bar and amperes; of the noise, standard deviations."""
+"""The standard deviation of each series' noise, in the same units."""
 
 DECIMALS = 3
 """What the instruments show. Coarse enough to hide the last bits of a sine, in which
