@@ -26,13 +26,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from lstm_ad.axes import FloatArray
+from lstm_ad.axes import FloatArray, Weights
 from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import ArtifactError
 from lstm_ad.gaussian import Gaussian
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.losses import EpochMetrics, Loss
-from lstm_ad.onnx_graph import Weights
 from lstm_ad.reconstruction import Reconstructor
 from lstm_ad.runtime import OnnxNetwork
 from lstm_ad.scaling import Scaler

@@ -10,6 +10,8 @@ letter  axis
 ======  ====================================================================
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,3 +23,6 @@ ScaledArray = npt.NDArray[np.float32]
 
 IndexArray = npt.NDArray[np.int64]
 """Positions on an axis."""
+
+Weights = Mapping[str, ScaledArray]
+"""The parameters of a :class:`~lstm_ad.network.StackedLSTM` by their torch names."""

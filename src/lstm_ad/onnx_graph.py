@@ -4,7 +4,6 @@ The graph is written by hand rather than traced: one LSTM node per layer and one
 layer, the same at every version of torch, small enough to be read in a graph viewer.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from lstm_ad.axes import ScaledArray
+from lstm_ad.axes import ScaledArray, Weights
 from lstm_ad.scaling import INPUT_BOUND
 
 OPSET = 17
@@ -21,9 +20,6 @@ IR_VERSION = 8
 
 INPUT = "input_sequences"
 OUTPUT = "reconstructions"
-
-Weights = Mapping[str, ScaledArray]
-"""The parameters of a :class:`~lstm_ad.network.StackedLSTM` by their torch names."""
 
 
 def to_onnx(weights: Weights, sequence_length: int) -> bytes:
