@@ -1,0 +1,380 @@
+import gzip
+import io
+import json
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+
+from lstm_ad.detector import LSTMAD
+from lstm_ad.gaussian import Gaussian
+from sagemaker_container.app import create_app
+from sagemaker_container.csv_format import write_scores
+
+
+@pytest.fixture
+def client(detector: LSTMAD) -> FlaskClient:
+    """Return a client of the application with the tiny detector, limited to 1 MB."""
+    return create_app(detector, max_payload_mb=1).test_client()
+
+
+@pytest.fixture
+def series(make_series) -> np.ndarray:
+    """Return a series with a last partial sequence."""
+    return make_series(47, seed=5)
+
+
+@pytest.fixture
+def body(series: np.ndarray, as_csv) -> bytes:
+    """Return that series as CSV."""
+    return as_csv(series)
+
+
+def sentence(response) -> str:
+    """Return the one line of an error."""
+    assert response.content_type == "text/plain"
+    text = response.get_data(as_text=True)
+    assert text.endswith(".\n")
+    assert text.count("\n") == 1
+    return text[:-1]
+
+
+def test_ping_is_200_and_nothing_else(client: FlaskClient) -> None:
+    """The application is only made once the model is loaded."""
+    response = client.get("/ping")
+
+    assert response.status_code == 200
+    assert response.data == b""
+
+
+def test_execution_parameters_let_a_large_file_be_one_request(
+    client: FlaskClient,
+) -> None:
+    """Two numbers, and no BatchStrategy: the SDK's local mode refuses its spelling."""
+    response = client.get("/execution-parameters")
+
+    assert response.status_code == 200
+    assert response.content_type == "application/json"
+    assert response.json == {"MaxConcurrentTransforms": 1, "MaxPayloadInMB": 1}
+
+
+def test_invocations_answer_a_row_of_scores_per_row(
+    client: FlaskClient, detector: LSTMAD, series: np.ndarray, body: bytes
+) -> None:
+    """The bytes are those of the detector's own scores; the type is exact."""
+    response = client.post("/invocations", data=body, content_type="text/csv")
+
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "text/csv"
+    assert response.headers["Content-Length"] == str(len(response.data))
+    assert response.data == b"".join(write_scores(detector.score(series)))
+    lines = response.data.decode().split("\n")
+    assert lines[:10] == [",,"] * 10
+    assert len(lines) == 47 + 1
+    assert lines[-1] == ""
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "text/csv",
+        "TEXT/CSV",
+        "text/csv; charset=utf-8",
+        "text/csv;label_size=0",
+        'text/csv; charset="UTF-8"; header=absent',
+    ],
+)
+def test_csv_is_accepted_with_any_parameters(
+    client: FlaskClient, body: bytes, content_type: str | None
+) -> None:
+    """Real clients send them; none at all is taken for CSV."""
+    response = client.post("/invocations", data=body, content_type=content_type)
+
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "text/plain", "application/x-npy", "csv"]
+)
+def test_another_content_type_is_415(
+    client: FlaskClient, body: bytes, content_type: str
+) -> None:
+    """The sentence has what was sent and what is accepted."""
+    response = client.post("/invocations", data=body, content_type=content_type)
+
+    assert response.status_code == 415
+    assert sentence(response) == (
+        f'The content type is "{content_type}": accepted is text/csv.'
+    )
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        None,
+        "",
+        "*/*",
+        "text/*",
+        "text/csv",
+        "TEXT/CSV",
+        "text/csv; charset=utf-8",
+        "text/csv;q=0.5",
+        "application/json, text/csv;q=0.1",
+        "text/html, */*;q=0.1",
+        "text/csv, application/json;q=0",
+    ],
+)
+def test_whoever_accepts_csv_gets_csv(
+    client: FlaskClient, body: bytes, accept: str | None
+) -> None:
+    """Absent, wildcards, lists with weights and parameters."""
+    headers = {} if accept is None else {"Accept": accept}
+
+    response = client.post(
+        "/invocations", data=body, content_type="text/csv", headers=headers
+    )
+
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "text/csv"
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/json", "text/csv;q=0", "text/csv;q=0, */*", "text/html"]
+)
+def test_whoever_accepts_no_csv_gets_406(
+    client: FlaskClient, body: bytes, accept: str
+) -> None:
+    """The sentence says what the answer would be."""
+    response = client.post(
+        "/invocations", data=body, content_type="text/csv", headers={"Accept": accept}
+    )
+
+    assert response.status_code == 406
+    assert sentence(response).startswith(
+        "The answer is text/csv, but the request accepts only "
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", "There is no data: at least one row of numbers is needed."),
+        (
+            b"1,2\n3,x\n",
+            'Row 2, column 2: "x" is not a number: accepted is a finite decimal '
+            "number.",
+        ),
+        (
+            b"1,2,3\n" * 20,
+            "The number of columns is wrong: 3 were found, but the model was trained "
+            "on 2 series, one per column.",
+        ),
+        (
+            b"1,2\n" * 10,
+            "The series is too short: 10 rows were found, but at least 11 are needed, "
+            "because the first sequence (10 rows) has no score.",
+        ),
+    ],
+    ids=["empty", "text", "wrong width", "too short"],
+)
+def test_a_series_that_cannot_be_used_is_400(
+    client: FlaskClient, data: bytes, expected: str
+) -> None:
+    """The sentence is the exception's own: a row and a column where there are any."""
+    response = client.post("/invocations", data=data, content_type="text/csv")
+
+    assert response.status_code == 400
+    assert sentence(response) == expected
+
+
+TOO_LARGE = (
+    "The request body is larger than 1 MB, the limit of this server; "
+    "SAGEMAKER_MAX_PAYLOAD_IN_MB sets it."
+)
+
+
+def test_a_body_over_the_limit_is_413(client: FlaskClient) -> None:
+    """Its length is announced: nothing of it is read."""
+    data = b"1.5,2.5\n" * (2**17 + 1)
+
+    response = client.post("/invocations", data=data, content_type="text/csv")
+
+    assert response.status_code == 413
+    assert sentence(response) == TOO_LARGE
+
+
+def test_a_chunked_body_over_the_limit_is_413(client: FlaskClient) -> None:
+    """Nobody announces its length; it is not cut off and answered 200."""
+    response = client.post(
+        "/invocations",
+        input_stream=io.BytesIO(b"1.5,2.5\n" * (2**17 + 1)),
+        content_type="text/csv",
+        headers={"Transfer-Encoding": "chunked"},
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+
+    assert response.status_code == 413
+    assert sentence(response) == TOO_LARGE
+
+
+@pytest.mark.parametrize("is_chunked", [True, False])
+def test_a_body_at_the_limit_is_scored(client: FlaskClient, is_chunked: bool) -> None:
+    """The limit itself is within it, to the byte."""
+    data = b"1.5,2.5\n" * 2**17
+    headers = {"Transfer-Encoding": "chunked"} if is_chunked else {}
+
+    response = client.post(
+        "/invocations",
+        input_stream=io.BytesIO(data),
+        content_length=None if is_chunked else len(data),
+        content_type="text/csv",
+        headers=headers,
+        environ_overrides={"wsgi.input_terminated": is_chunked},
+    )
+
+    assert len(data) == 2**20
+    assert response.status_code == 200
+    assert response.data.count(b"\n") == 2**17
+
+
+def test_a_compressed_body_is_decompressed(client: FlaskClient, body: bytes) -> None:
+    """With gzip, if the header says so."""
+    plain = client.post("/invocations", data=body, content_type="text/csv")
+
+    response = client.post(
+        "/invocations",
+        data=gzip.compress(body),
+        content_type="text/csv",
+        headers={"Content-Encoding": "gzip"},
+    )
+
+    assert response.status_code == 200
+    assert response.data == plain.data
+
+
+def test_a_small_body_that_decompresses_beyond_the_limit_is_413(
+    client: FlaskClient,
+) -> None:
+    """A few kilobytes of gzip can hold gigabytes."""
+    data = gzip.compress(b"1.5,2.5\n" * (2**17 + 1))
+
+    response = client.post(
+        "/invocations",
+        data=data,
+        content_type="text/csv",
+        headers={"Content-Encoding": "gzip"},
+    )
+
+    assert response.status_code == 413
+    assert sentence(response) == TOO_LARGE
+
+
+@pytest.mark.parametrize("data", [b"1,2\n", gzip.compress(b"1,2\n" * 20)[:-8], b""])
+def test_a_damaged_compressed_body_is_400(client: FlaskClient, data: bytes) -> None:
+    """The sentence says what is accepted."""
+    response = client.post(
+        "/invocations",
+        data=data,
+        content_type="text/csv",
+        headers={"Content-Encoding": "gzip"},
+    )
+
+    assert response.status_code == 400
+    assert "accepted is" in sentence(response) or "is needed" in sentence(response)
+
+
+def test_another_encoding_is_415(client: FlaskClient, body: bytes) -> None:
+    """The sentence has what was sent and what is accepted."""
+    response = client.post(
+        "/invocations",
+        data=body,
+        content_type="text/csv",
+        headers={"Content-Encoding": "br"},
+    )
+
+    assert response.status_code == 415
+    assert sentence(response) == (
+        'The content encoding is "br": accepted are gzip and none.'
+    )
+
+
+@pytest.mark.parametrize("path", ["/", "/invocation", "/ping/", "/models"])
+def test_an_unknown_path_is_404(client: FlaskClient, path: str) -> None:
+    """The sentence has the three paths there are."""
+    response = client.get(path)
+
+    assert response.status_code == 404
+    assert sentence(response) == (
+        "There is nothing at this path: accepted are GET /ping, GET "
+        "/execution-parameters and POST /invocations."
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/invocations"),
+        ("PUT", "/invocations"),
+        ("POST", "/ping"),
+        ("DELETE", "/execution-parameters"),
+    ],
+)
+def test_a_method_that_does_not_fit_is_405(
+    client: FlaskClient, method: str, path: str
+) -> None:
+    """The sentence has the methods that do."""
+    response = client.open(path, method=method)
+
+    assert response.status_code == 405
+    assert sentence(response) == (
+        "The method does not fit the path: accepted are GET /ping, GET "
+        "/execution-parameters and POST /invocations."
+    )
+
+
+def test_a_failure_of_the_server_is_500_without_its_reason(
+    detector: LSTMAD, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The traceback is in the log, and nothing of it in the answer."""
+    # A Gaussian of the wrong size: no file could hold it, and no score survives it.
+    gaussian = Gaussian(mean=np.zeros(5), covariance=np.eye(5))
+    broken = LSTMAD(detector.reconstructor, gaussian)
+    client = create_app(broken, max_payload_mb=1).test_client()
+
+    response = client.post("/invocations", data=body, content_type="text/csv")
+
+    assert response.status_code == 500
+    assert sentence(response) == (
+        "The request failed for a reason that is not in the request; the server's log "
+        "has it."
+    )
+    assert "Traceback" in caplog.text
+    assert "ValueError" in caplog.text
+    assert client.get("/ping").status_code == 200
+
+
+def test_a_request_is_one_line_of_json_without_its_payload(
+    client: FlaskClient, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What an operator needs; a ping leaves no line."""
+    caplog.set_level(logging.INFO)
+    client.get("/ping")
+
+    client.post(
+        "/invocations",
+        data=body,
+        content_type="text/csv",
+        headers={"X-Amzn-SageMaker-Inference-Id": "abc"},
+    )
+
+    (record,) = caplog.records
+    line = SimpleNamespace(**json.loads(record.getMessage()))
+    assert line.request == "POST /invocations"
+    assert line.inference_id == "abc"
+    assert (line.status, line.rows, line.series) == (200, 47, 2)
+    assert line.bytes_in == len(body)
+    assert line.milliseconds > 0
+    assert body[:10].decode() not in record.getMessage()

@@ -1,0 +1,375 @@
+import gzip
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from lstm_ad.detector import Scores
+from lstm_ad.exceptions import SeriesError
+from sagemaker_container import csv_format
+from sagemaker_container.csv_format import read_file, read_series, write_scores
+
+ACCEPTED = {
+    "LF": (b"1,2\n3,4\n", [[1, 2], [3, 4]]),
+    "CRLF": (b"1,2\r\n3,4\r\n", [[1, 2], [3, 4]]),
+    "LF and CRLF": (b"1,2\r\n3,4\n5,6\r\n", [[1, 2], [3, 4], [5, 6]]),
+    "no last line end": (b"1,2\n3,4", [[1, 2], [3, 4]]),
+    "no last line end, CRLF": (b"1,2\r\n3,4", [[1, 2], [3, 4]]),
+    "byte-order mark": (b"\xef\xbb\xbf1,2\n", [[1, 2]]),
+    "spaces around cells": (b" 1 ,  2\n3 , 4 \n", [[1, 2], [3, 4]]),
+    "one row": (b"1,2,3\n", [[1, 2, 3]]),
+    "one column": (b"1\n2\n3\n", [[1], [2], [3]]),
+    "one cell": (b"7", [[7]]),
+    "spellings": (b"1.,.5,+2,-0,2E3,1e-3\n", [[1.0, 0.5, 2.0, -0.0, 2000.0, 0.001]]),
+    "leading zeros": (b"007,000.5\n", [[7.0, 0.5]]),
+    "1e30 beside 1e-30": (b"1e30,1e-30\n", [[1e30, 1e-30]]),
+    "the largest": (b"1e100,-1e100\n", [[1e100, -1e100]]),
+    "the smallest": (b"5e-324\n", [[5e-324]]),
+    "an underflow": (b"1e-400\n", [[0.0]]),
+    "constant and duplicated": (b"5,1,1\n5,2,2\n", [[5, 1, 1], [5, 2, 2]]),
+}
+
+HEADER = "a header row is not accepted, the first row is the first time step."
+DELIMITER = "accepted are numbers with a decimal point, separated by commas."
+NUMBER = "is not a number: accepted is a finite decimal number."
+
+REFUSED = {
+    "empty": (b"", "There is no data: at least one row of numbers is needed."),
+    "only a mark": (
+        b"\xef\xbb\xbf",
+        "There is no data: at least one row of numbers is needed.",
+    ),
+    "header": (b"a,b\n1,2\n", f'Row 1 holds no number, but "a,b": {HEADER}'),
+    "quoted header": (b'"a"\n1\n', f'Row 1 holds no number, but ""a"": {HEADER}'),
+    "index column": (b"a,1\nb,2\n", f'Row 1, column 1: "a" {NUMBER}'),
+    "dates": (b"2020-01-01,1\n", f'Row 1, column 1: "2020-01-01" {NUMBER}'),
+    "text": (b"1,2\n3,four\n", f'Row 2, column 2: "four" {NUMBER}'),
+    "quoted number": (b'1,2\n3,"4"\n', f'Row 2, column 2: ""4"" {NUMBER}'),
+    "NaN": (b"1,2\nNaN,4\n", f'Row 2, column 1: "NaN" {NUMBER}'),
+    "NA": (b"1,2\n3,NA\n", f'Row 2, column 2: "NA" {NUMBER}'),
+    "null": (b"1,2\n3,null\n", f'Row 2, column 2: "null" {NUMBER}'),
+    "inf": (b"1,2\n-inf,4\n", f'Row 2, column 1: "-inf" {NUMBER}'),
+    "True": (b"1,2\n3,True\n", f'Row 2, column 2: "True" {NUMBER}'),
+    "hex": (b"1,2\n0x10,4\n", f'Row 2, column 1: "0x10" {NUMBER}'),
+    "underscore": (b"1,2\n1_0,4\n", f'Row 2, column 1: "1_0" {NUMBER}'),
+    "two points": (b"1,2\n1.2.3,4\n", f'Row 2, column 1: "1.2.3" {NUMBER}'),
+    "two signs": (b"1,2\n--1,4\n", f'Row 2, column 1: "--1" {NUMBER}'),
+    "half an exponent": (b"1,2\n1e,4\n", f'Row 2, column 1: "1e" {NUMBER}'),
+    "a space within": (b"1,2\n1 0,4\n", f'Row 2, column 1: "1 0" {NUMBER}'),
+    "another script": ("1,2\n٣,4\n".encode(), f'Row 2, column 1: "٣" {NUMBER}'),
+    "a long cell": (
+        b"1\n" + b"x" * 1000 + b"\n",
+        f'Row 2, column 1: "{"x" * 40}" ... {NUMBER}',
+    ),
+    "1e400": (
+        b"1,2\n3,1e400\n",
+        'Row 2, column 2: "1e400" is too large: accepted are numbers of at most '
+        "1e+100 in magnitude.",
+    ),
+    "1e101": (
+        b"-1e101\n",
+        'Row 1, column 1: "-1e101" is too large: accepted are numbers of at most '
+        "1e+100 in magnitude.",
+    ),
+    "missing cell": (
+        b"1,2\n,4\n",
+        "Row 2, column 1: the value is missing: accepted is a finite number.",
+    ),
+    "blank cell": (
+        b"1,2\n3,  \n",
+        "Row 2, column 2: the value is missing: accepted is a finite number.",
+    ),
+    "all missing": (
+        b"1,2\n,\n",
+        "Row 2, column 1: the value is missing: accepted is a finite number.",
+    ),
+    "trailing comma in each row": (
+        b"1,2,\n3,4,\n",
+        "Row 1, column 3: the value is missing: accepted is a finite number.",
+    ),
+    "trailing comma": (
+        b"1,2\n3,4,\n",
+        "Row 2 has 3 cells, and the row ends with a comma, but the rows before have 2: "
+        "all rows need the same number.",
+    ),
+    "ragged, longer": (
+        b"1,2\n3,4\n5,6,7\n",
+        "Row 3 has 3 cells, but the rows before have 2: all rows need the same number.",
+    ),
+    "ragged, shorter": (
+        b"1,2\n3\n",
+        "Row 2 has 1 cell, but the rows before have 2: all rows need the same number.",
+    ),
+    "ends in mid-row": (
+        b"1,2,3\n4,5",
+        "Row 2 has 2 cells, but the rows before have 3: all rows need the same number.",
+    ),
+    "blank line": (
+        b"1,2\n\n3,4\n",
+        "Row 2 is empty: accepted are 2 numbers in each row.",
+    ),
+    "blank line of one column": (
+        b"1\n\n3\n",
+        "Row 2 is empty: accepted are 1 number in each row.",
+    ),
+    "blank last line": (
+        b"1,2\n\n",
+        "Row 2 is empty: accepted are 2 numbers in each row.",
+    ),
+    "semicolons": (b"1;2\n3;4\n", f"Row 1 holds semicolons: {DELIMITER}"),
+    "decimal comma": (b"1,5;2,5\n", f"Row 1 holds semicolons: {DELIMITER}"),
+    "tabs": (b"1\t2\n", f"Row 1 holds tabs: {DELIMITER}"),
+    "NUL": (b"1,2\n3,\x00\n", "Row 2 holds a NUL byte: accepted is plain text."),
+    "old-Mac line ends": (
+        b"1,2\r3,4\r",
+        "Row 1 holds a carriage return within the line: accepted line ends are LF and "
+        "CRLF.",
+    ),
+    "UTF-16, little endian": (
+        "1,2\n".encode("utf-16-le").join([b"\xff\xfe", b""]),
+        "The text is encoded as UTF-16: accepted is UTF-8.",
+    ),
+    "UTF-16, big endian": (
+        "1,2\n".encode("utf-16-be").join([b"\xfe\xff", b""]),
+        "The text is encoded as UTF-16: accepted is UTF-8.",
+    ),
+}
+"""What the catalogue of bad input holds, each with its whole message."""
+
+TABLES = npst.arrays(
+    np.float64,
+    st.tuples(st.integers(1, 30), st.integers(1, 5)),
+    elements=st.floats(-1e100, 1e100),
+)
+
+
+def parsed(text: bytes) -> np.ndarray:
+    """Return the series in a text."""
+    return read_series(io.BytesIO(text))
+
+
+def spelled(table: np.ndarray) -> bytes:
+    """Return the CSV in which Python itself would write a table."""
+    return "".join(",".join(map(repr, r)) + "\n" for r in table.tolist()).encode()
+
+
+@pytest.mark.parametrize(("text", "expected"), ACCEPTED.values(), ids=ACCEPTED)
+def test_what_is_documented_as_accepted_is_read(
+    text: bytes, expected: list[list[float]]
+) -> None:
+    """No row is shifted or dropped, no cell is changed."""
+    series = parsed(text)
+
+    assert series.dtype == np.float64
+    assert series.tolist() == expected
+
+
+@pytest.mark.parametrize(("text", "message"), REFUSED.values(), ids=REFUSED)
+def test_bad_input_is_refused_with_the_place_the_find_and_what_is_accepted(
+    text: bytes, message: str
+) -> None:
+    """The whole sentence, for each entry of the catalogue."""
+    with pytest.raises(SeriesError, match=f"^{re.escape(message)}$"):
+        parsed(text)
+
+
+@pytest.mark.parametrize("block_size", [4, 5, 7, 16, 61])
+@pytest.mark.parametrize(("text", "expected"), ACCEPTED.values(), ids=ACCEPTED)
+def test_blocks_do_not_change_what_is_read(
+    text: bytes,
+    expected: list[list[float]],
+    block_size: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Wherever a block ends: within a cell, a line end or a row."""
+    monkeypatch.setattr(csv_format, "_BLOCK_SIZE", block_size)
+
+    assert parsed(text).tolist() == expected
+
+
+@pytest.mark.parametrize("block_size", [4, 5, 7, 16, 61])
+@pytest.mark.parametrize(("text", "message"), REFUSED.values(), ids=REFUSED)
+def test_blocks_do_not_change_what_is_refused(
+    text: bytes, message: str, block_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are counted across blocks: the sentence is the same."""
+    monkeypatch.setattr(csv_format, "_BLOCK_SIZE", block_size)
+
+    with pytest.raises(SeriesError, match=f"^{re.escape(message)}$"):
+        parsed(text)
+
+
+def test_rows_are_counted_across_real_blocks() -> None:
+    """A fault far behind the first block has its true row."""
+    row = b"0.123456789,-1.5\n"
+    n_rows = csv_format._BLOCK_SIZE // len(row) + 1000
+
+    with pytest.raises(SeriesError, match=f"^Row {n_rows + 1}, column 2: "):
+        parsed(row * n_rows + b"1,x\n")
+    assert parsed(row * n_rows).shape == (n_rows, 2)
+
+
+@given(TABLES)
+def test_what_was_written_is_what_is_read_bit_by_bit(table: np.ndarray) -> None:
+    """The shortest spelling of a double comes back as that double."""
+    assert parsed(spelled(table)).tobytes() == table.tobytes()
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=60))
+@example(b"0e99999999999999999999\n")
+@example(b"1e-99999999999999999999\n")
+@example(b"." * 50)
+def test_no_bytes_at_all_raise_anything_but_a_series_error(text: bytes) -> None:
+    """What can be read is finite; everything else is one documented exception."""
+    try:
+        series = parsed(text)
+    except SeriesError as error:
+        message = str(error)
+    else:
+        message = "." if np.isfinite(series).all() else "an infinite value was read"
+
+    assert message.endswith(".")
+    assert message.isprintable()
+
+
+@settings(max_examples=300)
+@given(st.text(alphabet="0123456789.,+-eE \r\n;\tN", max_size=60))
+def test_what_looks_like_numbers_is_read_as_python_reads_it(text: str) -> None:
+    """Either an error, or cell for cell what ``float`` makes of the same text."""
+    try:
+        rows = parsed(text.encode()).tolist()
+    except SeriesError:
+        rows = None
+    lines = text.replace("\r\n", "\n").removesuffix("\n").removesuffix("\r").split("\n")
+
+    assert rows is None or rows == [
+        [float(cell) for cell in line.split(",")] for line in lines
+    ]
+
+
+@given(TABLES, st.integers(0, 10_000), st.integers(0, 255))
+def test_a_changed_byte_is_an_error_or_one_changed_cell(
+    table: np.ndarray, place: int, byte: int
+) -> None:
+    """A damaged file never shifts or loses rows: the shape tells, or the reader."""
+    text = bytearray(spelled(table))
+    text[place % len(text)] = byte
+    try:
+        series = parsed(bytes(text))
+    except SeriesError:
+        n_changed = 0
+    else:
+        is_same_shape = series.shape == table.shape
+        # A comma for a digit in a table of one row, or a line end in one of a single
+        # column, is another table and not a damaged one.
+        n_changed = int((series != table).sum()) if is_same_shape else 0
+        assert is_same_shape or 1 in table.shape
+
+    assert n_changed <= 1
+
+
+def test_a_gzip_file_is_decompressed(tmp_path: Path) -> None:
+    """Whatever its name is."""
+    (tmp_path / "a.csv").write_bytes(gzip.compress(b"1,2\n3,4\n"))
+
+    assert read_file(tmp_path / "a.csv", "a.csv").tolist() == [[1, 2], [3, 4]]
+
+
+def test_a_plain_file_is_read(tmp_path: Path) -> None:
+    """The result is that of the same bytes in a stream."""
+    (tmp_path / "a.csv").write_bytes(b"1,2\n3,4")
+
+    assert read_file(tmp_path / "a.csv", "a.csv").tolist() == [[1, 2], [3, 4]]
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    """Channels may be made of links."""
+    (tmp_path / "a.csv").write_bytes(b"1,2\n")
+    (tmp_path / "b.csv").symlink_to(tmp_path / "a.csv")
+
+    assert read_file(tmp_path / "b.csv", "b.csv").tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"1,2\n3\n", "a/b.csv: Row 2 has 1 cell, but the rows before have 2: "),
+        (gzip.compress(b"1,2\n3\n"), "a/b.csv: Row 2 has 1 cell, but the rows before "),
+        (gzip.compress(b"1,2\n" * 99)[:-9], "a/b.csv: The gzip data is damaged: "),
+        (gzip.compress(b"1,2\n")[:12] + b"?" * 20, "a/b.csv: The gzip data is damaged"),
+        (gzip.compress(b"1,2\n") + b"rest", "a/b.csv: The gzip data is damaged: "),
+        (b"\x1f\x8b", "a/b.csv: The gzip data is damaged: "),
+        (gzip.compress(b""), "a/b.csv: There is no data: "),
+        (b"PK\x03\x04", "a/b.csv: Row 1 holds no number, but "),
+    ],
+)
+def test_messages_about_a_file_begin_with_its_name(
+    tmp_path: Path, data: bytes, message: str
+) -> None:
+    """As the user knows it: the name within the channel."""
+    (tmp_path / "b.csv").write_bytes(data)
+
+    with pytest.raises(SeriesError, match=f"^{re.escape(message)}"):
+        read_file(tmp_path / "b.csv", "a/b.csv")
+
+
+def test_files_that_cannot_be_opened_are_named(tmp_path: Path) -> None:
+    """One is not there, one is a folder."""
+    with pytest.raises(
+        SeriesError,
+        match=r"^a: The file cannot be read: No such file or directory\.$",
+    ):
+        read_file(tmp_path / "missing", "a")
+    with pytest.raises(
+        SeriesError, match=r"^b: The file cannot be read: Is a directory\.$"
+    ):
+        read_file(tmp_path, "b")
+
+
+def test_scores_become_one_line_per_row_the_first_sequence_empty() -> None:
+    """Score first, then one reconstruction per series; LF line ends, one at the end."""
+    nan = np.nan
+    scores = Scores(
+        normality_score=np.array([nan, nan, -1.5, 2e-7]),
+        reconstruction=np.array([[nan, nan], [nan, nan], [1.0, -2.25], [3e10, 4.0]]),
+    )
+
+    text = b"".join(write_scores(scores))
+
+    assert text == b",,\n,,\n-1.5,1.0,-2.25\n2e-7,30000000000.0,4.0\n"
+
+
+@pytest.mark.parametrize("block_rows", [1, 2, 3, 7])
+def test_scores_are_written_alike_in_pieces(
+    block_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long answer is written in blocks, of which nothing is seen."""
+    scores = Scores(np.arange(7.0), np.arange(14.0).reshape(7, 2))
+    whole = b"".join(write_scores(scores))
+
+    monkeypatch.setattr(csv_format, "_BLOCK_ROWS", block_rows)
+
+    assert b"".join(write_scores(scores)) == whole
+    assert whole.count(b"\n") == 7
+
+
+@given(
+    npst.arrays(
+        np.float64,
+        st.tuples(st.integers(1, 20), st.integers(2, 4)),
+        elements=st.floats(allow_nan=False, allow_infinity=False),
+    )
+)
+def test_written_scores_read_back_bit_by_bit(table: np.ndarray) -> None:
+    """Every score and reconstruction has as many digits as it takes."""
+    text = b"".join(write_scores(Scores(table[:, 0], table[:, 1:]))).decode()
+
+    assert text.endswith("\n")
+    cells = [[float(c) for c in line.split(",")] for line in text[:-1].split("\n")]
+    assert np.array(cells).tobytes() == table.tobytes()

@@ -1,0 +1,325 @@
+import os
+import re
+
+import pytest
+
+from lstm_ad.exceptions import HyperparameterError, SettingError
+from lstm_ad.hyperparameters import Hyperparameters
+from sagemaker_container.environment import (
+    ServingEnvironment,
+    TrainingEnvironment,
+    let_threads_sleep,
+    prepare_training,
+)
+
+CSV = b"1,2\n"
+
+
+@pytest.fixture
+def job(opt_ml, monkeypatch: pytest.MonkeyPatch):
+    """Return a job's folder that the environment is read from."""
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(opt_ml.base))
+    return opt_ml
+
+
+@pytest.fixture
+def serving(tmp_path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Return the variables of a server, none of them set but the root."""
+    for name in (
+        "SAGEMAKER_BIND_TO_PORT",
+        "SAGEMAKER_MODEL_SERVER_WORKERS",
+        "SAGEMAKER_MAX_PAYLOAD_IN_MB",
+        "OMP_NUM_THREADS",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    return monkeypatch
+
+
+def test_a_job_is_read_from_its_files(job) -> None:
+    """Hyperparameters, the files of each channel, and where the model goes."""
+    job.write_config("hyperparameters", {"lr": "0.5", "epochs": '"7"'})
+    job.add_channel("training", {"b.csv": CSV, "a.csv": CSV})
+    job.add_channel("validation", {"v.csv": CSV})
+
+    environment = TrainingEnvironment.from_files()
+
+    assert environment.hyperparameters == Hyperparameters(lr=0.5, epochs=7)
+    assert {k: list(v) for k, v in environment.channels.items()} == {
+        "training": ["a.csv", "b.csv"],
+        "validation": ["v.csv"],
+    }
+    assert environment.channels["training"]["a.csv"].read_bytes() == CSV
+    assert environment.model_dir == job.base / "model"
+
+
+def test_the_root_is_opt_ml_unless_it_is_moved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """SageMaker's own place is the default."""
+    monkeypatch.delenv("SAGEMAKER_BASE_DIR", raising=False)
+
+    assert str(ServingEnvironment.from_variables().model_dir) == "/opt/ml/model"
+
+
+def test_the_platforms_own_hyperparameters_are_ignored(job) -> None:
+    """What the SDK and the tuner add is no fault of the user."""
+    job.write_config(
+        "hyperparameters",
+        {
+            "_tuning_objective_metric": "valid_loss",
+            "sagemaker_program": '"train.py"',
+            "sagemaker_container_log_level": "20",
+            "lr": "0.5",
+        },
+    )
+    job.add_channel("training", {"a.csv": CSV})
+
+    assert TrainingEnvironment.from_files().hyperparameters == Hyperparameters(lr=0.5)
+
+
+def test_values_that_are_no_strings_are_read_as_json(job) -> None:
+    """Local tools write numbers where the service writes strings."""
+    job.write_config("hyperparameters", {"lr": 0.5, "epochs": 7})
+    job.add_channel("training", {"a.csv": CSV})
+
+    settings = TrainingEnvironment.from_files().hyperparameters
+
+    assert settings == Hyperparameters(lr=0.5, epochs=7)
+
+
+@pytest.mark.parametrize("value", [True, None, [1], {"a": 1}])
+def test_values_that_are_no_numbers_are_refused(job, value: object) -> None:
+    """JSON's other kinds are named as they stand in the file."""
+    job.write_config("hyperparameters", {"epochs": value})
+    job.add_channel("training", {"a.csv": CSV})
+
+    with pytest.raises(HyperparameterError, match=r"^epochs must be an integer from 1"):
+        TrainingEnvironment.from_files()
+
+
+def test_files_of_sub_folders_are_found_under_their_own_names(job) -> None:
+    """Equal names in two folders are two files; the order is that of the paths."""
+    files = {"b/x.csv": CSV, "a/x.csv": CSV, "a/b/x.csv": CSV, "c.csv": CSV}
+    job.add_channel("training", files)
+
+    channels = TrainingEnvironment.from_files().channels
+
+    assert list(channels["training"]) == ["a/b/x.csv", "a/x.csv", "b/x.csv", "c.csv"]
+    assert channels["validation"] == {}
+
+
+def test_what_is_no_data_is_skipped(job) -> None:
+    """Hidden files, the platform's markers and manifests, and empty files."""
+    no_data = [".hidden", ".sagemaker-x", ".folder/a.csv", "a.sagemaker-uploading"]
+    no_data += ["b.sagemaker-uploaded", "training-manifest", "x.manifest"]
+    files = {"a.csv": CSV, "empty.csv": b"", **dict.fromkeys(no_data, CSV)}
+    job.add_channel("training", files)
+
+    assert list(TrainingEnvironment.from_files().channels["training"]) == ["a.csv"]
+
+
+def test_links_are_followed(job, tmp_path) -> None:
+    """To a file, and as the channel itself: local mode mounts channels so."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "data").write_bytes(CSV)
+    (elsewhere / "link.csv").symlink_to(elsewhere / "data")
+    job.add_channel("training", {})
+    (job.data_dir / "training").rmdir()
+    (job.data_dir / "training").symlink_to(elsewhere)
+
+    channels = TrainingEnvironment.from_files().channels
+
+    assert list(channels["training"]) == ["data", "link.csv"]
+
+
+def test_a_dangling_link_is_refused(job) -> None:
+    """Data that its owner believes to be there is not passed over in silence."""
+    job.add_channel("training", {"a.csv": CSV})
+    (job.data_dir / "training" / "b.csv").symlink_to(job.base / "missing")
+    expected = (
+        "The training channel holds b.csv, which is no file: accepted are files, links "
+        "to files, and folders of them."
+    )
+
+    with pytest.raises(SettingError, match=f"^{re.escape(expected)}$"):
+        TrainingEnvironment.from_files()
+
+
+def test_fast_file_mode_is_accepted(job) -> None:
+    """Its files look like any others."""
+    job.add_channel("training", {"a.csv": CSV}, mode="FastFile")
+
+    assert list(TrainingEnvironment.from_files().channels["training"]) == ["a.csv"]
+
+
+def test_a_channel_without_a_mode_is_in_file_mode(job) -> None:
+    """The service leaves out what has a default."""
+    job.add_channel("training", {"a.csv": CSV})
+    job.write_config("inputdataconfig", {"training": {}})
+
+    assert list(TrainingEnvironment.from_files().channels["training"]) == ["a.csv"]
+
+
+def test_the_training_channel_is_mandatory(job) -> None:
+    """The message says what it holds."""
+    job.add_channel("validation", {"a.csv": CSV})
+    expected = (
+        "The job has no training channel: it is mandatory, and holds CSV files of "
+        "normal data."
+    )
+
+    with pytest.raises(SettingError, match=f"^{re.escape(expected)}$"):
+        TrainingEnvironment.from_files()
+
+
+def test_an_unknown_channel_is_refused(job) -> None:
+    """Nobody's data is silently left unread."""
+    job.add_channel("training", {"a.csv": CSV})
+    job.add_channel("train", {"a.csv": CSV})
+    expected = (
+        "The job has an unknown channel, train: accepted are training and validation."
+    )
+
+    with pytest.raises(SettingError, match=f"^{re.escape(expected)}$"):
+        TrainingEnvironment.from_files()
+
+
+@pytest.mark.parametrize("channel", ["training", "validation"])
+def test_pipe_mode_is_refused(job, channel: str) -> None:
+    """The message has the two modes that are accepted."""
+    job.add_channel("training", {"a.csv": CSV})
+    job.add_channel(channel, {}, mode="Pipe")
+    expected = (
+        f"The {channel} channel has input mode Pipe: accepted are File and FastFile."
+    )
+
+    with pytest.raises(SettingError, match=f"^{re.escape(expected)}$"):
+        TrainingEnvironment.from_files()
+
+
+@pytest.mark.parametrize("channel", ["training", "validation"])
+@pytest.mark.parametrize("files", [{}, {"a.csv": b""}, {".hidden": CSV}])
+def test_a_channel_without_data_is_refused(job, channel: str, files: dict) -> None:
+    """Nothing in it, nothing but empty files, or nothing but hidden ones."""
+    job.add_channel("training", {"a.csv": CSV} if channel == "validation" else {})
+    job.add_channel(channel, files)
+    expected = (
+        f"The {channel} channel is empty: {job.data_dir / channel} holds no file with "
+        f"data, but at least one CSV file is needed."
+    )
+
+    with pytest.raises(SettingError, match=f"^{re.escape(expected)}$"):
+        TrainingEnvironment.from_files()
+
+
+def test_a_missing_file_of_the_platform_is_named(job) -> None:
+    """The whole path, and the system's reason."""
+    path = job.config_dir / "inputdataconfig.json"
+    path.unlink()
+    expected = f"{path} cannot be read: No such file or directory."
+
+    with pytest.raises(SettingError, match=f"^{re.escape(expected)}$"):
+        TrainingEnvironment.from_files()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{", " is no JSON document: "),
+        ("", " is no JSON document: "),
+        ("[1]", " must hold a JSON object, but holds [1]."),
+        ('"a"', " must hold a JSON object, but holds 'a'."),
+    ],
+)
+def test_a_damaged_file_of_the_platform_is_named(job, text: str, expected: str) -> None:
+    """The whole path, and what is wrong in it."""
+    path = job.config_dir / "hyperparameters.json"
+    path.write_text(text)
+
+    with pytest.raises(SettingError, match=f"^{re.escape(str(path) + expected)}"):
+        TrainingEnvironment.from_files()
+
+
+def test_preparing_makes_folders_and_removes_a_stale_failure(job) -> None:
+    """A job must not report the failure of the one before it."""
+    job.failure_file.parent.mkdir()
+    job.failure_file.write_text("stale")
+
+    prepare_training()
+
+    assert job.model_dir.is_dir()
+    assert (job.base / "output" / "data").is_dir()
+    assert not job.failure_file.exists()
+    prepare_training()  # once more changes nothing
+    assert list(job.model_dir.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(job) -> None:
+    """Here a file is where the model goes."""
+    job.model_dir.write_text("")
+    expected = f"The job cannot write to {job.model_dir}: File exists."
+
+    with pytest.raises(SettingError, match=f"^{re.escape(expected)}$"):
+        prepare_training()
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("ACTIVE",) * 2])
+def test_threads_sleep_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, expected: str
+) -> None:
+    """A default, not an order."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", given or "")
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+
+    let_threads_sleep()
+
+    assert os.environ["OMP_WAIT_POLICY"] == expected
+
+
+def test_a_server_has_defaults(serving, tmp_path) -> None:
+    """SageMaker's port, the largest payload, and no more threads than cores."""
+    environment = ServingEnvironment.from_variables()
+
+    cores = len(os.sched_getaffinity(0))
+    used = environment.n_workers * environment.threads_per_worker
+    assert environment.model_dir == tmp_path / "model"
+    assert environment.port == 8080
+    assert environment.max_payload_mb == 100
+    assert 1 <= used <= cores
+
+
+def test_a_server_does_as_it_is_told(serving) -> None:
+    """Every variable is honoured; spaces around a number are no fault."""
+    serving.setenv("SAGEMAKER_BIND_TO_PORT", "9999")
+    serving.setenv("SAGEMAKER_MODEL_SERVER_WORKERS", " 3 ")
+    serving.setenv("SAGEMAKER_MAX_PAYLOAD_IN_MB", "6")
+    serving.setenv("OMP_NUM_THREADS", "5")
+
+    environment = ServingEnvironment.from_variables()
+
+    assert environment.port == 9999
+    assert environment.n_workers == 3
+    assert environment.max_payload_mb == 6
+    assert environment.threads_per_worker == 5
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many", "1e3"])
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "SAGEMAKER_BIND_TO_PORT",
+        "SAGEMAKER_MODEL_SERVER_WORKERS",
+        "OMP_NUM_THREADS",
+        "SAGEMAKER_MAX_PAYLOAD_IN_MB",
+    ],
+)
+def test_a_variable_that_is_no_positive_integer_is_named(
+    serving, variable: str, text: str
+) -> None:
+    """The message has the variable, what was given and what is accepted."""
+    serving.setenv(variable, text)
+    with pytest.raises(SettingError, match=f'^{variable} must be .*"{text}" was given'):
+        ServingEnvironment.from_variables()
