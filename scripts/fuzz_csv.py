@@ -1,0 +1,196 @@
+"""Feed the CSV reader mutated files, and compare it with a slow, obvious one.
+
+Every file is a valid one that was damaged by a few random edits (seeded: the same
+files in every run). The reader may refuse it, with a SeriesError, or must return the
+numbers that splitting at the commas and Python's own ``float`` give, bit for bit. What
+the slow reader accepts must be accepted.
+
+    python scripts/fuzz_csv.py [--files 100000] [--seed 0]
+"""
+
+import argparse
+import gzip
+import io
+import math
+import random
+import re
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from lstm_ad.exceptions import SeriesError
+from sagemaker_container import csv_format
+
+BLOCK_SIZES = (4, 7, 64, 4 * 2**20)
+"""Bytes read at a time: lines, numbers and line ends are cut by the ends of blocks."""
+
+SNIPPETS = [
+    *(b",", b"\n", b"\r\n", b"\r", b" ", b"\t", b";", b'"', b"'", b"#", b"\x00"),
+    *(b"nan", b"NaN", b"inf", b"-inf", b"NA", b"null", b"True", b"0x1F", b"1_000"),
+    *(b"1e400", b"1e101", b"-1e100", b"1e-400", b"5e-324", b".", b"-", b"+", b"e"),
+    *(b"E5", b"e+", b"--1", b"1.2.3", b"1e5e5", b".5", b"5.", b"+.5e-3", b"1 2"),
+    *(b"0.1e1", b"00012", b"-0", b"1d5", b"1,5", b"1j", b"\xff", b"\xef\xbb\xbf"),
+    *(b"\xc2\xa0", "\u0661".encode(), "\u2212".encode(), b"\x1a", b"\x0b", b"\x0c"),
+    *(b"123456789012345678901234567890", b"0." + b"0" * 40 + b"1", b"a,b\n", b"//"),
+]
+
+_NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+
+
+def main() -> None:
+    """Read every file both ways; end at the first difference."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--files", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    began = time.monotonic()
+    outcomes: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "fuzz.csv"
+        for number in range(arguments.files):
+            source = random.Random(f"{arguments.seed}/{number}")
+            outcomes[check(make_file(source), source, path)] += 1
+    seconds = time.monotonic() - began
+    shown = ", ".join(f"{count} {name}" for name, count in sorted(outcomes.items()))
+    print(f"{arguments.files} files in {seconds:.0f} s: {shown}; no other exception.")
+
+
+def check(data: bytes, source: random.Random, path: Path) -> str:
+    """Return how both readers took a file; end the run if they differ."""
+    csv_format._BLOCK_SIZE = source.choice(BLOCK_SIZES)
+    try:
+        if source.random() < 0.05:
+            path.write_bytes(gzip.compress(data, 1))
+            found = csv_format.read_file(path, "fuzz.csv")
+        else:
+            found = csv_format.read_series(io.BytesIO(data))
+    except SeriesError as error:
+        found, message = None, str(error)
+    except Exception as error:
+        sys.exit(f"{type(error).__name__}: {error}\n{data!r}")
+    expected = read_slowly(data)
+    if found is None:
+        if expected is not None:
+            sys.exit(f"Refused, but valid: {message}\n{data!r}")
+        if "\n" in message or not message.isprintable() or len(message) > 300:
+            sys.exit(f"Not one plain sentence: {message!r}\n{data!r}")
+        return "refused"
+    if expected is None:
+        sys.exit(f"Accepted, but not valid: {found}\n{data!r}")
+    if found.tobytes() != np.array(expected).tobytes():
+        sys.exit(f"Other numbers: {found} instead of {expected}\n{data!r}")
+    return "read alike"
+
+
+def read_slowly(data: bytes) -> list[list[float]] | None:
+    """Return the numbers of a file as its documentation says, or None."""
+    try:
+        text = data.removeprefix(b"\xef\xbb\xbf").decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    lines = text.split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    table = []
+    for line in lines:
+        cells = [cell.strip(" ") for cell in line.removesuffix("\r").split(",")]
+        if not all(map(_NUMBER.fullmatch, cells)):
+            return None
+        row = [float(cell) for cell in cells]
+        if not all(math.isfinite(x) and abs(x) <= 1e100 for x in row):
+            return None
+        table.append(row)
+    is_table = len({len(row) for row in table}) == 1
+    return table if is_table else None
+
+
+def make_file(source: random.Random) -> bytes:
+    """Return a valid file with zero to four edits."""
+    data = valid_file(source)
+    for _ in range(source.choice((0, 1, 1, 1, 2, 2, 3, 4))):
+        data = source.choice(EDITS)(data, source)
+    return data
+
+
+def valid_file(source: random.Random) -> bytes:
+    """Return a file that the reader must accept."""
+    n_columns = source.choice((1, 1, 2, 3, 8))
+    line_end = source.choice(("\n", "\n", "\r\n"))
+    rows = [
+        ",".join(spell(source) for _ in range(n_columns))
+        for _ in range(source.randint(1, 12))
+    ]
+    text = line_end.join(rows) + source.choice((line_end, line_end, ""))
+    return source.choice((b"", b"", b"", b"\xef\xbb\xbf")) + text.encode()
+
+
+def spell(source: random.Random) -> str:
+    """Return one number in one of the ways that a number may be written."""
+    value = source.choice(
+        (
+            source.gauss(0, 1),
+            source.uniform(-1e6, 1e6),
+            source.gauss(0, 1) * 10.0 ** source.randint(-99, 98),
+            source.randint(-1000, 1000),
+            0.0,
+        )
+    )
+    form = source.choice(("{!r}", "{!r}", "{:.3f}", "{:.17e}", "{:g}", "{:.25f}"))
+    space = source.choice(("", "", "", "", "", " "))
+    return space + form.format(value) + space
+
+
+def replace_byte(data: bytes, source: random.Random) -> bytes:
+    """Replace one byte by any other."""
+    at = source.randrange(len(data) or 1)
+    return data[:at] + bytes([source.randrange(256)]) + data[at + 1 :]
+
+
+def insert_snippet(data: bytes, source: random.Random) -> bytes:
+    """Insert something that confuses readers."""
+    at = source.randint(0, len(data))
+    return data[:at] + source.choice(SNIPPETS) + data[at:]
+
+
+def replace_cell(data: bytes, source: random.Random) -> bytes:
+    """Replace one cell by something that confuses readers."""
+    cells = re.split(rb"([,\n])", data)
+    cells[source.randrange(0, len(cells), 2)] = source.choice(SNIPPETS)
+    return b"".join(cells)
+
+
+def remove_slice(data: bytes, source: random.Random) -> bytes:
+    """Remove a few bytes in a row."""
+    at = source.randint(0, len(data))
+    return data[:at] + data[at + source.randint(1, 8) :]
+
+
+def repeat_slice(data: bytes, source: random.Random) -> bytes:
+    """Write a few bytes in a row twice."""
+    first = source.randint(0, len(data))
+    last = first + source.randint(1, 16)
+    return data[:last] + data[first:last] + data[last:]
+
+
+def cut_end(data: bytes, source: random.Random) -> bytes:
+    """Cut the file off anywhere."""
+    return data[: source.randint(0, len(data))]
+
+
+EDITS: list[Callable[[bytes, random.Random], bytes]] = [
+    replace_byte,
+    insert_snippet,
+    replace_cell,
+    remove_slice,
+    repeat_slice,
+    cut_end,
+]
+
+
+if __name__ == "__main__":
+    main()
