@@ -30,13 +30,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY / "src"))
 
 from lstm_ad import artifacts  # noqa: E402  # the path comes first
-from lstm_ad.detector import LSTMAD  # noqa: E402
 from lstm_ad.hyperparameters import Hyperparameters  # noqa: E402
+from lstm_ad.onnx_graph import INPUT  # noqa: E402
 from lstm_ad.sequences import input_sequences  # noqa: E402
 
 THREADS = len(os.sched_getaffinity(0))
@@ -74,7 +75,7 @@ def throughput(base: Path) -> None:
     with server(base) as port, caller(port) as post:
         load = paired(bare, lambda: post(body), runs=7)
     table(
-        f"Throughput: POST of 100 000 x 8 ({len(body) / 1e6:.1f} MB), {THREADS} threads",
+        f"POST of 100 000 x 8 ({len(body) / 1e6:.1f} MB), {THREADS} threads",
         [("bare network", load[0]), ("server", load[1])],
     )
     print(
@@ -101,8 +102,8 @@ def latency(base: Path, seconds: float) -> None:
     limit = 2 * 16 / THREADS * alone.p50
     print(
         f"p50 over the bare network: {(alone.p50 - forward) * 1e3:.2f} ms; p99 / p50 "
-        f"alone: {alone.p99 / alone.p50:.1f}; p99 of 16 against 2 x (16 / cores) x p50: "
-        f"{crowd.p99 / limit:.2f}"
+        f"alone: {alone.p99 / alone.p50:.1f}; "
+        f"p99 of 16 / (2 x (16 / cores) x p50 alone): {crowd.p99 / limit:.2f}"
     )
 
 
@@ -185,13 +186,16 @@ def closed_loop(port: int, body: bytes, n_callers: int, seconds: float) -> Load:
 
 def bare_forward(base: Path, series: np.ndarray) -> Callable[[], object]:
     """Return the forward passes of the network alone over the rows of a series."""
-    detector: LSTMAD = artifacts.load(base / "model", n_threads=THREADS)
-    network = detector.reconstructor.network
-    scaled = detector.reconstructor.scaler.transform(series)
+    reconstructor = artifacts.load(base / "model").reconstructor
+    network = reconstructor.network
+    scaled = reconstructor.scaler.transform(series)
     sequences = input_sequences(scaled, network.sequence_length)
     size = network.batch_size
     batches = [sequences[i : i + size] for i in range(0, len(sequences), size)]
-    return lambda: [network.reconstruct(batch) for batch in batches]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    session = onnxruntime.InferenceSession(network.model, options)
+    return lambda: [session.run(None, {INPUT: batch}) for batch in batches]
 
 
 @contextlib.contextmanager

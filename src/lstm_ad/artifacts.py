@@ -32,6 +32,7 @@ from lstm_ad.exceptions import ArtifactError
 from lstm_ad.gaussian import Gaussian
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.losses import EpochMetrics, Loss
+from lstm_ad.parallel import Cores
 from lstm_ad.reconstruction import Reconstructor
 from lstm_ad.runtime import OnnxNetwork
 from lstm_ad.scaling import Scaler
@@ -111,12 +112,12 @@ def save(model_dir: Path, fit: Fit) -> None:
         ) from error
 
 
-def load(model_dir: Path, n_threads: int | None = None) -> LSTMAD:
+def load(model_dir: Path, n_threads: int = 1) -> LSTMAD:
     """Return the detector that :func:`save` wrote to ``model_dir``.
 
     Args:
         model_dir: The folder.
-        n_threads: The threads of one run of the network; None leaves one per core.
+        n_threads: How many threads compute.
 
     Raises:
         ArtifactError: If a file is missing, damaged or of another format version, or
@@ -129,7 +130,7 @@ def load(model_dir: Path, n_threads: int | None = None) -> LSTMAD:
     }
     try:
         statistics = load_arrays(files[STATISTICS])
-        network = OnnxNetwork(files[NETWORK], n_threads)
+        network = OnnxNetwork(files[NETWORK])
     except (KeyError, SafetensorError, ArtifactError) as error:
         raise ArtifactError(f"The model in {model_dir} is damaged: {error}") from error
     n_series, length = document["n_series"], document["sequence_length"]
@@ -158,6 +159,7 @@ def load(model_dir: Path, n_threads: int | None = None) -> LSTMAD:
         Reconstructor(
             Scaler(array("scaler.mean", n_series), array("scaler.scale", n_series)),
             network,
+            Cores(n_threads),
         ),
         Gaussian(
             array("gaussian.mean", n_series),

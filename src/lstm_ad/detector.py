@@ -1,6 +1,8 @@
 """The fitted detector, and how it scores a series."""
 
 import dataclasses
+import functools
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -52,9 +54,33 @@ class LSTMAD:
             SeriesError: If ``series`` has another number of columns than the training
                 data, or no more rows than one sequence.
         """
-        score = np.full(len(series), np.nan)
-        reconstruction = np.full(series.shape, np.nan)
-        for rows, part in self.reconstructor.reconstruct(series):
-            reconstruction[rows] = part
-            score[rows] = self.gaussian.log_likelihood(series[rows] - part)
-        return Scores(normality_score=score, reconstruction=reconstruction)
+        parts = list(self.score_in_parts(series))
+        return Scores(
+            np.concatenate([part.normality_score for part in parts]),
+            np.concatenate([part.reconstruction for part in parts]),
+        )
+
+    def score_in_parts(self, series: FloatArray) -> Iterator[Scores]:
+        """Yield what :meth:`score` returns, some rows at a time and in order.
+
+        The first part is the first sequence, which has no scores.
+
+        Args:
+            series: As for :meth:`score`.
+
+        Raises:
+            SeriesError: As :meth:`score`, before anything is yielded.
+        """
+        parts = self.reconstructor.parts(series)
+        length = self.reconstructor.network.sequence_length
+        yield Scores(
+            np.full(length, np.nan), np.full((length, series.shape[1]), np.nan)
+        )
+        score = functools.partial(self._score_part, series)
+        yield from self.reconstructor.cores.map(score, parts)
+
+    def _score_part(self, series: FloatArray, rows: slice) -> Scores:
+        """Return the scores of one part of a series."""
+        reconstruction = self.reconstructor.reconstruct(series, rows)
+        errors = series[rows] - reconstruction
+        return Scores(self.gaussian.log_likelihood(errors), reconstruction)

@@ -19,6 +19,7 @@ from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.losses import Loss
 from lstm_ad.network import StackedLSTM
 from lstm_ad.onnx_graph import to_onnx
+from lstm_ad.parallel import Cores
 from lstm_ad.reconstruction import Reconstructor
 from lstm_ad.runtime import OnnxNetwork
 from lstm_ad.scaling import Scaler
@@ -101,7 +102,7 @@ def fit(
         trained.network, runtime, input_sequences(selection.series(0), length)
     )
 
-    reconstructor = Reconstructor(scaler, runtime)
+    reconstructor = Reconstructor(scaler, runtime, Cores(torch.get_num_threads()))
     gaussian = Gaussian.fit(
         errors=np.concatenate([reconstructor.errors(part) for part in calibration]),
         resolution=ERROR_RESOLUTION * scaler.scale,

@@ -1,6 +1,7 @@
 """Reconstruct a series in its own units: scale, run the network, scale back."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from lstm_ad.axes import FloatArray
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.losses import Loss
+from lstm_ad.parallel import Cores
 from lstm_ad.runtime import OnnxNetwork
 from lstm_ad.scaling import Scaler
 from lstm_ad.sequences import input_sequences, on_time_axis
@@ -21,11 +23,14 @@ class Reconstructor:
     """The standardisation, from the rows that fitted the LSTM."""
     network: OnnxNetwork
     """The LSTM, as saved."""
+    cores: Cores = dataclasses.field(default_factory=Cores)
+    """What computes."""
 
-    def reconstruct(self, series: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
-        """Yield rows and their reconstructions, a bounded number of rows at a time.
+    def parts(self, series: FloatArray) -> list[slice]:
+        """Return the rows that :meth:`reconstruct` takes at a time, in order.
 
-        Every row after the first sequence is yielded once, in order.
+        Every row after the first sequence is in one of them. How a series is divided
+        depends on the network and on nothing else, so neither do the numbers.
 
         Args:
             series: Of shape ``(T, D)``, ``T > L``, in the units of the training data.
@@ -37,45 +42,49 @@ class Reconstructor:
         self._check(series)
         length = self.network.sequence_length
         step = self.network.batch_size * length
-        for start in range(0, len(series) - length, step):
-            # One batch of inputs, and the sequence that follows the last of them.
-            part = series[start : start + step + length]
-            scaled = self.scaler.transform(part)
-            outputs = self.network.reconstruct(input_sequences(scaled, length))
-            reconstruction = on_time_axis(outputs, len(part))
-            rows = slice(start + length, start + len(part))
-            yield rows, self.scaler.inverse_transform(reconstruction)
+        return [
+            slice(first, min(first + step, len(series)))
+            for first in range(length, len(series), step)
+        ]
+
+    def reconstruct(self, series: FloatArray, rows: slice) -> FloatArray:
+        """Return the reconstruction of one of the :meth:`parts` of ``series``."""
+        length = self.network.sequence_length
+        part = series[rows.start - length : rows.stop]
+        sequences = input_sequences(self.scaler.transform(part), length)
+        reconstructions = self.network.reconstruct(sequences)
+        return self.scaler.inverse_transform(on_time_axis(reconstructions, len(part)))
 
     def errors(self, series: FloatArray) -> FloatArray:
         """Return target minus reconstruction of each row after the first sequence.
 
         Args:
-            series: Of shape ``(T, D)``, ``T > L``, in the units of the training data.
+            series: As for :meth:`parts`.
 
         Returns:
             Signed errors, of shape ``(T - L, D)``, in the units of the series.
 
         Raises:
-            SeriesError: As :meth:`reconstruct`.
+            SeriesError: As :meth:`parts`.
         """
-        self._check(series)
-        length = self.network.sequence_length
-        errors = np.empty((len(series) - length, series.shape[1]))
-        for rows, part in self.reconstruct(series):
-            errors[rows.start - length : rows.stop - length] = series[rows] - part
-        return errors
+        return np.concatenate(list(self._errors(series)))
 
-    def evaluate(self, parts: Iterable[FloatArray]) -> Loss:
-        """Return the loss over all ``parts``, each of shape ``(T, D)``, ``T > L``.
+    def evaluate(self, series: Iterable[FloatArray]) -> Loss:
+        """Return the loss over all ``series``, each as for :meth:`parts`.
 
         Raises:
-            SeriesError: As :meth:`reconstruct`.
+            SeriesError: As :meth:`parts`.
         """
         return Loss.of(
-            (part[rows] - reconstruction) / self.scaler.scale
-            for part in parts
-            for rows, reconstruction in self.reconstruct(part)
+            errors / self.scaler.scale for one in series for errors in self._errors(one)
         )
+
+    def _errors(self, series: FloatArray) -> Iterator[FloatArray]:
+        """Yield the errors of each part of a series."""
+        parts = self.parts(series)
+        reconstruct = functools.partial(self.reconstruct, series)
+        for rows, part in zip(parts, self.cores.map(reconstruct, parts), strict=True):
+            yield series[rows] - part
 
     def _check(self, series: FloatArray) -> None:
         """Refuse a series that the network cannot read."""

@@ -15,21 +15,21 @@ MAX_BATCH_ELEMENTS = 4_000_000
 class OnnxNetwork:
     """A network, as saved, that reconstructs sequences.
 
+    A run computes on one thread; several runs at a time use several cores better than
+    the threads of one run do (see :class:`lstm_ad.parallel.Cores`).
+
     Args:
         model: The ONNX graph that :func:`lstm_ad.onnx_graph.to_onnx` wrote.
-        n_threads: The threads of one run; None leaves one per core.
 
     Raises:
         ArtifactError: If ``model`` cannot be read as a network.
     """
 
-    def __init__(self, model: bytes, n_threads: int | None = None) -> None:
+    def __init__(self, model: bytes) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = n_threads or 0
+        options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        # Threads that wait busily for the next run take the cores from other work.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = [
             provider
             for provider in ("CUDAExecutionProvider", "CPUExecutionProvider")

@@ -37,13 +37,15 @@ from typing import BinaryIO, cast
 import orjson
 from flask import Flask, Response, g, request
 from sagemaker_inference import content_types
+from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import HTTPException
 
 from lstm_ad.axes import FloatArray
 from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import SeriesError
-from sagemaker_container.admission import Admission, OverloadedError
+from lstm_ad.parallel import Cores
 from sagemaker_container.csv_format import read_series, write_scores
+from sagemaker_container.places import OverloadedError, Places
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +125,7 @@ def create_app(detector: LSTMAD, max_payload_mb: int) -> Flask:
         max_payload_mb: The largest request body, in MB of 2**20 bytes.
     """
     app = Flask("lstm-ad")
-    admission = Admission(MAX_REQUESTS)
+    places = Places(MAX_REQUESTS)
 
     @app.get("/ping")
     def ping() -> Response:
@@ -138,12 +140,11 @@ def create_app(detector: LSTMAD, max_payload_mb: int) -> Flask:
     def invocations() -> Response:
         if refusal := _refusal():
             return refusal
-        with admission.place():
-            series = _receive(max_payload_mb * MB)
+        with places.take():
+            series = _receive(max_payload_mb * MB, detector.reconstructor.cores)
             g.n_rows, g.n_series = series.shape
-            with admission.turn():
-                scores = detector.score(series)
-        pieces = write_scores(scores)
+            parts = detector.score_in_parts(series)
+            pieces = [write_scores(part) for part in parts]
         # A charset would break clients that compare the content type exactly.
         response = Response(pieces, content_type=content_types.CSV)
         response.content_length = sum(map(len, pieces))
@@ -206,7 +207,9 @@ def _refusal() -> Response | None:
             f'The content encoding is "{_encoding()}": accepted are gzip and none.',
         )
     accepted = request.accept_mimetypes
-    if accepted.provided and not accepted[content_types.CSV]:
+    # A charset makes no difference to who is answered.
+    types = MIMEAccept([(name.split(";")[0].strip(), q) for name, q in accepted])
+    if accepted.provided and not types[content_types.CSV]:
         return _error(
             HTTPStatus.NOT_ACCEPTABLE,
             f'The answer is text/csv, but the request accepts only "{accepted}".',
@@ -219,7 +222,7 @@ def _encoding() -> str:
     return request.headers.get("Content-Encoding", "").strip().lower()
 
 
-def _receive(limit: int) -> FloatArray:
+def _receive(limit: int, cores: Cores) -> FloatArray:
     """Return the series in the body of the request, parsed while it comes.
 
     Raises:
@@ -233,9 +236,10 @@ def _receive(limit: int) -> FloatArray:
     body = _Body(cast(BinaryIO, request.stream), limit)
     try:
         if _encoding() != "gzip":
-            return read_series(cast(BinaryIO, body))
+            return read_series(cast(BinaryIO, body), cores)
         with gzip.GzipFile(fileobj=cast(BinaryIO, body), mode="rb") as plain:
-            return read_series(cast(BinaryIO, _Body(cast(BinaryIO, plain), limit)))
+            expanded = _Body(cast(BinaryIO, plain), limit)
+            return read_series(cast(BinaryIO, expanded), cores)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise SeriesError(
             "The body is declared to be compressed with gzip, but cannot be "

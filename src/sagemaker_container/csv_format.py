@@ -23,7 +23,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 import orjson
@@ -32,23 +32,25 @@ import pandas as pd
 from lstm_ad.axes import FloatArray
 from lstm_ad.detector import Scores
 from lstm_ad.exceptions import SeriesError
+from lstm_ad.parallel import Cores
 
 MAX_MAGNITUDE = 1e100
 """Beyond this, squares of values are no finite numbers any more."""
 
 _LF, _COMMA = 10, 44
-_ALLOWED = np.zeros(256, dtype=bool)
-_ALLOWED[np.frombuffer(b"0123456789+-.eE, \n", dtype=np.uint8)] = True
 _NUMBER = re.compile(rb" *[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)? *")
 _SPACE_WITHIN = re.compile(rb"[^,\n ] +[^,\n ]")
-_CELLS_TO_LINES = bytes.maketrans(b",", b"\n")
+_CELLS_TO_LINES = bytes(
+    (_LF if code == _COMMA else code) if code in b"0123456789+-.eE, \n" else ord("?")
+    for code in range(256)
+)
+"""One cell per line, and nothing in it that pandas would take for more than a decimal
+number: not ``nan``, ``True``, ``0x10`` or quotes."""
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BLOCK_SIZE = 4 * 2**20
 """Bytes that are parsed at a time: what bounds the memory beyond the result."""
 _MAX_LINE = 64 * 2**20
 """Bytes of a row: what does not end is not read into memory to its end."""
-_BLOCK_ROWS = 16384
-"""Rows that are written at a time."""
 
 
 def read_file(path: Path, name: str) -> FloatArray:
@@ -85,8 +87,12 @@ def read_file(path: Path, name: str) -> FloatArray:
         ) from error
 
 
-def read_series(stream: BinaryIO) -> FloatArray:
+def read_series(stream: BinaryIO, cores: Cores | None = None) -> FloatArray:
     """Return the series that a stream of CSV holds, read in bounded blocks.
+
+    Args:
+        stream: The text.
+        cores: What parses blocks while others come; None parses them here.
 
     Returns:
         Values of shape ``(T, D)``.
@@ -97,10 +103,10 @@ def read_series(stream: BinaryIO) -> FloatArray:
     """
     values = np.empty(0)
     n_rows = n_columns = 0
-    for block in _blocks(stream):
-        if n_rows == 0:
-            n_columns = block[: block.find(b"\n")].count(b",") + 1
-        cells = _parse(block, n_columns, n_rows)
+    for block, cells in (cores.map if cores else map)(_parse, _blocks(stream)):
+        if cells is None:
+            raise _explain(block, n_rows)
+        n_columns = block.n_columns
         start = n_rows * n_columns
         n_rows += len(cells) // n_columns
         if n_rows * n_columns > len(values):
@@ -113,30 +119,30 @@ def read_series(stream: BinaryIO) -> FloatArray:
     return values.reshape(n_rows, n_columns)
 
 
-def write_scores(scores: Scores) -> list[bytes]:
+def write_scores(scores: Scores) -> bytes:
     """Return scores as CSV: the normality score, then one reconstruction per series.
 
     One row per time step; the cells of a row without a score are empty. Numbers are
     written with as many digits as it takes to read the same number again.
-
-    Returns:
-        The text in pieces, to be sent one after the other: joining them would take
-        their memory once more.
     """
-    pieces = []
-    for first in range(0, len(scores.normality_score), _BLOCK_ROWS):
-        rows = slice(first, first + _BLOCK_ROWS)
-        table = np.column_stack(
-            [scores.normality_score[rows], scores.reconstruction[rows]]
-        )
-        # JSON rows become lines: [[1.5,2.5],[null,null]] -> "1.5,2.5" and ",".
-        text = orjson.dumps(table, option=orjson.OPT_SERIALIZE_NUMPY)[2:-2]
-        pieces.append(text.replace(b"],[", b"\n").replace(b"null", b"") + b"\n")
-    return pieces
+    table = np.column_stack([scores.normality_score, scores.reconstruction])
+    # JSON's rows become lines: [[1.5,2.5],[null,null]] -> "1.5,2.5" and ",".
+    text = orjson.dumps(table, option=orjson.OPT_SERIALIZE_NUMPY)[2:-2]
+    return text.replace(b"],[", b"\n").replace(b"null", b"") + b"\n"
 
 
-def _blocks(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield the stream in blocks of whole lines, each ended by one LF."""
+class _Block(NamedTuple):
+    """Some whole lines of a stream."""
+
+    text: bytes
+    """The lines, each ended by one LF."""
+    n_columns: int
+    """The number of cells in the first line of the stream."""
+
+
+def _blocks(stream: BinaryIO) -> Iterator[_Block]:
+    """Yield the stream in blocks of whole lines."""
+    n_columns = 0
     rest = stream.read(_BLOCK_SIZE)
     if rest.startswith(_UTF16):
         raise SeriesError("The text is encoded as UTF-16: accepted is UTF-8.")
@@ -145,8 +151,13 @@ def _blocks(stream: BinaryIO) -> Iterator[bytes]:
         more = stream.read(_BLOCK_SIZE)
         end = len(rest) if not more else rest.rfind(b"\n") + 1
         if end:
-            block = rest[:end].replace(b"\r\n", b"\n")
-            yield block if block.endswith(b"\n") else block.removesuffix(b"\r") + b"\n"
+            text = rest[:end]
+            if b"\r" in text:
+                text = text.replace(b"\r\n", b"\n")
+            if not text.endswith(b"\n"):
+                text = text.removesuffix(b"\r") + b"\n"
+            n_columns = n_columns or text[: text.find(b"\n")].count(b",") + 1
+            yield _Block(text, n_columns)
         rest = rest[end:] + more
         if len(rest) > _MAX_LINE + _BLOCK_SIZE and b"\n" not in rest:
             raise SeriesError(
@@ -155,40 +166,38 @@ def _blocks(stream: BinaryIO) -> Iterator[bytes]:
             )
 
 
-def _parse(block: bytes, n_columns: int, n_rows_before: int) -> FloatArray:
-    """Return the cells of whole lines, row by row, of shape ``(T * D,)``."""
-    characters = np.frombuffer(block, dtype=np.uint8)
-    line_ends = np.flatnonzero(characters == _LF)
-    commas = np.searchsorted(np.flatnonzero(characters == _COMMA), line_ends)
-    is_regular = (
-        (np.diff(commas, prepend=0) == n_columns - 1).all()
-        and _ALLOWED[characters].all()
-        and not (b" " in block and _SPACE_WITHIN.search(block))
-    )
-    if is_regular:
-        try:
-            table = pd.read_csv(
-                # One cell per line: a column each would be slow where there are many.
-                io.BytesIO(block.translate(_CELLS_TO_LINES)),
-                header=None,
-                dtype=np.float64,
-                na_filter=False,
-                skip_blank_lines=False,
-                engine="c",
-            )
-            cells: FloatArray = table[0].to_numpy()
-        except ValueError:  # some cell is no number; _explain() finds it
-            pass
-        else:
-            if np.abs(cells).max() <= MAX_MAGNITUDE:
-                return cells
-    raise _explain(block, n_columns, n_rows_before)
+def _parse(block: _Block) -> tuple[_Block, FloatArray | None]:
+    """Return a block and its cells, of shape ``(T * D,)``, or None if one is bad."""
+    characters = np.frombuffer(block.text, dtype=np.uint8)
+    ends = characters[(characters == _COMMA) | (characters == _LF)] == _LF
+    if len(ends) % block.n_columns:
+        return block, None
+    ends = ends.reshape(-1, block.n_columns)
+    if not ends[:, -1].all() or ends[:, :-1].any():
+        return block, None
+    if b" " in block.text and _SPACE_WITHIN.search(block.text):
+        return block, None
+    try:
+        table = pd.read_csv(
+            # One cell per line: a column each would be slow where there are many.
+            io.BytesIO(block.text.translate(_CELLS_TO_LINES)),
+            header=None,
+            dtype=np.float64,
+            na_filter=False,
+            skip_blank_lines=False,
+            engine="c",
+        )
+    except ValueError:
+        return block, None
+    cells: FloatArray = table[0].to_numpy()
+    return block, cells if np.abs(cells).max() <= MAX_MAGNITUDE else None
 
 
-def _explain(block: bytes, n_columns: int, n_rows_before: int) -> SeriesError:
-    """Return the error about the first thing in ``block`` that cannot be read."""
-    for row, line in enumerate(block[:-1].split(b"\n"), start=n_rows_before + 1):
-        if problem := _line_problem(line, row, n_columns):
+def _explain(block: _Block, n_rows_before: int) -> SeriesError:
+    """Return the error about the first thing in a block that cannot be read."""
+    lines = block.text[:-1].split(b"\n")
+    for row, line in enumerate(lines, start=n_rows_before + 1):
+        if problem := _line_problem(line, row, block.n_columns):
             return SeriesError(problem)
     raise AssertionError("a block that cannot be parsed has a line that cannot")
 
