@@ -1,9 +1,16 @@
 import dataclasses
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from lstm_ad import training
+from lstm_ad.checkpoints import CheckpointFolder
+from lstm_ad.exceptions import TrainingError
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.losses import EpochMetrics
 from lstm_ad.scaling import Scaler
@@ -200,3 +207,217 @@ def test_a_gpu_gives_the_loss_of_a_cpu(
     assert on_gpu.history[0].valid.mse == pytest.approx(
         on_cpu.history[0].valid.mse, rel=1e-2
     )
+
+
+@pytest.fixture
+def job(make_series, tiny: Hyperparameters, tmp_path: Path) -> Callable[..., Trained]:
+    """Return the function that runs a small job with checkpoints, as often as wanted.
+
+    In its selection part, what follows the first sequence is turned upside down: the
+    better the network learns, the worse it does there, so the first epoch is the best.
+    """
+    fitting = Scaler.fit([make_series(300)]).transform_all([make_series(300)])
+    upside_down = np.concatenate([fitting.values[:10], -fitting.values[10:20]])
+    selection = Rows(upside_down, np.array([20]))
+
+    def run(
+        control: Control | None = None,
+        folder: str | None = None,
+        fitting: Rows = fitting,
+        selection: Rows = selection,
+        **changes: float,
+    ) -> Trained:
+        return train_network(
+            fitting,
+            selection,
+            is_validation=False,
+            hyperparameters=dataclasses.replace(tiny, **changes),
+            control=control or Control(),
+            checkpoints=CheckpointFolder(tmp_path / folder, "f" * 64)
+            if folder
+            else None,
+        )
+
+    return run
+
+
+def stop_after(n_steps: int) -> Callable[[], bool]:
+    """Return a question that is answered with yes from the given step on."""
+    remaining = iter(range(n_steps - 1))
+    return lambda: next(remaining, None) is None
+
+
+@pytest.fixture
+def _every_epoch_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a checkpoint after each epoch, however long that takes."""
+    monkeypatch.setattr(training, "MAX_CHECKPOINT_SHARE", math.inf)
+
+
+@pytest.mark.usefixtures("_every_epoch_is_kept")
+@pytest.mark.parametrize("n_steps", [1, 2, 4, 5, 9, 12])
+def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(
+    job: Callable[..., Trained], n_steps: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bit by bit, wherever within an epoch it was stopped: 4 steps make one."""
+    caplog.set_level(logging.INFO)
+    whole = job(batch_size=8, epochs=4)
+    stopped = job(Control(should_stop=stop_after(n_steps)), "c", batch_size=8, epochs=4)
+    reported: list[EpochMetrics] = []
+
+    resumed = job(Control(on_epoch_end=reported.append), "c", batch_size=8, epochs=4)
+
+    n_done = (n_steps - 1) // 4
+    assert len(stopped.history) == n_done
+    assert f"Training was asked to stop in epoch {n_done + 1}." in caplog.messages
+    assert [metrics.epoch for metrics in reported] == list(range(n_done + 1, 5))
+    assert resumed.history == whole.history
+    assert resumed.best_epoch == whole.best_epoch
+    assert bits(resumed) == bits(whole)
+
+
+@pytest.mark.usefixtures("_every_epoch_is_kept")
+def test_the_log_says_where_training_goes_on(
+    job: Callable[..., Trained], caplog: pytest.LogCaptureFixture
+) -> None:
+    """And a run that was at its end does nothing more."""
+    caplog.set_level(logging.INFO)
+    finished = job(None, "c", epochs=3)
+    again = job(Control(on_epoch_end=pytest.fail), "c", epochs=3)
+
+    assert "Training goes on after epoch 3." in caplog.messages
+    assert bits(again) == bits(finished)
+
+
+@pytest.mark.usefixtures("_every_epoch_is_kept")
+@pytest.mark.parametrize(("damaged", "goes_on_after"), [({3}, 2), ({2, 3}, None)])
+def test_damaged_checkpoints_cost_epochs_and_nothing_else(
+    job: Callable[..., Trained],
+    tmp_path: Path,
+    damaged: set[int],
+    goes_on_after: int | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """From an older one, or afresh, training ends with the same bits."""
+    caplog.set_level(logging.INFO)
+    whole = job(None, "c", epochs=3)
+    for path in (tmp_path / "c").iterdir():
+        epoch = int(path.stem[-7:])
+        path.write_bytes(path.read_bytes()[: -100 if epoch in damaged else None])
+    caplog.clear()
+
+    resumed = job(None, "c", epochs=3)
+
+    refused = [text for text in caplog.messages if "is not used: it is dam" in text]
+    went_on = [text for text in caplog.messages if "goes on after" in text]
+    assert len(refused) == len(damaged)
+    assert went_on == (
+        [f"Training goes on after epoch {goes_on_after}."] if goes_on_after else []
+    )
+    assert bits(resumed) == bits(whole)
+
+
+def test_checkpoints_take_no_more_than_their_share_of_the_time(
+    job: Callable[..., Trained], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no share there is the first alone: before it, nothing had been spent."""
+    monkeypatch.setattr(training, "MAX_CHECKPOINT_SHARE", 0.0)
+    job(None, "c", epochs=3)
+
+    assert [path.stem[-7:] for path in (tmp_path / "c").iterdir()] == ["0000001"]
+
+
+def test_a_run_stopped_in_its_first_epoch_has_what_it_learnt(
+    job: Callable[..., Trained],
+) -> None:
+    """There is no epoch to choose from, but finite weights that are not the first."""
+    one, two = (
+        job(Control(should_stop=stop_after(n_steps)), batch_size=8)
+        for n_steps in (1, 2)
+    )
+
+    assert (one.history, one.best_epoch) == ((), 0)
+    assert bits(one) != bits(two)
+    assert all(p.isfinite().all() for p in two.network.parameters())
+    assert not two.network.training
+
+
+def test_the_weights_are_those_of_the_best_epoch(
+    job: Callable[..., Trained],
+) -> None:
+    """Not the last one's: to stop after the best epoch gives the same."""
+    trained = job(batch_size=8, epochs=6)
+    stopped = job(Control(should_stop=stop_after(5)), batch_size=8, epochs=6)
+
+    losses = [metrics.calibration.mse for metrics in trained.history]
+    assert losses == sorted(losses)
+    assert (trained.best_epoch, stopped.best_epoch) == (1, 1)
+    assert (len(trained.history), len(stopped.history)) == (6, 1)
+    assert bits(trained) == bits(stopped)
+
+
+@pytest.mark.parametrize(("patience", "n_epochs"), [(0, 8), (1, 2), (3, 4)])
+def test_training_ends_when_patience_does(
+    job: Callable[..., Trained],
+    patience: int,
+    n_epochs: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The first epoch is the best, so patience + 1 epochs are run; 0 runs all."""
+    caplog.set_level(logging.INFO)
+    trained = job(epochs=8, early_stopping_patience=patience)
+
+    assert (len(trained.history), trained.best_epoch) == (n_epochs, 1)
+    assert (
+        f"Training ends early: no better epoch in {patience}." in caplog.messages
+    ) == (patience > 0)
+
+
+def test_a_loss_that_is_no_number_in_the_first_epoch_names_the_learning_rate(
+    job: Callable[..., Trained],
+) -> None:
+    """There is no model to fall back to. 1e30 stands for weights that exploded."""
+    values = np.full((100, 2), 1e30, dtype=np.float32)
+
+    with pytest.raises(
+        TrainingError,
+        match=r"^The loss of epoch 1 is not a finite number with a peak learning rate "
+        r"\(lr\) of 0\.01: a smaller lr is needed\.$",
+    ):
+        job(fitting=Rows(values, np.array([100])))
+
+
+def test_stopped_with_exploded_weights_there_is_no_model(
+    job: Callable[..., Trained],
+) -> None:
+    """Never a model of NaN, not even when asked to stop at once."""
+    values = np.full((100, 2), np.nan, dtype=np.float32)
+
+    with pytest.raises(TrainingError, match="The loss of epoch 1 is not a finite"):
+        job(Control(should_stop=lambda: True), fitting=Rows(values, np.array([100])))
+
+
+def test_a_later_loss_that_is_no_number_returns_to_the_best_weights(
+    job: Callable[..., Trained], make_series, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a warning that names the epoch and the learning rate.
+
+    The last row is 1e30, and only one in ten phases of the grid reaches it: until
+    such an epoch, training goes well.
+    """
+    values = Scaler.fit([make_series(49)]).transform(make_series(49))
+    values[-1] = 1e30
+    fitting = Rows(values, np.array([49]))
+    selection = Rows(values[:-1], np.array([48]))
+
+    trained = job(fitting=fitting, selection=selection, epochs=100)
+
+    n_epochs = len(trained.history)
+    assert 1 <= n_epochs < 100
+    assert caplog.messages == [
+        f"The loss of epoch {n_epochs + 1} is not a finite number with a peak learning "
+        f"rate (lr) of 0.01: training ends early, with the weights of epoch "
+        f"{trained.best_epoch}."
+    ]
+    assert all(p.isfinite().all() for p in trained.network.parameters())
+    losses = [metrics.calibration.mse for metrics in trained.history]
+    assert losses.index(min(losses)) + 1 == trained.best_epoch
