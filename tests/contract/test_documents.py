@@ -1,0 +1,95 @@
+"""What the documents promise is what the code declares."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lstm_ad.hyperparameters import declarations
+from sagemaker_container.metrics import METRIC_DEFINITIONS
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+
+
+def rows_like(first_cells: str) -> list[list[str]]:
+    """Return the rows of the README's tables whose first cells match a pattern."""
+    row = re.compile(rf"\|{first_cells}\|.*\|")
+    lines = filter(row.fullmatch, README.read_text().splitlines())
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_readmes_hyperparameters_are_the_declared_ones() -> None:
+    """Name, type, default, range and meaning, in order, none missing."""
+    expected = [
+        [
+            f"`{d.name}`",
+            d.kind.__name__,
+            str(d.default),
+            f"{d.minimum} to {d.maximum}",
+            d.meaning,
+        ]
+        for d in declarations()
+    ]
+
+    assert rows_like(r" *`[a-z-]+` *\| *(?:int|float) *") == expected
+
+
+def test_the_readmes_metrics_are_the_declared_ones() -> None:
+    """Every MetricDefinition has its row, in order."""
+    expected = [f"`{entry['Name']}`" for entry in METRIC_DEFINITIONS]
+
+    rows = rows_like(r" *`(?:train|valid|calibration)_\w+` *")
+    assert [row[0] for row in rows] == expected
+
+
+def test_the_metric_definitions_are_within_sagemakers_limits() -> None:
+    """At most 40; names of 255 and regexes of 500 characters with one group."""
+    names = [entry["Name"] for entry in METRIC_DEFINITIONS]
+
+    assert 1 <= len(METRIC_DEFINITIONS) <= 40
+    assert len(set(names)) == len(names)
+    for entry in METRIC_DEFINITIONS:
+        assert set(entry) == {"Name", "Regex"}
+        assert 1 <= len(entry["Name"]) <= 255
+        assert 1 <= len(entry["Regex"]) <= 500
+        assert re.compile(entry["Regex"]).groups == 1
+
+
+def test_the_licence_is_apache_2() -> None:
+    """The whole text of it."""
+    text = (ROOT / "LICENSE").read_text()
+
+    assert "Apache License" in text
+    assert "Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("requirements*.txt")), ids=str)
+def test_every_requirement_is_pinned(path: Path) -> None:
+    """Exactly: a range may resolve to another build, and to other numbers."""
+    lines = [line.partition("#")[0].strip() for line in path.read_text().splitlines()]
+    requirements = [line for line in lines if line and not line.startswith("-r ")]
+    pinned = re.compile(r"[A-Za-z0-9._-]+(\[[a-z,]+\])?==[0-9][0-9A-Za-z.+]*")
+
+    assert [line for line in requirements if not pinned.fullmatch(line)] == []
+
+
+def test_a_package_has_one_version_in_all_requirements() -> None:
+    """The images and the tests run the same code."""
+    pins: dict[str, set[str]] = {}
+    for path in ROOT.glob("requirements*.txt"):
+        for name, version in re.findall(r"^([\w.-]+)==(\S+)", path.read_text(), re.M):
+            pins.setdefault(name.lower(), set()).add(version)
+
+    assert {
+        name: versions for name, versions in pins.items() if len(versions) > 1
+    } == {}
+
+
+def test_there_is_a_changelog_with_a_section_per_version() -> None:
+    """For users, in the form of Keep a Changelog."""
+    text = (ROOT / "CHANGELOG.md").read_text()
+
+    assert text.startswith("# Changelog\n")
+    assert re.search(r"^## \[?(Unreleased|\d+\.\d+\.\d+)", text, re.MULTILINE)

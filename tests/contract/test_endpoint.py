@@ -1,0 +1,186 @@
+"""What SageMaker sees of an endpoint: the real server, its socket and its end."""
+
+import gzip
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lstm_ad.detector import LSTMAD
+from sagemaker_container.csv_format import write_scores
+
+SOURCE = Path(__file__).parents[2] / "src"
+CSV = {"Content-Type": "text/csv"}
+
+
+def test_a_server_answers_and_ends_when_it_is_told(
+    model_dir: Path, start_server, detector: LSTMAD, make_series, as_csv
+) -> None:
+    """All routes on a real socket; SIGTERM ends it with 0, at once, aborting nothing.
+
+    One server for all of it: starting one takes longer than everything else.
+    """
+    series = make_series(1000, seed=6)
+    body = as_csv(series)
+    expected = write_scores(detector.score(series))
+    server = start_server(model_dir.parent, SAGEMAKER_MAX_PAYLOAD_IN_MB="7")
+
+    ping = server.request("GET", "/ping")
+    parameters = server.request("GET", "/execution-parameters")
+    scored = server.request("POST", "/invocations", body, CSV)
+    chunked = server.request(
+        "POST", "/invocations", iter([body[:999], body[999:]]), CSV
+    )
+    zipped = server.request(
+        "POST", "/invocations", gzip.compress(body), CSV | {"Content-Encoding": "gzip"}
+    )
+    bad = server.request("POST", "/invocations", b"1,2\n3\n", CSV)
+    missing = server.request("GET", "/models")
+    server.process.terminate()
+    told = time.monotonic()
+    returncode = server.process.wait(60)
+    took = time.monotonic() - told
+
+    assert (ping.status, ping.body) == (200, b"")
+    assert json.loads(parameters.body) == {
+        "MaxConcurrentTransforms": 1,
+        "MaxPayloadInMB": 7,
+    }
+    assert (scored.status, scored.headers["Content-Type"]) == (200, "text/csv")
+    assert scored.body == expected
+    assert (chunked.status, chunked.body) == (200, expected)
+    assert (zipped.status, zipped.body) == (200, expected)
+    assert bad.status == 400
+    assert bad.body == (
+        b"Row 2 has 1 cell, but the rows before have 2: all rows need the same number."
+        b"\n"
+    )
+    assert missing.status == 404
+    assert returncode == 0, server.log
+    assert took < 20, server.log  # SageMaker kills after 30 s
+    assert "abort" not in server.log.lower()
+    assert "Traceback" not in server.log
+
+
+def test_a_body_over_the_limit_is_413_on_a_socket_too(
+    model_dir: Path, start_server
+) -> None:
+    """Chunked, its length unknown: neither cut nor a broken connection."""
+    server = start_server(model_dir.parent, SAGEMAKER_MAX_PAYLOAD_IN_MB="1")
+    piece = b"1.5,2.5\n" * 2**13
+
+    announced = server.request("POST", "/invocations", piece * 17, CSV)
+    chunked = server.request("POST", "/invocations", iter([piece] * 17), CSV)
+
+    sentence = (
+        b"The request body is larger than 1 MB, the limit of this server; "
+        b"SAGEMAKER_MAX_PAYLOAD_IN_MB sets it.\n"
+    )
+    assert (announced.status, announced.body) == (413, sentence)
+    assert (chunked.status, chunked.body) == (413, sentence)
+
+
+def remove(folder: Path) -> None:
+    """Leave no model at all."""
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def truncate(folder: Path) -> None:
+    """Break a download off."""
+    network = folder / "network.onnx"
+    network.write_bytes(network.read_bytes()[:100])
+
+
+def age(folder: Path) -> None:
+    """Let another version have written it."""
+    path = folder / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 0}))
+
+
+def mix(folder: Path) -> None:
+    """Let the description be that of another model."""
+    path = folder / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"n_series": 5}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (remove, "{model_dir}/model.json cannot be read: No such file or directory."),
+        (
+            truncate,
+            "{model_dir}/network.onnx is damaged: its 100 bytes are not the ones that "
+            "model.json lists.",
+        ),
+        (
+            age,
+            "{model_dir}/model.json has format version 0, but this product reads "
+            "version 1: train the model again, or serve it with the image that trained "
+            "it.",
+        ),
+        (
+            mix,
+            "{model_dir}/network.onnx does not fit model.json: it reads sequences of "
+            "10 rows and 2 series, but 10 and 5 are declared.",
+        ),
+    ],
+    ids=["missing", "truncated", "of another version", "of another shape"],
+)
+def test_a_model_that_cannot_be_served_ends_the_server(
+    model_dir: Path, launch_server, spoil, expected: str
+) -> None:
+    """A non-zero exit code, and the reason in one sentence, without a traceback."""
+    spoil(model_dir)
+
+    server = launch_server(model_dir.parent)
+    returncode = server.process.wait(60)
+
+    lines = server.log.splitlines()
+    assert returncode != 0
+    assert f"ERROR {expected.format(model_dir=model_dir)}" in lines
+    assert "Traceback" not in server.log
+
+
+def test_a_setting_that_cannot_be_used_ends_the_server(
+    model_dir: Path, launch_server
+) -> None:
+    """The variable, what was given and what is accepted, before anything starts."""
+    server = launch_server(model_dir.parent, SAGEMAKER_MAX_PAYLOAD_IN_MB="lots")
+
+    assert server.process.wait(60) == 1
+    assert server.log.startswith("ERROR SAGEMAKER_MAX_PAYLOAD_IN_MB must be ")
+    assert server.log.count("\n") == 1
+
+
+PROBE = """
+import io, json, pathlib, sys
+import serve
+from lstm_ad import artifacts
+from sagemaker_container.app import create_app
+from sagemaker_container import http_worker
+detector = artifacts.load(pathlib.Path(sys.argv[1]), n_threads=1)
+detector.warm_up()
+client = create_app(detector, max_payload_mb=1).test_client()
+answer = client.post("/invocations", data=b"1,50\\n" * 30, content_type="text/csv")
+print(json.dumps([answer.status_code, sorted(sys.modules)]))
+"""
+
+
+def test_the_serving_process_never_imports_what_trains(model_dir: Path) -> None:
+    """Neither torch nor anything else that its image does not hold."""
+    output = subprocess.run(
+        [sys.executable, "-c", PROBE, model_dir],
+        env={"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        check=True,
+    ).stdout
+    status, modules = json.loads(output)
+
+    absent = {"torch", "onnx", "scipy", "matplotlib", "boto3", "sagemaker_training"}
+    assert status == 200
+    assert absent & {name.split(".")[0] for name in modules} == set()
+    assert {"flask", "gunicorn", "onnxruntime"} <= set(modules)

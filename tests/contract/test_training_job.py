@@ -1,0 +1,321 @@
+"""What SageMaker sees of a training job: the real ``train``, its files, log and end."""
+
+import json
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lstm_ad.hyperparameters import Hyperparameters
+from sagemaker_container.metrics import METRIC_DEFINITIONS
+
+TINY = {
+    # As the SDK's Estimator sends them, as boto3 and tuning jobs do, and the rest.
+    "sequence-length": '"10"',
+    "hidden-size": "8",
+    "epochs": "3.0",
+    "batch-size": "8",
+    "lr": '"1e-2"',
+    "_tuning_objective_metric": "valid_loss",
+    "sagemaker_job_name": '"job"',
+}
+
+ARTIFACTS = [
+    "model.json",
+    "network.onnx",
+    "statistics.safetensors",
+    "weights.safetensors",
+]
+
+DECIMALS = r"\d+\.\d{10,}"
+
+
+@pytest.fixture(scope="module")
+def job(make_opt_ml, make_series):
+    """Return the folder of a job with every kind of file in its channels."""
+    opt_ml = make_opt_ml()
+    opt_ml.write_config("hyperparameters", TINY)
+    opt_ml.add_channel(
+        "training",
+        {
+            "2023/train.csv": make_series(300),
+            "2024/train.csv": make_series(200, seed=1),
+            ".hidden.csv": b"not,read\n",
+            ".sagemaker-marker": b"not,read\n",
+            "training-manifest": b'[{"prefix": "s3://"}]',
+            "empty.csv": b"",
+        },
+    )
+    opt_ml.add_channel("validation", {"valid.csv": make_series(123, seed=2)})
+    opt_ml.failure_file.parent.mkdir()
+    opt_ml.failure_file.write_text("The job before this one failed.")
+    return opt_ml
+
+
+@pytest.fixture(scope="module")
+def ended(job, run_train):
+    """Return how that job ended."""
+    return run_train(job)
+
+
+def test_a_job_completes_and_leaves_its_artifacts(job, ended) -> None:
+    """Exit code 0, four files, and no failure, not even an earlier job's."""
+    assert ended.returncode == 0, ended.log
+    assert ended.failure is None
+    assert sorted(path.name for path in job.model_dir.iterdir()) == ARTIFACTS
+
+
+def test_the_model_says_what_it_was_made_of(job, ended) -> None:
+    """Hyperparameters in every spelling, and the rows of both files, cut in time."""
+    document = json.loads((job.model_dir / "model.json").read_text())
+
+    assert document["hyperparameters"] == {
+        "num-layers": 2,
+        "sequence-length": 10,
+        "hidden-size": 8,
+        "dropout": 0.1,
+        "lr": 0.01,
+        "batch-size": 8,
+        "epochs": 3,
+        "calibration-fraction": 0.2,
+        "seed": 0,
+        "early-stopping-patience": 0,
+    }
+    assert document["rows"] == {"train": 400, "valid": 123, "calibration": 100}
+
+
+def test_the_log_says_what_was_found(ended) -> None:
+    """Every file of data under its own name, and nothing that is no data."""
+    found = re.findall(r"^\w+ on .*$", ended.log, re.MULTILINE)
+
+    assert found == [
+        "Training on 2023/train.csv: 2 time series of length 300.",
+        "Training on 2024/train.csv: 2 time series of length 200.",
+        "Validating on valid.csv: 2 time series of length 123.",
+    ]
+
+
+def test_the_metric_lines_are_exactly_these_in_this_order(ended) -> None:
+    """One line per epoch, one for the saved network, and the original's own."""
+    lines = re.findall(
+        r"^(?:epoch: |best epoch: |train:|valid:|calibration:).*$",
+        ended.log,
+        re.MULTILINE,
+    )
+
+    def names(*parts: str) -> str:
+        """Return the pattern of a line with every loss of these parts."""
+        return " ".join(
+            f"{part}_{measure}: {DECIMALS}"
+            for part in parts
+            for measure in ("loss", "mse", "mae")
+        )
+
+    expected = [
+        *(f"epoch: {epoch} {names('train', 'valid')}" for epoch in (1, 2, 3)),
+        f"best epoch: [123] {names('train', 'valid', 'calibration')}",
+        *(
+            f"{part}:{measure} {DECIMALS}"
+            for part in ("train", "valid", "calibration")
+            for measure in ("loss", "mse", "mae")
+        ),
+    ]
+    assert len(lines) == len(expected)
+    assert [
+        line
+        for line, shape in zip(lines, expected, strict=True)
+        if not re.fullmatch(shape, line)
+    ] == []
+
+
+def test_the_last_value_of_each_metric_is_that_of_the_saved_model(job, ended) -> None:
+    """The service takes the last match of each published regex in the whole log."""
+    losses = json.loads((job.model_dir / "model.json").read_text())["losses"]
+    found = {
+        definition["Name"]: re.findall(definition["Regex"], ended.log)
+        for definition in METRIC_DEFINITIONS
+    }
+
+    last = {name: float(values[-1]) for name, values in found.items()}
+    expected = {
+        f"{part}_{name}": losses[part][measure]
+        for part in ("train", "valid", "calibration")
+        for name, measure in (("loss", "mse"), ("mae", "mae"))
+    }
+    assert last == pytest.approx(expected, abs=1e-11)
+    assert {name: len(values) for name, values in found.items()} == {
+        "train_loss": 4,
+        "train_mae": 4,
+        "valid_loss": 4,
+        "valid_mae": 4,
+        "calibration_loss": 1,
+        "calibration_mae": 1,
+    }
+
+
+def test_a_second_run_gives_the_same_bytes(job, ended, run_train, make_opt_ml) -> None:
+    """Same seed, data and threads: the artifacts are bit-equal, process by process."""
+    again = make_opt_ml()
+    again.write_config("hyperparameters", TINY)
+    for channel in ("training", "validation"):
+        folder = job.data_dir / channel
+        again.add_channel(
+            channel,
+            {
+                str(path.relative_to(folder)): path.read_bytes()
+                for path in folder.rglob("*")
+                if path.is_file()
+            },
+        )
+
+    assert run_train(again).returncode == 0
+    for name in ARTIFACTS:
+        first = (job.model_dir / name).read_bytes()
+        assert (again.model_dir / name).read_bytes() == first, name
+
+
+def rows(n_timesteps: int, n_series: int = 2) -> np.ndarray:
+    """Return any table of a shape."""
+    return np.random.default_rng(0).normal(size=(n_timesteps, n_series))
+
+
+NAMES = ", ".join(Hyperparameters().to_public())
+
+FAILURES: dict[str, tuple[Callable, str]] = {
+    "no training channel": (
+        lambda job: job.add_channel("validation", {"a.csv": rows(400)}),
+        "The job has no training channel: it is mandatory, and holds CSV files of "
+        "normal data.",
+    ),
+    "an empty channel": (
+        lambda job: job.add_channel("training", {"a.csv": b""}),
+        "The training channel is empty: {data}/training holds no file with data, but "
+        "at least one CSV file is needed.",
+    ),
+    "an unknown channel": (
+        lambda job: (
+            job.add_channel("training", {"a.csv": rows(400)}),
+            job.add_channel("test", {"a.csv": rows(400)}),
+        ),
+        "The job has an unknown channel, test: accepted are training and validation.",
+    ),
+    "pipe mode": (
+        lambda job: job.add_channel("training", {}, mode="Pipe"),
+        "The training channel has input mode Pipe: accepted are File and FastFile.",
+    ),
+    "a ragged file": (
+        lambda job: job.add_channel(
+            "training", {"a.csv": rows(400), "b/c.csv": b"1,2\n3,4\n5\n"}
+        ),
+        "b/c.csv: Row 3 has 1 cell, but the rows before have 2: all rows need the same "
+        "number.",
+    ),
+    "text in the validation channel": (
+        lambda job: (
+            job.add_channel("training", {"a.csv": rows(400)}),
+            job.add_channel("validation", {"v.csv": b"1,2\n3,x\n"}),
+        ),
+        'v.csv: Row 2, column 2: "x" is not a number: accepted is a finite decimal '
+        "number.",
+    ),
+    "files of different widths": (
+        lambda job: job.add_channel(
+            "training", {"a.csv": rows(400), "b.csv": rows(400, 3)}
+        ),
+        "b.csv: the number of columns differs between files: 3 were found, but a.csv "
+        "has 2.",
+    ),
+    "too few rows": (
+        lambda job: job.add_channel("training", {"a.csv": rows(100)}),
+        "a.csv: the file is too short for a sequence-length of 50: 100 rows were "
+        "found, of which 80 would fit the LSTM and 20 the Gaussian, but each part "
+        "needs two sequences (100 rows). Files of at least 498 rows are accepted, or a "
+        "sequence-length of at most 10.",
+    ),
+    "many faults at once": (
+        lambda job: job.write_config(
+            "hyperparameters", {"epochs": "0", "lr": '"fast"', "hidden_size": "8"}
+        ),
+        'epochs must be an integer from 1 to 1000000, but "0" was given. lr must be a '
+        'number from 1e-09 to 10.0, but "fast" was given. hidden_size is not a '
+        f"hyperparameter (did you mean hidden-size?): accepted are {NAMES}.",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def failed(make_opt_ml, run_train):
+    """Return the folder and the end of each job of FAILURES, run two at a time."""
+
+    def run(build: Callable) -> tuple:
+        opt_ml = make_opt_ml()
+        build(opt_ml)
+        return opt_ml, run_train(opt_ml)
+
+    builds = [build for build, _ in FAILURES.values()]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return dict(zip(FAILURES, pool.map(run, builds), strict=True))
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_job_that_cannot_be_done_fails_with_one_sentence(failed, name: str) -> None:
+    """The failure file is exactly that sentence, exit code 1, and there is no model."""
+    opt_ml, end = failed[name]
+
+    assert end.failure == FAILURES[name][1].format(data=opt_ml.data_dir)
+    assert end.returncode == 1
+    assert list(opt_ml.model_dir.iterdir()) == []
+    assert not (opt_ml.base / "output" / "success").exists()
+
+
+def test_missing_files_of_the_platform_fail_the_job(opt_ml, run_train) -> None:
+    """sagemaker-training itself reads this one, before any code of ours runs.
+
+    Its own report is what the user sees; the exit code is that of the OSError. (Were
+    the output folder missing, too, it would end with 0: the platform always makes it.)
+    """
+    opt_ml.failure_file.parent.mkdir()
+    (opt_ml.config_dir / "resourceconfig.json").unlink()
+
+    end = run_train(opt_ml)
+
+    assert end.returncode == 2
+    assert end.failure.startswith("Framework Error:")
+    assert "resourceconfig.json" in end.failure
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("raise SystemExit(2)", "SystemExit: 2"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt: "),
+        ("raise OSError('no errno')", "OSError: no errno"),
+    ],
+)
+def test_what_sagemaker_training_takes_for_success_is_a_failure(
+    opt_ml, run_train, tmp_path: Path, statement: str, reason: str
+) -> None:
+    """Here a broken installation of torch; the traceback is in the log alone."""
+    opt_ml.add_channel("training", {"a.csv": rows(600)})
+    (tmp_path / "torch.py").write_text(statement)
+    source = Path(__file__).parents[2] / "src"
+
+    end = run_train(opt_ml, PYTHONPATH=f"{tmp_path}:{source}")
+
+    assert end.returncode == 1
+    assert end.failure == f"Training failed unexpectedly: {reason}"
+    assert "Traceback" in end.log
+
+
+def test_a_failure_is_no_longer_than_what_sagemaker_shows(opt_ml, run_train) -> None:
+    """1024 characters, whatever the number of faults."""
+    opt_ml.write_config("hyperparameters", {f"unknown-{i}": "1" for i in range(50)})
+
+    end = run_train(opt_ml)
+
+    assert end.returncode == 1
+    assert len(end.failure) == 1024
+    assert end.failure.startswith("unknown-0 is not a hyperparameter")
