@@ -69,7 +69,7 @@ def test_invocations_answer_a_row_of_scores_per_row(
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "text/csv"
     assert response.headers["Content-Length"] == str(len(response.data))
-    assert response.data == b"".join(write_scores(detector.score(series)))
+    assert response.data == write_scores(detector.score(series))
     lines = response.data.decode().split("\n")
     assert lines[:10] == [",,"] * 10
     assert len(lines) == 47 + 1

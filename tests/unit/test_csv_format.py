@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as npst
 
 from lstm_ad.detector import Scores
 from lstm_ad.exceptions import SeriesError
+from lstm_ad.parallel import Cores
 from sagemaker_container import csv_format
 from sagemaker_container.csv_format import read_file, read_series, write_scores
 
@@ -340,23 +341,35 @@ def test_scores_become_one_line_per_row_the_first_sequence_empty() -> None:
         reconstruction=np.array([[nan, nan], [nan, nan], [1.0, -2.25], [3e10, 4.0]]),
     )
 
-    text = b"".join(write_scores(scores))
+    text = write_scores(scores)
 
     assert text == b",,\n,,\n-1.5,1.0,-2.25\n2e-7,30000000000.0,4.0\n"
 
 
-@pytest.mark.parametrize("block_rows", [1, 2, 3, 7])
-def test_scores_are_written_alike_in_pieces(
-    block_rows: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A long answer is written in blocks, of which nothing is seen."""
+def test_parts_of_scores_written_apart_join_to_the_whole() -> None:
+    """A long answer is written part by part, of which nothing is seen."""
     scores = Scores(np.arange(7.0), np.arange(14.0).reshape(7, 2))
-    whole = b"".join(write_scores(scores))
+    parts = [
+        Scores(scores.normality_score[rows], scores.reconstruction[rows])
+        for rows in (slice(0, 1), slice(1, 5), slice(5, 7))
+    ]
 
-    monkeypatch.setattr(csv_format, "_BLOCK_ROWS", block_rows)
+    assert b"".join(map(write_scores, parts)) == write_scores(scores)
 
-    assert b"".join(write_scores(scores)) == whole
-    assert whole.count(b"\n") == 7
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_blocks_parsed_side_by_side_keep_their_order(
+    n_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads that parse change neither the values nor the rows that errors name."""
+    monkeypatch.setattr(csv_format, "_BLOCK_SIZE", 16)
+    good = b"".join(b"%d,%d\n" % (row, -row) for row in range(100))
+
+    series = read_series(io.BytesIO(good), Cores(n_threads))
+
+    assert series.tolist() == [[row, -row] for row in range(100)]
+    with pytest.raises(SeriesError, match=r"^Row 101, column 2: "):
+        read_series(io.BytesIO(good + b"1,x\n" + good), Cores(n_threads))
 
 
 @given(
@@ -368,7 +381,7 @@ def test_scores_are_written_alike_in_pieces(
 )
 def test_written_scores_read_back_bit_by_bit(table: np.ndarray) -> None:
     """Every score and reconstruction has as many digits as it takes."""
-    text = b"".join(write_scores(Scores(table[:, 0], table[:, 1:]))).decode()
+    text = write_scores(Scores(table[:, 0], table[:, 1:])).decode()
 
     assert text.endswith("\n")
     cells = [[float(c) for c in line.split(",")] for line in text[:-1].split("\n")]

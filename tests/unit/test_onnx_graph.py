@@ -34,7 +34,7 @@ def test_the_graph_reconstructs_as_torch_does(
 ) -> None:
     """To 1e-5 standard deviations, for any number of sequences up to a batch."""
     network = network_of(num_layers)
-    graph = OnnxNetwork(exported(network), n_threads=1)
+    graph = OnnxNetwork(exported(network))
     random = np.random.default_rng(0)
 
     for n_sequences in (1, 5, 64):
@@ -55,7 +55,7 @@ def test_the_graph_reads_infinite_values_as_the_bound() -> None:
     with torch.no_grad():
         expected = network(torch.from_numpy(inputs)).numpy()
 
-    reconstruction = OnnxNetwork(exported(network), 1).reconstruct(inputs)
+    reconstruction = OnnxNetwork(exported(network)).reconstruct(inputs)
 
     np.testing.assert_allclose(reconstruction, expected, rtol=0, atol=1e-5)
 
@@ -67,7 +67,7 @@ def test_a_single_series_and_a_single_unit_are_enough() -> None:
     with torch.no_grad():
         expected = network(torch.from_numpy(inputs)).numpy()
 
-    reconstruction = OnnxNetwork(exported(network), 1).reconstruct(inputs)
+    reconstruction = OnnxNetwork(exported(network)).reconstruct(inputs)
 
     assert reconstruction.shape == (2, 12, 1)
     np.testing.assert_allclose(reconstruction, expected, rtol=0, atol=1e-5)

@@ -26,7 +26,7 @@ def reconstructor() -> Reconstructor:
         "head.bias": np.array([0, 1, 2, 3], dtype=np.float32),
     }
     scaler = Scaler(mean=np.array([10.0, 100.0]), scale=np.array([1.0, 10.0]))
-    return Reconstructor(scaler, OnnxNetwork(to_onnx(weights, 2), n_threads=1))
+    return Reconstructor(scaler, OnnxNetwork(to_onnx(weights, 2)))
 
 
 SERIES = np.array([[0, 0], [0, 0], [11, 100], [11, 100], [10, 110.0]])
@@ -57,12 +57,13 @@ def test_every_row_is_reconstructed_once_in_order_and_in_bounded_parts(
     """However long the series is, one batch of sequences is in memory."""
     series = np.zeros((1001, 2))
 
-    parts = list(reconstructor.reconstruct(series))
+    parts = reconstructor.parts(series)
+    reconstructions = [reconstructor.reconstruct(series, rows) for rows in parts]
 
-    rows = np.concatenate([np.arange(1001)[rows] for rows, _ in parts])
-    values = np.concatenate([part for _, part in parts])
+    rows = np.concatenate([np.arange(1001)[rows] for rows in parts])
+    values = np.concatenate(reconstructions)
     assert rows.tolist() == list(range(2, 1001))
-    assert max(len(part) for _, part in parts) == 64 * 2
+    assert max(map(len, reconstructions)) == 64 * 2
     assert values.tolist() == ([[10.0, 110.0], [12.0, 130.0]] * 500)[: len(rows)]
 
 

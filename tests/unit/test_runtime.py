@@ -21,7 +21,7 @@ def zeros_network(sequence_length: int, n_series: int) -> OnnxNetwork:
         "head.bias": (sequence_length * n_series,),
     }
     weights = {name: np.zeros(s, dtype=np.float32) for name, s in shapes.items()}
-    return OnnxNetwork(to_onnx(weights, sequence_length), n_threads=1)
+    return OnnxNetwork(to_onnx(weights, sequence_length))
 
 
 def test_the_shape_is_read_from_the_graph() -> None:
