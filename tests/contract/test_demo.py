@@ -165,12 +165,17 @@ def test_a_demo_that_cannot_write_says_so_in_one_sentence(tmp_path: Path) -> Non
     assert ended.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_demo_ends_at_once(tmp_path: Path, number: int) -> None:
-    """Ctrl-C, and a request to end, stop the demo in one plain sentence."""
+    """Ctrl-C, a request to end and a closed terminal end it in one plain sentence."""
     command = [sys.executable, str(SCRIPTS / "demo.py"), str(tmp_path)]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts its background jobs with some of these signals ignored.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
@@ -180,6 +185,22 @@ def test_an_interrupted_demo_ends_at_once(tmp_path: Path, number: int) -> None:
     assert first.startswith("Training on data/training/train.csv")
     assert process.returncode == 1
     assert errors == "The demo was interrupted.\n"
+
+
+def test_the_picture_is_drawn_without_a_display(
+    demo: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The demo leaves a picture, twice as wide as a README shows it."""
+    monkeypatch.delenv("DISPLAY", raising=False)
+    series = np.loadtxt(demo.TEST, delimiter=",")
+    predictions = demo.parse((OUTPUT / "batch/batch_predictions.csv").read_bytes())
+    verdict = demo.Verdict(-7.0, n_alarmed=[1] * 5, n_false=0, n_false_near=0)
+
+    demo.draw(tmp_path / "demo.png", series, predictions, verdict)
+    picture = (tmp_path / "demo.png").read_bytes()
+
+    assert picture.startswith(b"\x89PNG\r\n")
+    assert int.from_bytes(picture[16:20], "big") == 1400
 
 
 def test_the_sample_predictions_are_one_answer() -> None:
