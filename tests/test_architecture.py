@@ -1,0 +1,269 @@
+"""Who may import whom: the arrows of the design, checked in the syntax tree.
+
+doors (train, serve) -> sagemaker_container -> lstm_ad. Only what is in the table may
+be imported; beyond that, the standard library, except where it is the outside world.
+"""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src"
+
+ARRAYS = {"numpy"}
+
+MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
+    # module: (modules of the same package, third parties)
+    "lstm_ad": (set(), set()),
+    "lstm_ad.axes": (set(), ARRAYS),
+    "lstm_ad.exceptions": (set(), set()),
+    "lstm_ad.hyperparameters": ({"exceptions"}, set()),
+    "lstm_ad.parallel": (set(), set()),
+    "lstm_ad.losses": ({"axes"}, ARRAYS),
+    "lstm_ad.sequences": ({"axes"}, ARRAYS),
+    "lstm_ad.scaling": ({"axes", "sequences"}, ARRAYS),
+    "lstm_ad.gaussian": ({"axes", "scaling"}, ARRAYS),
+    "lstm_ad.checkpoints": ({"losses"}, ARRAYS | {"safetensors"}),
+    "lstm_ad.network": ({"scaling"}, {"torch"}),
+    "lstm_ad.training": (
+        {"axes", "checkpoints", "exceptions", "hyperparameters", "losses", "network"}
+        | {"sequences"},
+        ARRAYS | {"torch"},
+    ),
+    "lstm_ad.onnx_graph": ({"axes", "scaling"}, ARRAYS | {"onnx"}),
+    "lstm_ad.runtime": ({"axes", "exceptions"}, {"onnxruntime"}),
+    "lstm_ad.reconstruction": (
+        {"axes", "exceptions", "losses", "parallel", "runtime", "scaling", "sequences"},
+        ARRAYS,
+    ),
+    "lstm_ad.detector": ({"axes", "gaussian", "reconstruction"}, ARRAYS),
+    "lstm_ad.artifacts": (
+        {"axes", "detector", "exceptions", "gaussian", "hyperparameters", "losses"}
+        | {"parallel", "reconstruction", "runtime", "scaling"},
+        ARRAYS | {"safetensors"},
+    ),
+    "lstm_ad.fitting": (
+        {"artifacts", "axes", "checkpoints", "detector", "exceptions", "gaussian"}
+        | {"hyperparameters", "losses", "network", "onnx_graph", "parallel"}
+        | {"reconstruction", "runtime", "scaling", "sequences", "training"},
+        ARRAYS | {"torch"},
+    ),
+    "sagemaker_container": (set(), set()),
+    "sagemaker_container.environment": (set(), set()),
+    "sagemaker_container.csv_format": (set(), ARRAYS | {"orjson", "pandas"}),
+    "sagemaker_container.metrics": (set(), set()),
+    "sagemaker_container.places": (set(), set()),
+    "sagemaker_container.http_worker": (set(), {"gunicorn"}),
+    "sagemaker_container.app": (
+        {"csv_format", "places"},
+        {"flask", "orjson", "sagemaker_inference", "werkzeug"},
+    ),
+    "train": (set(), {"sagemaker_training"}),
+    "serve": (set(), {"flask", "gunicorn"}),
+}
+
+FROM_THE_ALGORITHM: dict[str, set[str]] = {
+    "sagemaker_container.environment": {"exceptions", "hyperparameters"},
+    "sagemaker_container.csv_format": {"axes", "detector", "exceptions", "parallel"},
+    "sagemaker_container.metrics": {"losses"},
+    "sagemaker_container.app": {"axes", "detector", "exceptions", "parallel"},
+}
+"""What the container package knows of the algorithm: data, exceptions, one detector."""
+
+DOORS = {"train", "serve"}
+
+OUTSIDE = {"argparse", "csv", "getopt", "http", "socket", "subprocess", "urllib"}
+"""Parts of the standard library that are the outside world."""
+
+
+def name_of(path: Path) -> str:
+    """Return the name of the module in a file."""
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+TREES = {
+    name_of(path): ast.parse(path.read_text()) for path in sorted(SOURCE.rglob("*.py"))
+}
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Yield the full name of every module that a tree imports, wherever it does."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            full = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in TREES else str(node.module) for name in full)
+
+
+def test_every_module_has_its_row() -> None:
+    """A new module must say whom it may import; a row without a module goes."""
+    assert set(TREES) == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("module", TREES)
+def test_a_module_imports_only_what_its_row_allows(module: str) -> None:
+    """Of its own package, of the package below, and of third parties."""
+    package = module.partition(".")[0]
+    own, third_party = MAY_IMPORT[module]
+    if module in DOORS:
+        allowed = {name for name in TREES if name not in DOORS}
+    else:
+        allowed = {f"{package}.{name}" for name in own} | {
+            f"lstm_ad.{name}" for name in FROM_THE_ALGORITHM.get(module, set())
+        }
+
+    ours = {name for name in imports(TREES[module]) if name in TREES}
+    others = {name.partition(".")[0] for name in imports(TREES[module])} - {
+        name.partition(".")[0] for name in TREES
+    }
+    assert ours - allowed == set()
+    assert others - set(sys.stdlib_module_names) - third_party == set()
+
+
+def test_nobody_imports_a_door() -> None:
+    """Doors are run, not used."""
+    everything = {name for tree in TREES.values() for name in imports(tree)}
+
+    assert everything & DOORS == set()
+
+
+def test_the_algorithm_knows_nothing_of_its_container() -> None:
+    """No HTTP, no CSV, no command line, no process around it."""
+    for module, tree in TREES.items():
+        if module.startswith("lstm_ad"):
+            roots = {name.partition(".")[0] for name in imports(tree)}
+            forbidden = OUTSIDE | {"sagemaker_container", "flask", "gunicorn", "pandas"}
+            assert roots & forbidden == set(), module
+
+
+def attributes_of(module: str, root: str) -> set[str]:
+    """Return the names that a module takes from another by a dot."""
+    return {
+        node.attr
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == root
+    }
+
+
+def test_the_environment_is_read_in_one_place() -> None:
+    """Variables are the business of ``environment`` alone."""
+    readers = {
+        module
+        for module in TREES
+        if attributes_of(module, "os") & {"environ", "getenv", "putenv", "environb"}
+    }
+
+    assert readers == {"sagemaker_container.environment"}
+    assert "os" not in {
+        node.module
+        for tree in TREES.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+    }
+
+
+def test_opt_ml_is_known_in_one_place() -> None:
+    """No other module spells the path, not even in a string that it joins."""
+    spellers = {
+        module
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and str(node.value).startswith("/opt/ml")
+    }
+
+    assert spellers == {"sagemaker_container.environment"}
+
+
+def test_torch_and_flask_stay_where_they_are() -> None:
+    """Three modules know torch; one knows Flask, and a door its type."""
+    users = {
+        library: {
+            module
+            for module, tree in TREES.items()
+            if library in {name.partition(".")[0] for name in imports(tree)}
+        }
+        for library in ("torch", "flask")
+    }
+
+    assert users == {
+        "torch": {"lstm_ad.network", "lstm_ad.training", "lstm_ad.fitting"},
+        "flask": {"sagemaker_container.app", "serve"},
+    }
+
+
+def test_the_door_of_the_server_takes_a_type_alone_from_flask() -> None:
+    """At run time, before the fork, it imports neither Flask nor ONNX Runtime."""
+    serve = TREES["serve"]
+    at_run_time = [
+        node
+        for node in serve.body
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    ]
+
+    everywhere = imports(ast.Module(at_run_time, type_ignores=[]))
+    assert "flask" not in set(everywhere)
+
+
+def test_nothing_inherits_from_our_own_classes_but_exceptions() -> None:
+    """Data are frozen dataclasses; a part of the pipeline is used, not extended."""
+    own = {
+        node.name
+        for tree in TREES.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    }
+    heirs = {
+        node.name
+        for tree in TREES.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        and {ast.unparse(base) for base in node.bases} & own
+    }
+
+    assert all(name.endswith("Error") for name in heirs)
+
+
+PROBE = """
+import importlib, json, logging, os, random, signal, sys, threading
+import numpy
+
+def state():
+    return [
+        dict(os.environ),
+        os.getcwd(),
+        os.listdir(),
+        len(logging.getLogger().handlers),
+        logging.getLogger().level,
+        str(signal.getsignal(signal.SIGTERM)),
+        numpy.random.get_state()[1].tolist(),
+        str(random.getstate()),
+    ]
+
+before = state()
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+print(json.dumps([state() == before, sorted(sys.argv[1:])]))
+"""
+
+
+def test_importing_has_no_effect(tmp_path: Path) -> None:
+    """No logging set up, no folder made, no seed, no signal, no variable."""
+    output = subprocess.run(
+        [sys.executable, "-c", PROBE, *TREES],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        check=True,
+    ).stdout
+
+    assert json.loads(output) == [True, sorted(TREES)]
