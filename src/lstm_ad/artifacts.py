@@ -133,13 +133,15 @@ def load(model_dir: Path, n_threads: int = 1) -> LSTMAD:
         network = OnnxNetwork(files[NETWORK])
     except (KeyError, SafetensorError, ArtifactError) as error:
         raise ArtifactError(f"The model in {model_dir} is damaged: {error}") from error
-    n_series, length = document["n_series"], document["sequence_length"]
-    if (network.sequence_length, network.n_series) != (length, n_series):
+    n_series = document["n_series"]
+    found = {"n_series": network.n_series, "layout": dataclasses.asdict(network.layout)}
+    declared = {name: document[name] for name in found}
+    if found != declared:
         raise ArtifactError(
-            f"{model_dir / NETWORK} does not fit {DESCRIPTION}: it reads sequences of "
-            f"{network.sequence_length} rows and {network.n_series} series, but "
-            f"{length} and {n_series} are declared."
+            f"{model_dir / NETWORK} does not fit {DESCRIPTION}: it was made for "
+            f"{found}, but {declared} is declared."
         )
+    n_errors = n_series * network.layout.n_reconstructions
 
     def array(name: str, *shape: int) -> FloatArray:
         """Return an array of the statistics, refused if it has another shape."""
@@ -162,9 +164,10 @@ def load(model_dir: Path, n_threads: int = 1) -> LSTMAD:
             Cores(n_threads),
         ),
         Gaussian(
-            array("gaussian.mean", n_series),
-            array("gaussian.covariance", n_series, n_series),
+            array("gaussian.mean", n_errors),
+            array("gaussian.covariance", n_errors, n_errors),
         ),
+        document["score_smoothing"],
     )
 
 
@@ -186,7 +189,8 @@ def describe(model_dir: Path) -> dict[str, Any]:
             f"{FORMAT_VERSION}: train the model again, or serve it with the image "
             f"that trained it."
         )
-    if missing := sorted({"n_series", "sequence_length", "sha256"} - set(document)):
+    needed = {"n_series", "layout", "score_smoothing", "sha256"}
+    if missing := sorted(needed - set(document)):
         raise ArtifactError(f"{path} is incomplete: {', '.join(missing)} is missing.")
     return dict(document)
 
@@ -197,7 +201,8 @@ def _description(fit: Fit, files: Mapping[str, bytes]) -> bytes:
     document = {
         "format_version": FORMAT_VERSION,
         "n_series": network.n_series,
-        "sequence_length": network.sequence_length,
+        "layout": dataclasses.asdict(network.layout),
+        "score_smoothing": fit.detector.smoothing,
         "hyperparameters": fit.hyperparameters.to_public(),
         "rows": dict(fit.n_rows),
         "epochs": len(fit.history),

@@ -23,7 +23,7 @@ from lstm_ad.parallel import Cores
 from lstm_ad.reconstruction import Reconstructor
 from lstm_ad.runtime import OnnxNetwork
 from lstm_ad.scaling import Scaler
-from lstm_ad.sequences import Rows, input_sequences
+from lstm_ad.sequences import Layout, Rows, input_sequences
 from lstm_ad.training import Control, train_network
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def fit(
             network does not reconstruct as the trained one.
     """
     _check(training, validation, hyperparameters)
-    length = hyperparameters.sequence_length
+    layout = hyperparameters.layout
     cuts = [_n_fitting(len(s), hyperparameters) for s in training.values()]
     fitting = [s[:cut] for s, cut in zip(training.values(), cuts, strict=True)]
     calibration = [s[cut:] for s, cut in zip(training.values(), cuts, strict=True)]
@@ -97,23 +97,21 @@ def fit(
         else None,
     )
     weights = {k: v.numpy() for k, v in trained.network.state_dict().items()}
-    runtime = OnnxNetwork(to_onnx(weights, length))
-    _require_equal(
-        trained.network, runtime, input_sequences(selection.series(0), length)
-    )
+    runtime = OnnxNetwork(to_onnx(weights, layout))
+    _require_equal(trained.network, runtime, selection.series(0))
 
     reconstructor = Reconstructor(scaler, runtime, Cores(torch.get_num_threads()))
     gaussian = Gaussian.fit(
         errors=np.concatenate([reconstructor.errors(part) for part in calibration]),
-        resolution=ERROR_RESOLUTION * scaler.scale,
+        resolution=np.tile(ERROR_RESOLUTION * scaler.scale, layout.n_reconstructions),
     )
     parts = {"train": fitting, "valid": validating, "calibration": calibration}
     result = Fit(
-        detector=LSTMAD(reconstructor, gaussian),
+        detector=LSTMAD(reconstructor, gaussian, hyperparameters.score_smoothing),
         hyperparameters=hyperparameters,
         weights=weights,
         losses={k: reconstructor.evaluate(part) for k, part in parts.items() if part},
-        repeated=_repeat_last_value(selection, length),
+        repeated=_repeat_last_value(selection, layout),
         history=trained.history,
         best_epoch=trained.best_epoch,
         n_rows={name: sum(map(len, part)) for name, part in parts.items()},
@@ -124,20 +122,20 @@ def fit(
     return result
 
 
-def _repeat_last_value(selection: Rows, sequence_length: int) -> Loss:
-    """Return the loss of repeating the last row of each sequence in the next one."""
+def _repeat_last_value(selection: Rows, layout: Layout) -> Loss:
+    """Return the loss of repeating the row before each sequence all through it."""
 
     def errors() -> Iterator[FloatArray]:
         """Yield the errors, a bounded number of rows at a time."""
-        step = _BLOCK_SEQUENCES * sequence_length
+        step = _BLOCK_SEQUENCES * layout.stride
         for index in range(len(selection.n_timesteps)):
-            series = selection.series(index)
-            for start in range(0, len(series) - sequence_length, step):
-                part = series[start : start + step + sequence_length]
-                last = part[sequence_length - 1 : -1 : sequence_length]  # (N, D)
-                targets = part[sequence_length:]
-                repeated = np.repeat(last, sequence_length, axis=0)
-                yield targets.astype(np.float64) - repeated[: len(targets)]
+            series = selection.series(index).astype(np.float64)
+            for start in range(0, len(series) - layout.context_length, step):
+                first = start + layout.context_length
+                last = series[first - 1 : first - 1 + step : layout.stride]  # (N, D)
+                for lead in range(layout.prediction_length):
+                    targets = series[first + lead : first + lead + step : layout.stride]
+                    yield targets - last[: len(targets)]
 
     return Loss.of(errors())
 
@@ -169,17 +167,19 @@ def _check(
 ) -> None:
     """Refuse series of unequal widths, or too short to be cut as they must be.
 
-    Each of the two parts of a training file needs two sequences: one to read, and the
-    next to reconstruct.
+    Each of the two parts of a training file needs a context to read and the sequence
+    after it to reconstruct: by default, two sequences.
     """
     if not training:
         raise SeriesError("There are no training series: at least one is needed.")
     first, reference = next(iter(training.items()))
-    length = hyperparameters.sequence_length
+    layout = hyperparameters.layout
+    context, shortest = layout.context_length, layout.n_shortest
+    setting = _named(layout)
     for name, series in [*training.items(), *validation.items()]:
-        if len(series) <= length and len(series) < series.shape[1]:
+        if len(series) <= context and len(series) < series.shape[1]:
             raise SeriesError(
-                f"{name}: the file is too short for a sequence-length of {length}: "
+                f"{name}: the file is too short for {setting}: "
                 f"{len(series)} rows of {series.shape[1]} columns were found, but one "
                 f"row is one time step and one column one time series. Are rows and "
                 f"columns exchanged?"
@@ -198,19 +198,20 @@ def _check(
     for name, series in training.items():
         n_fitting = _n_fitting(len(series), hyperparameters)
         shorter = min(n_fitting, len(series) - n_fitting)
-        if shorter < 2 * length:
+        if shorter < shortest:
             raise SeriesError(
-                f"{name}: the file is too short for a sequence-length of {length}: "
+                f"{name}: the file is too short for {setting}: "
                 f"{len(series)} rows were found, of which {n_fitting} would fit the "
                 f"LSTM and {len(series) - n_fitting} the Gaussian, but each part needs "
-                f"two sequences ({2 * length} rows). "
+                f"{shortest} rows. "
                 f"{_what_would_fit(shorter, hyperparameters)}"
             )
     for name, series in validation.items():
-        if len(series) <= length:
+        if len(series) <= layout.n_unscored:
             raise SeriesError(
-                f"{name}: the file is too short for a sequence-length of {length}: "
-                f"{len(series)} rows were found, but at least {length + 1} are needed."
+                f"{name}: the file is too short for {setting}: "
+                f"{len(series)} rows were found, but at least "
+                f"{layout.n_unscored + 1} are needed."
             )
 
 
@@ -246,28 +247,50 @@ def _check_range(
             )
 
 
+def _named(layout: Layout) -> str:
+    """Return the hyperparameters behind a layout, as far as they need saying."""
+    context, prediction = layout.context_length, layout.prediction_length
+    if context == prediction == layout.stride:
+        return f"a sequence-length of {context}"
+    return f"a context-length of {context} and a prediction-length of {prediction}"
+
+
 def _what_would_fit(shorter: int, hyperparameters: Hyperparameters) -> str:
     """Return the ways out of a file whose shorter part has ``shorter`` rows."""
-    length = hyperparameters.sequence_length
-    fraction = hyperparameters.calibration_fraction
-    # Parts are rounded to whole rows: half a row less than 2 L may be enough.
-    needed = math.floor((2 * length - 0.5) / min(fraction, 1 - fraction))
-    while min(n := _n_fitting(needed, hyperparameters), needed - n) < 2 * length:
+    layout, fraction = hyperparameters.layout, hyperparameters.calibration_fraction
+    shortest = layout.n_shortest
+    # Parts are rounded to whole rows: half a row less may be enough.
+    needed = math.floor((shortest - 0.5) / min(fraction, 1 - fraction))
+    while min(n := _n_fitting(needed, hyperparameters), needed - n) < shortest:
         needed += 1
     more = f"at least {needed} rows are accepted"
-    if shorter < 2:
+    if shorter < 2 or layout.context_length != layout.stride:
         return f"Files of {more}."
     return f"Files of {more}, or a sequence-length of at most {shorter // 2}."
 
 
 def _require_equal(
-    network: StackedLSTM, runtime: OnnxNetwork, inputs: ScaledArray
+    network: StackedLSTM, runtime: OnnxNetwork, scaled: ScaledArray
 ) -> None:
-    """Refuse a saved network that reconstructs otherwise than the trained one."""
-    inputs = inputs[: runtime.batch_size]
+    """Refuse a saved network that reconstructs otherwise than the trained one.
+
+    Args:
+        network: The trained one.
+        runtime: The saved one.
+        scaled: A series to compare them on, of shape ``(T, D)``.
+    """
+    layout = runtime.layout
+    if layout.is_overlapping:
+        rows = scaled[: runtime.run_rows]
+        found, _ = runtime.run(rows, runtime.initial_states())
+        found = found[layout.context_length - 1 :: layout.stride]
+        inputs = rows[np.newaxis]
+    else:
+        inputs = input_sequences(scaled, layout)[: runtime.batch_size]
+        found, _ = runtime.run(inputs)
     with torch.no_grad():
-        expected = network(torch.from_numpy(inputs)).numpy()
-    difference = float(np.abs(runtime.reconstruct(inputs) - expected).max())
+        expected = network(torch.from_numpy(inputs.copy())).numpy()
+    difference = float(np.abs(found - expected.reshape(found.shape)).max())
     if not difference <= MAX_EXPORT_DIFFERENCE:
         raise TrainingError(
             f"The saved network differs from the trained one by {difference:.1e} "

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lstm_ad.exceptions import HyperparameterError
+from lstm_ad.sequences import Layout
 
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 
@@ -81,6 +82,27 @@ class Hyperparameters:
     sequence_length: int = _declare(
         50, 1, 100_000, "The number of time steps of a sequence."
     )
+    context_length: int = _declare(
+        0,
+        0,
+        100_000,
+        "The number of time steps before a sequence that it is reconstructed from, at "
+        "least; 0 = sequence-length.",
+    )
+    prediction_length: int = _declare(
+        0,
+        0,
+        100_000,
+        "The number of time steps that are reconstructed at a time; 0 = "
+        "sequence-length.",
+    )
+    sequence_stride: int = _declare(
+        0,
+        0,
+        100_000,
+        "The number of time steps from one sequence to the next; a divisor of "
+        "prediction-length; 0 = prediction-length.",
+    )
     hidden_size: int = _declare(
         128, 1, 8192, "The number of hidden units of each LSTM layer."
     )
@@ -109,6 +131,13 @@ class Hyperparameters:
         1_000_000,
         "The number of epochs without a better one after which training ends; 0 = off.",
     )
+    score_smoothing: int = _declare(
+        1,
+        1,
+        100_000,
+        "The number of time steps over which scores are averaged, the last one "
+        "included; 1 = off.",
+    )
     seed: int = _declare(
         0, 0, 2**32 - 1, "The seed of everything that is random in training."
     )
@@ -120,8 +149,24 @@ class Hyperparameters:
             for declaration in declarations()
             if (problem := declaration.problem(values[_attribute(declaration.name)]))
         ]
+        layout = self.layout
+        if layout.stride and layout.prediction_length % layout.stride:
+            problems.append(
+                f"sequence-stride must be a divisor of prediction-length, which is "
+                f'{layout.prediction_length}, but "{layout.stride}" was given.'
+            )
         if problems:
             raise HyperparameterError(" ".join(problems))
+
+    @property
+    def layout(self) -> Layout:
+        """How a series is divided into sequences."""
+        prediction_length = self.prediction_length or self.sequence_length
+        return Layout(
+            context_length=self.context_length or self.sequence_length,
+            prediction_length=prediction_length,
+            stride=self.sequence_stride or prediction_length,
+        )
 
     @classmethod
     def from_strings(cls, strings: Mapping[str, str]) -> "Hyperparameters":

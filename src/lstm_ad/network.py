@@ -1,30 +1,32 @@
-"""The stacked LSTM that reconstructs each sequence from the one before it."""
+"""The stacked LSTM that reconstructs sequences from the rows before them."""
 
 import torch
 from torch import Tensor, nn
 
 from lstm_ad.scaling import INPUT_BOUND
+from lstm_ad.sequences import Layout
 
 
 class StackedLSTM(nn.Module):
-    """Reads a sequence with stacked LSTM layers and reconstructs the next one.
+    """Reads rows with stacked LSTM layers and reconstructs the sequences after them.
 
     The paper's stacked architecture (Malhotra et al., section 2): every layer reads
-    the hidden states of the layer below. The top layer's last hidden state, which has
-    seen the whole input sequence, is mapped linearly to the whole next sequence.
+    the hidden states of the layer below. At each origin the top layer's hidden state,
+    which has seen all the rows up to it, is mapped linearly to the whole sequence that
+    follows.
     """
 
     def __init__(
         self,
         n_series: int,
-        sequence_length: int,
+        layout: Layout,
         hidden_size: int,
         num_layers: int,
         dropout: float,
     ) -> None:
         super().__init__()
         self.n_series = n_series
-        self.sequence_length = sequence_length
+        self.layout = layout
         # nn.LSTM drops out after every layer but the last, nn.Dropout after the last;
         # with one layer, nn.LSTM would warn about a rate that it does not apply.
         self.lstm = nn.LSTM(
@@ -35,24 +37,27 @@ class StackedLSTM(nn.Module):
             batch_first=True,
         )
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(hidden_size, sequence_length * n_series)
+        self.head = nn.Linear(hidden_size, layout.prediction_length * n_series)
         self._initialise()
 
-    def forward(self, input_sequences: Tensor) -> Tensor:
-        """Return the reconstruction of the sequence that follows each input.
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return the reconstruction of the sequence after each origin.
 
         Args:
-            input_sequences: Standardised values, of shape ``(N, L, D)``.
+            rows: Standardised values, of shape ``(N, C + (M - 1) S, D)``: a context,
+                and the rows up to the last of ``M`` origins.
 
         Returns:
-            Standardised values, of shape ``(N, L, D)``.
+            Standardised values, of shape ``(N, M, P, D)``.
         """
-        bounded = input_sequences.clamp(-INPUT_BOUND, INPUT_BOUND)
+        bounded = rows.clamp(-INPUT_BOUND, INPUT_BOUND)
         self.lstm.flatten_parameters()  # DataParallel's replicas lose cuDNN's layout
-        hidden_states, _ = self.lstm(bounded)  # (N, L, hidden_size)
-        last_state = self.dropout(hidden_states[:, -1])  # (N, hidden_size)
-        flat: Tensor = self.head(last_state)  # (N, L * D)
-        return flat.view(-1, self.sequence_length, self.n_series)
+        hidden_states, _ = self.lstm(bounded)  # (N, rows, hidden_size)
+        first, step = self.layout.context_length - 1, self.layout.stride
+        at_origins = self.dropout(hidden_states[:, first::step])  # (N, M, hidden_size)
+        flat: Tensor = self.head(at_origins)  # (N, M, P * D)
+        length = self.layout.prediction_length
+        return flat.view(*flat.shape[:2], length, self.n_series)
 
     @torch.no_grad()
     def _initialise(self) -> None:

@@ -1,7 +1,16 @@
 """Write the network as an ONNX graph, which is what every score is computed with.
 
 The graph is written by hand rather than traced: one LSTM node per layer and one linear
-layer, the same at every version of torch, small enough to be read in a graph viewer.
+layer, the same at every version of torch, small enough to be read in a graph viewer. It
+has one of two forms, in single precision, with ``N`` and ``R`` free:
+
+- Sequences that do not overlap are reconstructed apart from each other: ``rows``, of
+  shape ``(N, C, D)``, to ``reconstructions``, of shape ``(N, P, D)``.
+- Where sequences overlap, one series is read row by row: ``rows``, of shape
+  ``(R, D)``, to the ``reconstructions`` of the sequence after each, of shape
+  ``(R, P, D)``. The layers' states go in and come out, ``hidden_<layer>`` and
+  ``cell_<layer>`` of shape ``(1, 1, hidden_size)``, so that a series can be read in
+  pieces.
 """
 
 from typing import Any
@@ -9,41 +18,53 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from lstm_ad.axes import ScaledArray, Weights
+from lstm_ad.runtime import RECONSTRUCTIONS, ROWS
 from lstm_ad.scaling import INPUT_BOUND
+from lstm_ad.sequences import Layout
 
 OPSET = 17
 IR_VERSION = 8
 """Both old enough for every ONNX Runtime since 1.12 (2022)."""
 
-INPUT = "input_sequences"
-OUTPUT = "reconstructions"
 
-
-def to_onnx(weights: Weights, sequence_length: int) -> bytes:
+def to_onnx(weights: Weights, layout: Layout) -> bytes:
     """Return the ONNX graph of a stacked LSTM in evaluation mode.
-
-    The graph maps ``input_sequences`` to ``reconstructions``, both of shape
-    ``(N, L, D)`` and single precision, ``N`` free.
 
     Args:
         weights: The network's parameters.
-        sequence_length: ``L``, in rows.
+        layout: How it divides a series; it is kept in the graph's metadata.
     """
     n_series = weights["lstm.weight_ih_l0"].shape[1]
-    num_layers = sum(name.startswith("lstm.weight_ih_l") for name in weights)
-    shape = ["N", sequence_length, n_series]
+    hidden_size = weights["lstm.weight_hh_l0"].shape[1]
+    layers = range(sum(name.startswith("lstm.weight_ih_l") for name in weights))
+    carries = layout.is_overlapping
+    # Rows become (rows, batch, D); what the last layer gives becomes (origins, hidden).
+    if carries:
+        arrange = helper.make_node("Unsqueeze", ["bounded", "second_axis"], ["below_0"])
+        origins = helper.make_node(
+            "Squeeze", [f"below_{len(layers)}", "second_axis"], ["origins"]
+        )
+    else:
+        arrange = helper.make_node(
+            "Transpose", ["bounded"], ["below_0"], perm=[1, 0, 2]
+        )
+        origins = helper.make_node(
+            "Squeeze", [f"next_hidden_{layers[-1]}", "first_axis"], ["origins"]
+        )
     nodes = [
-        helper.make_node("Clip", [INPUT, "lower_bound", "upper_bound"], ["bounded"]),
-        helper.make_node("Transpose", ["bounded"], ["states_0"], perm=[1, 0, 2]),
+        helper.make_node("Clip", [ROWS, "lower_bound", "upper_bound"], ["bounded"]),
+        arrange,
+        *(node for layer in layers for node in _layer(layer, hidden_size, carries)),
+        origins,
+        helper.make_node(
+            "Gemm", ["origins", "head.weight", "head.bias"], ["flat"], transB=1
+        ),
+        helper.make_node("Reshape", ["flat", "sequence_shape"], [RECONSTRUCTIONS]),
     ]
-    initializers = []
-    for layer in range(num_layers):
-        layer_nodes, layer_initializers = _layer(weights, layer)
-        nodes += layer_nodes
-        initializers += layer_initializers
+    sequence_shape = [layout.prediction_length, n_series]
     constants: dict[str, npt.NDArray[Any]] = {
         "lower_bound": np.array(-INPUT_BOUND, dtype=np.float32),
         "upper_bound": np.array(INPUT_BOUND, dtype=np.float32),
@@ -51,66 +72,69 @@ def to_onnx(weights: Weights, sequence_length: int) -> bytes:
         "head.bias": weights["head.bias"],
         "first_axis": np.array([0], dtype=np.int64),
         "second_axis": np.array([1], dtype=np.int64),
-        "sequence_shape": np.array([-1, sequence_length, n_series], dtype=np.int64),
+        "sequence_shape": np.array([-1, *sequence_shape], dtype=np.int64),
     }
-    initializers += [numpy_helper.from_array(v, name) for name, v in constants.items()]
-    nodes += [
-        helper.make_node(
-            "Squeeze", [f"last_state_{num_layers}", "first_axis"], ["last_state"]
-        ),
-        helper.make_node(
-            "Gemm", ["last_state", "head.weight", "head.bias"], ["flat"], transB=1
-        ),
-        helper.make_node("Reshape", ["flat", "sequence_shape"], [OUTPUT]),
-    ]
+    for layer in layers:
+        constants |= _parameters(weights, layer)
+    states = [f"{kind}_{layer}" for layer in layers for kind in ("hidden", "cell")]
+    state_shape = [1, 1, hidden_size]
+    rows_shape = ["R", n_series] if carries else ["N", layout.context_length, n_series]
+    inputs = [_declared(ROWS, rows_shape)]
+    outputs = [_declared(RECONSTRUCTIONS, [rows_shape[0], *sequence_shape])]
+    if carries:
+        inputs += [_declared(name, state_shape) for name in states]
+        outputs += [_declared(f"next_{name}", state_shape) for name in states]
     graph = helper.make_graph(
         nodes,
         "StackedLSTM",
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, shape)],
-        initializers,
+        inputs,
+        outputs,
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     opset = helper.make_opsetid("", OPSET)
     model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
+    helper.set_model_props(model, layout.to_metadata())
     onnx.checker.check_model(model, full_check=True)
     serialised: bytes = model.SerializeToString(deterministic=True)
     return serialised
 
 
-def _layer(
-    weights: Weights, layer: int
-) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-    """Return the nodes and constants of one LSTM layer, from 0.
+def _layer(layer: int, hidden_size: int, carries: bool) -> list[NodeProto]:
+    """Return the nodes of one LSTM layer, from 0.
 
-    The layer reads ``states_<layer>`` of shape ``(L, N, ...)`` and writes
-    ``states_<layer + 1>`` and, of shape ``(1, N, hidden_size)``, its last state.
+    It reads ``below_<layer>``, of shape ``(rows, batch, ...)``, and writes
+    ``below_<layer + 1>`` and its last states, ``next_hidden_<layer>`` and
+    ``next_cell_<layer>``.
     """
+    given = [f"below_{layer}", f"W_{layer}", f"R_{layer}", f"B_{layer}"]
+    if carries:
+        given += ["", f"hidden_{layer}", f"cell_{layer}"]
+    returned = [f"directions_{layer}", f"next_hidden_{layer}", f"next_cell_{layer}"]
+    return [
+        helper.make_node("LSTM", given, returned, hidden_size=hidden_size),
+        # (rows, 1, batch, hidden_size): ONNX keeps an axis for the direction.
+        helper.make_node(
+            "Squeeze", [returned[0], "second_axis"], [f"below_{layer + 1}"]
+        ),
+    ]
+
+
+def _parameters(weights: Weights, layer: int) -> dict[str, ScaledArray]:
+    """Return the constants of one LSTM layer, with their axis for the direction."""
 
     def gates(name: str) -> ScaledArray:
         """Return a parameter, torch's gates i, f, g, o put in ONNX's order."""
         i, f, g, o = np.split(weights[f"lstm.{name}_l{layer}"], 4)
         return np.concatenate([i, o, f, g])
 
-    below, above = f"states_{layer}", f"states_{layer + 1}"
-    names = [f"W_{layer}", f"R_{layer}", f"B_{layer}"]
-    values = [
-        gates("weight_ih"),
-        gates("weight_hh"),
-        np.concatenate([gates("bias_ih"), gates("bias_hh")]),
-    ]
-    hidden_size = values[1].shape[1]
-    nodes = [
-        helper.make_node(
-            "LSTM",
-            [below, *names],
-            [f"directions_{layer}", f"last_state_{layer + 1}"],
-            hidden_size=hidden_size,
-        ),
-        # (L, 1, N, hidden_size): ONNX keeps an axis for the direction of reading.
-        helper.make_node("Squeeze", [f"directions_{layer}", "second_axis"], [above]),
-    ]
-    constants = [
-        numpy_helper.from_array(value[np.newaxis], name)
-        for name, value in zip(names, values, strict=True)
-    ]
-    return nodes, constants
+    biases = np.concatenate([gates("bias_ih"), gates("bias_hh")])
+    return {
+        f"W_{layer}": gates("weight_ih")[np.newaxis],
+        f"R_{layer}": gates("weight_hh")[np.newaxis],
+        f"B_{layer}": biases[np.newaxis],
+    }
+
+
+def _declared(name: str, shape: list[Any]) -> ValueInfoProto:
+    """Return the declaration of an input or output in single precision."""
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)

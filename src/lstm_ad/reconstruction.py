@@ -6,18 +6,18 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from lstm_ad.axes import FloatArray
+from lstm_ad.axes import FloatArray, ScaledArray
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.losses import Loss
 from lstm_ad.parallel import Cores
 from lstm_ad.runtime import OnnxNetwork
 from lstm_ad.scaling import Scaler
-from lstm_ad.sequences import input_sequences, on_time_axis
+from lstm_ad.sequences import aligned, input_sequences
 
 
 @dataclasses.dataclass(frozen=True)
 class Reconstructor:
-    """Reconstructs each sequence of a series from the one before it."""
+    """Reconstructs each row of a series from the rows before it."""
 
     scaler: Scaler
     """The standardisation, from the rows that fitted the LSTM."""
@@ -26,65 +26,95 @@ class Reconstructor:
     cores: Cores = dataclasses.field(default_factory=Cores)
     """What computes."""
 
-    def parts(self, series: FloatArray) -> list[slice]:
-        """Return the rows that :meth:`reconstruct` takes at a time, in order.
+    def reconstruct(self, series: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
+        """Yield rows and their reconstructions, some rows at a time and in order.
 
-        Every row after the first sequence is in one of them. How a series is divided
-        depends on the network and on nothing else, so neither do the numbers.
+        Every row after the first ``layout.n_unscored`` comes once. How a series is
+        divided depends on the network and on nothing else, so neither do the numbers.
 
         Args:
-            series: Of shape ``(T, D)``, ``T > L``, in the units of the training data.
+            series: Of shape ``(T, D)``, with more than ``layout.n_unscored`` rows, in
+                the units of the training data.
+
+        Yields:
+            Some rows, and all ``K`` reconstructions of each, of shape ``(rows, K, D)``,
+            that from the nearest origin first.
 
         Raises:
             SeriesError: If ``series`` has another number of columns than the training
-                data, or no more rows than one sequence.
+                data, or too few rows.
         """
         self._check(series)
-        length = self.network.sequence_length
-        step = self.network.batch_size * length
-        return [
-            slice(first, min(first + step, len(series)))
-            for first in range(length, len(series), step)
-        ]
-
-    def reconstruct(self, series: FloatArray, rows: slice) -> FloatArray:
-        """Return the reconstruction of one of the :meth:`parts` of ``series``."""
-        length = self.network.sequence_length
-        part = series[rows.start - length : rows.stop]
-        sequences = input_sequences(self.scaler.transform(part), length)
-        reconstructions = self.network.reconstruct(sequences)
-        return self.scaler.inverse_transform(on_time_axis(reconstructions, len(part)))
+        layout = self.network.layout
+        reconstruct = self._carried if layout.is_overlapping else self._apart
+        first = layout.n_unscored
+        for scaled in reconstruct(series):
+            rows = slice(first, min(first + len(scaled), len(series)))
+            first = rows.stop
+            yield rows, self.scaler.inverse_transform(scaled[: rows.stop - rows.start])
 
     def errors(self, series: FloatArray) -> FloatArray:
-        """Return target minus reconstruction of each row after the first sequence.
+        """Return the error vector of each row that has all its reconstructions.
 
         Args:
-            series: As for :meth:`parts`.
+            series: As for :meth:`reconstruct`.
 
         Returns:
-            Signed errors, of shape ``(T - L, D)``, in the units of the series.
+            Target minus reconstruction, signed, in the units of the series, of shape
+            ``(T - layout.n_unscored, K * D)``: all series' errors from the nearest
+            origin first.
 
         Raises:
-            SeriesError: As :meth:`parts`.
+            SeriesError: As :meth:`reconstruct`.
         """
-        return np.concatenate(list(self._errors(series)))
-
-    def evaluate(self, series: Iterable[FloatArray]) -> Loss:
-        """Return the loss over all ``series``, each as for :meth:`parts`.
-
-        Raises:
-            SeriesError: As :meth:`parts`.
-        """
-        return Loss.of(
-            errors / self.scaler.scale for one in series for errors in self._errors(one)
+        return np.concatenate(
+            [error_vectors(series[rows], r) for rows, r in self.reconstruct(series)]
         )
 
-    def _errors(self, series: FloatArray) -> Iterator[FloatArray]:
-        """Yield the errors of each part of a series."""
-        parts = self.parts(series)
-        reconstruct = functools.partial(self.reconstruct, series)
-        for rows, part in zip(parts, self.cores.map(reconstruct, parts), strict=True):
-            yield series[rows] - part
+    def evaluate(self, series: Iterable[FloatArray]) -> Loss:
+        """Return the loss over all ``series``, each as for :meth:`reconstruct`.
+
+        Raises:
+            SeriesError: As :meth:`reconstruct`.
+        """
+        return Loss.of(
+            (one[rows][:, np.newaxis] - reconstructions) / self.scaler.scale
+            for one in series
+            for rows, reconstructions in self.reconstruct(one)
+        )
+
+    def _apart(self, series: FloatArray) -> Iterator[ScaledArray]:
+        """Yield the reconstructions of sequences that do not overlap."""
+        layout = self.network.layout
+        step = self.network.batch_size * layout.stride
+        starts = range(0, len(series) - layout.context_length, step)
+        return self.cores.map(functools.partial(self._batch, series, step), starts)
+
+    def _batch(self, series: FloatArray, step: int, start: int) -> ScaledArray:
+        """Return the reconstructions that one run gives, of shape ``(rows, 1, D)``."""
+        layout = self.network.layout
+        part = series[start : start + layout.context_length + step]
+        inputs = input_sequences(self.scaler.transform(part), layout)
+        reconstructions, _ = self.network.run(inputs)
+        return aligned(reconstructions, layout)
+
+    def _carried(self, series: FloatArray) -> Iterator[ScaledArray]:
+        """Yield the reconstructions of sequences that overlap, read row by row."""
+        layout = self.network.layout
+        states = self.network.initial_states()
+        before = None  # what was reconstructed at the last origins, still to be used
+        for start in range(0, len(series) - 1, self.network.run_rows):
+            stop = min(start + self.network.run_rows, len(series) - 1)
+            rows = self.scaler.transform(series[start:stop])
+            reconstructions, states = self.network.run(rows, states)
+            to_first = max(layout.context_length - 1 - start, 0)
+            to_next = (layout.context_length - 1 - start) % layout.stride
+            at_origins = reconstructions[max(to_first, to_next) :: layout.stride]
+            if before is not None:
+                at_origins = np.concatenate([before, at_origins])
+            if len(at_origins) >= layout.n_reconstructions:
+                yield aligned(at_origins, layout)
+            before = at_origins[-(layout.n_reconstructions - 1) :]
 
     def _check(self, series: FloatArray) -> None:
         """Refuse a series that the network cannot read."""
@@ -94,10 +124,24 @@ class Reconstructor:
                 f"The number of columns is wrong: {n_series} were found, but the model "
                 f"was trained on {self.network.n_series} series, one per column."
             )
-        length = self.network.sequence_length
-        if n_timesteps <= length:
+        n_unscored = self.network.layout.n_unscored
+        if n_timesteps <= n_unscored:
             raise SeriesError(
                 f"The series is too short: {n_timesteps} rows were found, but at least "
-                f"{length + 1} are needed, because the first sequence "
-                f"({length} rows) has no score."
+                f"{n_unscored + 1} are needed, because the first {n_unscored} rows "
+                f"have no score."
             )
+
+
+def error_vectors(targets: FloatArray, reconstructions: FloatArray) -> FloatArray:
+    """Return target minus reconstruction of each row, as one vector.
+
+    Args:
+        targets: Of shape ``(rows, D)``.
+        reconstructions: Of shape ``(rows, K, D)``.
+
+    Returns:
+        Of shape ``(rows, K * D)``.
+    """
+    errors = targets[:, np.newaxis] - reconstructions
+    return errors.reshape(len(targets), -1)

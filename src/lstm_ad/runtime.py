@@ -1,15 +1,29 @@
 """Run the saved network with ONNX Runtime: the one path by which anything is scored."""
 
+from collections.abc import Mapping
+
+import numpy as np
 import onnxruntime
 
 from lstm_ad.axes import ScaledArray
 from lstm_ad.exceptions import ArtifactError
+from lstm_ad.sequences import Layout
+
+ROWS = "rows"
+RECONSTRUCTIONS = "reconstructions"
+"""What the graph calls its first input and its first output."""
 
 BATCH_SIZE = 64
 """Sequences per run: more fall out of the processor's cache and are slower."""
 
-MAX_BATCH_ELEMENTS = 4_000_000
-"""Input elements per run, so that long and wide sequences do not fill the memory."""
+RUN_ROWS = 1024
+"""Rows per run where sequences overlap."""
+
+MAX_RUN_ELEMENTS = 4_000_000
+"""Elements per run, so that long and wide sequences do not fill the memory."""
+
+States = Mapping[str, ScaledArray]
+"""The states of the layers by their names, between two runs over one series."""
 
 
 class OnnxNetwork:
@@ -39,33 +53,51 @@ class OnnxNetwork:
             self._session = onnxruntime.InferenceSession(
                 model, options, providers=providers
             )
-            (given,) = self._session.get_inputs()
-            (returned,) = self._session.get_outputs()
-            _, length, n_series = given.shape
-            self.sequence_length, self.n_series = int(length), int(n_series)
+            rows, *states = self._session.get_inputs()
+            self._state_shapes = {state.name: state.shape for state in states}
+            self._outputs = [output.name for output in self._session.get_outputs()]
+            self.n_series = int(rows.shape[-1])
+            metadata = self._session.get_modelmeta().custom_metadata_map
+            self.layout = Layout.from_metadata(metadata)
         except Exception as error:  # ONNX Runtime's own exceptions share no base
             raise ArtifactError(
                 f"The network cannot be read as ONNX: {error}"
             ) from error
-        self._names = given.name, returned.name
         self.model = model
 
     @property
     def batch_size(self) -> int:
-        """How many sequences one run takes at most."""
-        sequence = self.sequence_length * self.n_series
-        return max(1, min(BATCH_SIZE, MAX_BATCH_ELEMENTS // sequence))
+        """How many sequences that do not overlap one run takes at most."""
+        longer = max(self.layout.context_length, self.layout.prediction_length)
+        return max(1, min(BATCH_SIZE, MAX_RUN_ELEMENTS // (longer * self.n_series)))
 
-    def reconstruct(self, input_sequences: ScaledArray) -> ScaledArray:
-        """Return the reconstruction of the sequence that follows each input.
+    @property
+    def run_rows(self) -> int:
+        """How many rows one run takes at most where sequences overlap."""
+        sequence = self.layout.prediction_length * self.n_series
+        return max(1, min(RUN_ROWS, MAX_RUN_ELEMENTS // sequence))
+
+    def initial_states(self) -> States:
+        """Return the states before the first row of a series."""
+        return {
+            name: np.zeros(shape, dtype=np.float32)
+            for name, shape in self._state_shapes.items()
+        }
+
+    def run(
+        self, rows: ScaledArray, states: States | None = None
+    ) -> tuple[ScaledArray, States]:
+        """Return reconstructed sequences, and the states after the rows.
 
         Args:
-            input_sequences: Standardised values, of shape ``(N, L, D)``, with
-                ``N`` at most :attr:`batch_size`.
+            rows: Standardised values. Contexts, of shape ``(N, C, D)``, or, where
+                sequences overlap, the next rows of one series, of shape ``(R, D)``.
+            states: Where sequences overlap, the states before the rows.
 
         Returns:
-            Standardised values, of shape ``(N, L, D)``.
+            The sequence after each context, or after each row, of shape
+            ``(N or R, P, D)``, and the states, if any.
         """
-        given, returned = self._names
-        (reconstructions,) = self._session.run([returned], {given: input_sequences})
-        return reconstructions  # type: ignore[no-any-return]
+        given = {ROWS: np.ascontiguousarray(rows), **(states or {})}
+        reconstructions, *following = self._session.run(self._outputs, given)
+        return reconstructions, dict(zip(self._state_shapes, following, strict=True))

@@ -1,52 +1,161 @@
-"""Cut series into sequences, and put reconstructions back on the time axis.
+"""Divide series into sequences, and put reconstructions back on the time axis.
 
-The document's algorithm: a series is cut from its first row on into non-overlapping
-sequences of ``L`` rows, and each sequence is the input for reconstructing the next
-one. So the first ``L`` rows have no reconstruction, and a last sequence that is
-shorter than ``L`` is reconstructed like any other, as far as it goes::
+A *sequence* is ``P`` rows (``prediction-length``). One starts every ``S`` rows
+(``sequence-stride``), and each is reconstructed from at least the ``C`` rows before it
+(``context-length``). The row before a sequence is its *origin*: the last one that was
+read when the sequence was reconstructed.
+
+By default all three are ``sequence-length`` (``L``). This is the document's algorithm:
+sequences do not overlap, and each is the input for reconstructing the next one. A last
+sequence that is shorter is reconstructed like any other, as far as it goes::
 
     rows      0 .. L-1   L .. 2L-1   2L .. 3L-1   3L .. T-1
     input     1st        2nd         3rd
     target               1st         2nd          3rd (partial)
+
+With ``S < P`` sequences overlap, and each row has ``K = P / S`` reconstructions. This
+is the paper's algorithm: the LSTM reads the series row by row and keeps its state, and
+the error vector of a row holds all of its errors (Malhotra et al., section 2).
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
 from lstm_ad.axes import IndexArray, ScaledArray
 
+ROWS_PER_CONTEXT = 3
+"""With overlap, how many times as many rows a segment has after its context."""
 
-def input_sequences(scaled: ScaledArray, sequence_length: int) -> ScaledArray:
-    """Return every sequence that another one, whole or partial, follows.
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How a series is divided into sequences, in rows."""
+
+    context_length: int
+    """``C``: how many rows before a sequence are read at least."""
+    prediction_length: int
+    """``P``: the length of a sequence; a multiple of the stride."""
+    stride: int
+    """``S``: from the start of one sequence to that of the next."""
+
+    @property
+    def is_overlapping(self) -> bool:
+        """Whether sequences overlap; the LSTM then keeps its state along the series."""
+        return self.stride < self.prediction_length
+
+    @property
+    def n_reconstructions(self) -> int:
+        """``K``: how many reconstructions a row has."""
+        return self.prediction_length // self.stride
+
+    @property
+    def n_unscored(self) -> int:
+        """How many rows at the start of a series have fewer reconstructions."""
+        return self.context_length + self.prediction_length - self.stride
+
+    @property
+    def n_shortest(self) -> int:
+        """How many rows it takes to learn from: a context and a sequence."""
+        return self.context_length + self.prediction_length
+
+    def n_origins(self, n_timesteps: int) -> int:
+        """Return how many sequences start in a series, a partial last one included."""
+        return -((self.context_length - n_timesteps) // self.stride)
+
+    def to_metadata(self) -> dict[str, str]:
+        """Return the layout as strings, for the graph that is made for it."""
+        return {name: str(value) for name, value in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> "Layout":
+        """Return the layout that :meth:`to_metadata` spelled."""
+        fields = dataclasses.fields(cls)
+        return cls(**{field.name: int(metadata[field.name]) for field in fields})
+
+
+def input_sequences(scaled: ScaledArray, layout: Layout) -> ScaledArray:
+    """Return what each sequence is reconstructed from, where none overlap.
 
     Args:
-        scaled: Standardised values, of shape ``(T, D)``, ``T > L``.
-        sequence_length: ``L``, in rows.
+        scaled: Standardised values, of shape ``(T, D)``, ``T > C``.
+        layout: How the series is divided.
 
     Returns:
-        A view of shape ``(N, L, D)`` with ``N = ceil(T / L) - 1``.
+        A view of shape ``(N, C, D)``; every row after the first ``C`` is in one of the
+        ``N`` sequences that follow these.
     """
-    n_timesteps, n_series = scaled.shape
-    n_sequences = (n_timesteps - 1) // sequence_length
-    rows = scaled[: n_sequences * sequence_length]
-    return rows.reshape(n_sequences, sequence_length, n_series)
+    windows = np.lib.stride_tricks.sliding_window_view(
+        scaled[:-1], layout.context_length, axis=0
+    )  # (T - C, D, C)
+    return windows[:: layout.stride].swapaxes(1, 2)
 
 
-def on_time_axis(reconstructions: ScaledArray, n_timesteps: int) -> ScaledArray:
-    """Return the reconstruction of each row after the first sequence.
+def aligned(predictions: ScaledArray, layout: Layout) -> ScaledArray:
+    """Return all the reconstructions of each row.
 
     Args:
-        reconstructions: Of shape ``(N, L, D)``, as for :func:`input_sequences`.
-        n_timesteps: ``T``, the number of rows of the series.
+        predictions: The sequences reconstructed at consecutive origins, of shape
+            ``(N, P, D)``, ``N >= K``.
+        layout: How the series is divided.
 
     Returns:
-        A view of shape ``(T - L, D)``: the part of a last sequence that lies beyond
-        the end of the series is cut off.
+        Of shape ``((N - K + 1) S, K, D)``: for the ``S`` rows after each origin but the
+        first ``K - 1``, the reconstruction made there, at the origin before, and so on.
     """
-    n_sequences, sequence_length, n_series = reconstructions.shape
-    rows = reconstructions.reshape(n_sequences * sequence_length, n_series)
-    return rows[: n_timesteps - sequence_length]
+    n_origins, _, n_series = predictions.shape
+    n_each, stride = layout.n_reconstructions, layout.stride
+    n_complete = n_origins - n_each + 1
+    # What was reconstructed k origins ago for now is k strides into its sequence.
+    pieces = predictions.reshape(n_origins, n_each, stride, n_series)
+    rows = np.stack(
+        [pieces[n_each - 1 - k :][:n_complete, k] for k in range(n_each)], axis=2
+    )  # (N - K + 1, S, K, D)
+    return rows.reshape(n_complete * stride, n_each, n_series)
+
+
+@dataclasses.dataclass(frozen=True)
+class Segments:
+    """Pieces of series that the network is trained on: a context and some origins.
+
+    Without overlap a segment has one origin: a context and the sequence after it. With
+    overlap it has many, so that its rows are read once for all of them.
+    """
+
+    layout: Layout
+    """How the series are divided."""
+    n_origins: int
+    """``M``: the origins of a segment."""
+
+    @classmethod
+    def of(cls, layout: Layout, n_timesteps: IndexArray) -> "Segments":
+        """Return segments that fit into the shortest of some series.
+
+        Args:
+            layout: How the series are divided.
+            n_timesteps: The rows of each series, at least ``C + P``.
+        """
+        if not layout.is_overlapping:
+            return cls(layout, n_origins=1)
+        wanted = max(1, ROWS_PER_CONTEXT * layout.context_length // layout.stride)
+        room = int(n_timesteps.min()) - layout.n_shortest
+        return cls(layout, n_origins=min(wanted, room // layout.stride + 1))
+
+    @property
+    def step(self) -> int:
+        """The rows from one segment to the next: no origin is in two of them."""
+        return self.n_origins * self.layout.stride
+
+    @property
+    def n_read(self) -> int:
+        """The rows that are read: up to the last origin."""
+        return self.layout.context_length + self.step - self.layout.stride
+
+    @property
+    def n_rows(self) -> int:
+        """The rows in all: up to the end of the last sequence."""
+        return self.n_read + self.layout.prediction_length
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,42 +177,41 @@ class Rows:
         """The first row of each series."""
         return np.cumsum(self.n_timesteps) - self.n_timesteps
 
-    def pair_starts(
-        self, sequence_length: int, random: np.random.Generator
+    def training_starts(
+        self, segments: Segments, random: np.random.Generator
     ) -> IndexArray:
-        """Return where each pair of whole consecutive sequences starts in one epoch.
+        """Return where each segment of one epoch starts.
 
-        Each series' grid of sequences starts at a random row below ``L``, so that over
-        the epochs the network sees every phase of the series, and not only the one in
-        which the file happens to start.
+        Each series' grid starts at a random row, so that over the epochs the network
+        sees every phase of the series, and not only the one in which the file happens
+        to start.
 
         Args:
-            sequence_length: ``L``, in rows; every series has at least ``2 L``.
+            segments: The pieces; every series is at least as long as one.
             random: The source of the phases.
 
         Returns:
-            First rows, of shape ``(N,)``, in order. Rows ``[start, start + L)`` are
-            the input, ``[start + L, start + 2 L)`` the target, of the same series.
+            First rows, of shape ``(N,)``, in order. No segment crosses a series.
         """
-        most = np.minimum(sequence_length, self.n_timesteps - 2 * sequence_length + 1)
-        phase = random.integers(0, most)
-        n_pairs = (self.n_timesteps - phase) // sequence_length - 1
-        return _grid(self.first + phase, n_pairs, sequence_length)
+        room = self.n_timesteps - segments.n_rows + 1
+        phase = random.integers(0, np.minimum(segments.step, room))
+        n_segments = (room - phase - 1) // segments.step + 1
+        return _grid(self.first + phase, n_segments, segments.step)
 
-    def scored_starts(self, sequence_length: int) -> tuple[IndexArray, IndexArray]:
-        """Return where each input sequence starts that another one follows.
+    def scored_starts(self, segments: Segments) -> tuple[IndexArray, IndexArray]:
+        """Return where each segment starts, so that all origins are in one.
 
         Args:
-            sequence_length: ``L``, in rows; every series has more.
+            segments: The pieces; every series is longer than a context.
 
         Returns:
-            First rows, of shape ``(N,)``, and the number of rows that follow each
-            input sequence within its series, at most ``L``, of shape ``(N,)``.
+            First rows, of shape ``(N,)``, and the end of the series that each is in:
+            the last one may reach beyond it.
         """
-        n_inputs = (self.n_timesteps - 1) // sequence_length
-        starts = _grid(self.first, n_inputs, sequence_length)
-        end = np.repeat(self.first + self.n_timesteps, n_inputs)
-        return starts, np.minimum(end - starts - sequence_length, sequence_length)
+        n_after = self.n_timesteps - segments.layout.context_length
+        n_segments = (n_after - 1) // segments.step + 1
+        starts = _grid(self.first, n_segments, segments.step)
+        return starts, np.repeat(self.first + self.n_timesteps, n_segments)
 
 
 def _grid(first: IndexArray, count: IndexArray, step: int) -> IndexArray:

@@ -14,19 +14,18 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lstm_ad.axes import IndexArray
 from lstm_ad.checkpoints import Checkpoint, CheckpointFolder
 from lstm_ad.exceptions import TrainingError
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.losses import EpochMetrics, Loss
 from lstm_ad.network import StackedLSTM
-from lstm_ad.sequences import Rows
+from lstm_ad.sequences import Rows, Segments
 
 logger = logging.getLogger(__name__)
 
@@ -73,15 +72,15 @@ def train_network(
     control: Control,
     checkpoints: CheckpointFolder | None,
 ) -> Trained:
-    """Return a network fitted to reconstruct each sequence from the one before it.
+    """Return a network fitted to reconstruct each sequence from the rows before it.
 
     The weights are those of the epoch with the smallest mean squared error on
     ``selection``. On several GPUs the batches are divided with
     ``torch.nn.DataParallel``.
 
     Args:
-        fitting: What the network learns from, each series of at least ``2 L`` rows.
-        selection: What chooses the best epoch, each series of more than ``L`` rows.
+        fitting: What the network learns from, each series of at least ``C + P`` rows.
+        selection: What chooses the best epoch, each series of more than ``C`` rows.
         is_validation: Whether that is validation series or calibration parts.
         hyperparameters: The settings of the job.
         control: How training is watched and ended early.
@@ -129,11 +128,12 @@ class _Loop:
         self.fitting = fitting
         self.selection = selection
         self.is_validation = is_validation
+        self.segments = Segments.of(hyperparameters.layout, fitting.n_timesteps)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._seed(epoch=0)
         self.network = StackedLSTM(
             n_series=fitting.values.shape[1],
-            sequence_length=hyperparameters.sequence_length,
+            layout=hyperparameters.layout,
             hidden_size=hyperparameters.hidden_size,
             num_layers=hyperparameters.num_layers,
             dropout=hyperparameters.dropout,
@@ -232,61 +232,74 @@ class _Loop:
         """Take one optimiser step per batch; return the loss, or None if stopped."""
         settings = self.hyperparameters
         random = self._seed(epoch)
-        starts = self.fitting.pair_starts(settings.sequence_length, random)
+        starts = self.fitting.training_starts(self.segments, random)
         n_batches = math.ceil(len(starts) / settings.batch_size)
         self.parallel.train()
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
-        for step, (inputs, targets) in enumerate(
-            self._batches(random.permutation(starts), n_batches)
-        ):
+        n_elements = 0
+        positions = torch.from_numpy(random.permutation(starts)).to(self.device)
+        # The sizes of the batches differ by one at most.
+        for step, batch in enumerate(torch.tensor_split(positions, n_batches)):
             progress = (epoch - 1 + (step + 0.5) / n_batches) / settings.epochs
             for group in self.optimiser.param_groups:
                 group["lr"] = learning_rate(progress, settings.lr)
-            errors = targets - self.parallel(inputs)
+            errors = self._errors(self.values, batch)
             self.optimiser.zero_grad(set_to_none=True)
-            errors.square().mean().backward()
+            errors.square().mean().backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
             self.optimiser.step()
             sums += _sums(errors.detach())
+            n_elements += errors.numel()
             if should_stop():
                 return None
-        return self._loss(sums, len(starts) * settings.sequence_length)
+        return _loss(sums, n_elements)
 
-    def _batches(
-        self, starts: IndexArray, n_batches: int
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield input and target sequences, each of shape ``(N, L, D)``."""
-        length = self.hyperparameters.sequence_length
-        within = torch.arange(2 * length, device=self.device)
-        positions = torch.from_numpy(starts).to(self.device)
-        for batch in torch.tensor_split(positions, n_batches):  # sizes differ by one
-            pairs = self.values[batch[:, None] + within]  # (N, 2 L, D)
-            yield pairs[:, :length], pairs[:, length:]
+    def _errors(self, values: Tensor, starts: Tensor) -> Tensor:
+        """Return target minus reconstruction of each sequence of some segments.
+
+        Args:
+            values: Rows, of shape ``(T, D)``.
+            starts: The first rows of segments, of shape ``(N,)``.
+
+        Returns:
+            Of shape ``(N, M, P, D)``. Rows beyond the last are taken as the last.
+        """
+        targets = values[self._target_rows(starts).clamp(max=len(values) - 1)]
+        read = starts[:, None] + torch.arange(self.segments.n_read, device=self.device)
+        outputs: Tensor = self.parallel(values[read.clamp(max=len(values) - 1)])
+        return targets - outputs
+
+    def _target_rows(self, starts: Tensor) -> Tensor:
+        """Return the rows of each sequence of some segments, of shape ``(N, M, P)``."""
+        layout = self.segments.layout
+        first = starts + layout.context_length
+        to_sequence = torch.arange(
+            0, self.segments.step, layout.stride, device=self.device
+        )
+        within = torch.arange(layout.prediction_length, device=self.device)
+        return first[:, None, None] + to_sequence[:, None] + within
 
     @torch.no_grad()
     def _evaluate(self) -> Loss:
-        """Return the loss over every row after each series' first sequence."""
-        length, values = self.hyperparameters.sequence_length, self.selection_values
-        starts, n_targets = self.selection.scored_starts(length)
-        within = torch.arange(length, device=self.device)
+        """Return the loss over every sequence of the selection, also partial ones."""
+        starts, ends = self.selection.scored_starts(self.segments)
         self.parallel.eval()
-        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
         batch_size = self.hyperparameters.batch_size
         for first in range(0, len(starts), batch_size):
             batch = slice(first, first + batch_size)
-            rows = torch.from_numpy(starts[batch]).to(self.device)[:, None] + within
-            exists = (
-                within < torch.from_numpy(n_targets[batch]).to(self.device)[:, None]
+            positions = torch.from_numpy(starts[batch]).to(self.device)
+            end = torch.from_numpy(ends[batch]).to(self.device)
+            exists = self._target_rows(positions) < end[:, None, None]  # (N, M, P)
+            errors = self._errors(self.selection_values, positions)
+            sums += torch.cat(
+                [
+                    _sums(errors * exists[..., None]),
+                    exists.sum(dtype=torch.float64)[None],
+                ]
             )
-            target_rows = (rows + length).clamp(max=len(values) - 1)
-            errors = values[target_rows] - self.parallel(values[rows])  # (N, L, D)
-            sums += _sums(errors * exists[:, :, None])
-        return self._loss(sums, int(n_targets.sum()))
-
-    def _loss(self, sums: Tensor, n_rows: int) -> Loss:
-        """Return the loss from the sums over ``n_rows`` rows of all series."""
-        mse, mae = (sums / (n_rows * self.values.shape[1])).tolist()
-        return Loss(mse=mse, mae=mae)
+        *losses, n_rows = sums
+        return _loss(torch.stack(losses), int(n_rows) * self.values.shape[1])
 
     def _diverge(self, epoch: int) -> None:
         """End training with the best weights so far, or without any."""
@@ -307,6 +320,12 @@ class _Loop:
         sequence = np.random.SeedSequence((self.hyperparameters.seed, epoch))
         torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
         return np.random.default_rng(sequence)
+
+
+def _loss(sums: Tensor, n_elements: int) -> Loss:
+    """Return the loss from the sums that :func:`_sums` returns."""
+    mse, mae = (sums / n_elements).tolist()
+    return Loss(mse=mse, mae=mae)
 
 
 def _sums(errors: Tensor) -> Tensor:
