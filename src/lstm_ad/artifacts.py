@@ -166,6 +166,7 @@ def load(model_dir: Path, n_threads: int = 1) -> LSTMAD:
         Gaussian(
             array("gaussian.mean", n_errors),
             array("gaussian.covariance", n_errors, n_errors),
+            document["error_bound"],
         ),
         document["score_smoothing"],
     )
@@ -189,7 +190,7 @@ def describe(model_dir: Path) -> dict[str, Any]:
             f"{FORMAT_VERSION}: train the model again, or serve it with the image "
             f"that trained it."
         )
-    needed = {"n_series", "layout", "score_smoothing", "sha256"}
+    needed = {"n_series", "layout", "score_smoothing", "error_bound", "sha256"}
     if missing := sorted(needed - set(document)):
         raise ArtifactError(f"{path} is incomplete: {', '.join(missing)} is missing.")
     return dict(document)
@@ -203,6 +204,7 @@ def _description(fit: Fit, files: Mapping[str, bytes]) -> bytes:
         "n_series": network.n_series,
         "layout": dataclasses.asdict(network.layout),
         "score_smoothing": fit.detector.smoothing,
+        "error_bound": fit.detector.gaussian.bound,
         "hyperparameters": fit.hyperparameters.to_public(),
         "rows": dict(fit.n_rows),
         "epochs": len(fit.history),

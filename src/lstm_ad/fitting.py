@@ -14,7 +14,7 @@ from lstm_ad.axes import FloatArray, ScaledArray
 from lstm_ad.checkpoints import CheckpointFolder, digest_series, fingerprint
 from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import SeriesError, TrainingError
-from lstm_ad.gaussian import Gaussian
+from lstm_ad.gaussian import MAXIMUM_LIKELIHOOD, WIDE, Gaussian
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.losses import Loss
 from lstm_ad.network import StackedLSTM
@@ -30,11 +30,6 @@ logger = logging.getLogger(__name__)
 
 MAX_EXPORT_DIFFERENCE = 1e-5
 """How far ONNX Runtime may be from torch, in standard deviations of the series."""
-
-ERROR_RESOLUTION = 1e-5
-"""The smallest spread of errors that is believed, in standard deviations of the
-series: the network computes in single precision."""
-
 
 MAX_DEVIATIONS = 1e15
 """The largest distance of a value from its series' mean, in standard deviations:
@@ -54,9 +49,10 @@ def fit(
 
     Each training series is cut in time: the first part fits the LSTM, the last
     ``calibration-fraction`` gives the errors to which the Gaussian is fitted. No row,
-    and no sequence, is in both. The validation series say how good the model is and,
-    through that, which epoch's weights are kept; without any, the calibration part
-    does.
+    and no sequence, is in both; where sequences overlap, the LSTM also reads the last
+    rows of the first part before it comes to the last part. The validation series say
+    how good the model is and, through that, which epoch's weights are kept; without
+    any, the calibration part does.
 
     Args:
         training: Normal series by the name of their file, each of shape ``(T, D)``.
@@ -75,7 +71,10 @@ def fit(
     layout = hyperparameters.layout
     cuts = [_n_fitting(len(s), hyperparameters) for s in training.values()]
     fitting = [s[:cut] for s, cut in zip(training.values(), cuts, strict=True)]
-    calibration = [s[cut:] for s, cut in zip(training.values(), cuts, strict=True)]
+    calibration = [
+        s[cut - layout.n_borrowed :]
+        for s, cut in zip(training.values(), cuts, strict=True)
+    ]
     validating = list(validation.values())
     data_digest = digest_series({"training": training, "validation": validation})
     # Another version may compute other bits: its checkpoints would end elsewhere.
@@ -83,9 +82,14 @@ def fit(
     digest = fingerprint(hyperparameters.to_public() | versions, data_digest)
 
     scaler = Scaler.fit(fitting)
-    _check_range(dict(zip(training, calibration, strict=True)), cuts, scaler)
+    firsts = [cut - layout.n_borrowed for cut in cuts]
+    _check_range(dict(zip(training, calibration, strict=True)), firsts, scaler)
     _check_range(validation, [0] * len(validation), scaler)
-    selection = scaler.transform_all(validating or calibration)
+    # Where rows are borrowed, the first sequence that counts starts after them.
+    surplus = max(0, layout.n_borrowed - layout.context_length)
+    selection = scaler.transform_all(
+        validating or [part[surplus:] for part in calibration]
+    )
     trained = train_network(
         scaler.transform_all(fitting),
         selection,
@@ -103,7 +107,8 @@ def fit(
     reconstructor = Reconstructor(scaler, runtime, Cores(torch.get_num_threads()))
     gaussian = Gaussian.fit(
         errors=np.concatenate([reconstructor.errors(part) for part in calibration]),
-        resolution=np.tile(ERROR_RESOLUTION * scaler.scale, layout.n_reconstructions),
+        scale=scaler.scale,
+        caution=WIDE if layout.is_overlapping else MAXIMUM_LIKELIHOOD,
     )
     parts = {"train": fitting, "valid": validating, "calibration": calibration}
     result = Fit(
@@ -114,7 +119,11 @@ def fit(
         repeated=_repeat_last_value(selection, layout),
         history=trained.history,
         best_epoch=trained.best_epoch,
-        n_rows={name: sum(map(len, part)) for name, part in parts.items()},
+        n_rows={
+            "train": sum(cuts),
+            "valid": sum(map(len, validating)),
+            "calibration": sum(map(len, training.values())) - sum(cuts),
+        },
         data_digest=data_digest,
         fingerprint=digest,
     )
@@ -174,7 +183,7 @@ def _check(
         raise SeriesError("There are no training series: at least one is needed.")
     first, reference = next(iter(training.items()))
     layout = hyperparameters.layout
-    context, shortest = layout.context_length, layout.n_shortest
+    context = layout.context_length
     setting = _named(layout)
     for name, series in [*training.items(), *validation.items()]:
         if len(series) <= context and len(series) < series.shape[1]:
@@ -197,14 +206,13 @@ def _check(
             )
     for name, series in training.items():
         n_fitting = _n_fitting(len(series), hyperparameters)
-        shorter = min(n_fitting, len(series) - n_fitting)
-        if shorter < shortest:
+        if not _is_enough(len(series), hyperparameters):
             raise SeriesError(
-                f"{name}: the file is too short for {setting}: "
-                f"{len(series)} rows were found, of which {n_fitting} would fit the "
-                f"LSTM and {len(series) - n_fitting} the Gaussian, but each part needs "
-                f"{shortest} rows. "
-                f"{_what_would_fit(shorter, hyperparameters)}"
+                f"{name}: the file is too short for {setting}: {len(series)} rows were "
+                f"found, of which {n_fitting} would fit the LSTM and "
+                f"{len(series) - n_fitting} the Gaussian, but {layout.n_shortest} and "
+                f"{layout.n_calibrating} are needed. "
+                f"{_what_would_fit(len(series), hyperparameters)}"
             )
     for name, series in validation.items():
         if len(series) <= layout.n_unscored:
@@ -255,18 +263,28 @@ def _named(layout: Layout) -> str:
     return f"a context-length of {context} and a prediction-length of {prediction}"
 
 
-def _what_would_fit(shorter: int, hyperparameters: Hyperparameters) -> str:
-    """Return the ways out of a file whose shorter part has ``shorter`` rows."""
+def _what_would_fit(n_timesteps: int, hyperparameters: Hyperparameters) -> str:
+    """Return the ways out of a file of too few rows."""
     layout, fraction = hyperparameters.layout, hyperparameters.calibration_fraction
-    shortest = layout.n_shortest
     # Parts are rounded to whole rows: half a row less may be enough.
-    needed = math.floor((shortest - 0.5) / min(fraction, 1 - fraction))
-    while min(n := _n_fitting(needed, hyperparameters), needed - n) < shortest:
+    needed = math.floor((layout.n_shortest - 0.5) / (1 - fraction))
+    needed = max(needed, math.floor((layout.n_calibrating - 0.5) / fraction))
+    while not _is_enough(needed, hyperparameters):
         needed += 1
-    more = f"at least {needed} rows are accepted"
-    if shorter < 2 or layout.context_length != layout.stride:
-        return f"Files of {more}."
-    return f"Files of {more}, or a sequence-length of at most {shorter // 2}."
+    more = f"Files of at least {needed} rows are accepted"
+    n_fitting = _n_fitting(n_timesteps, hyperparameters)
+    longest = min(n_fitting, n_timesteps - n_fitting) // 2
+    if longest == 0 or _named(layout) != f"a sequence-length of {layout.stride}":
+        return f"{more}."
+    return f"{more}, or a sequence-length of at most {longest}."
+
+
+def _is_enough(n_timesteps: int, hyperparameters: Hyperparameters) -> bool:
+    """Return whether a file of some rows can be cut into its two parts."""
+    layout = hyperparameters.layout
+    n_fitting = _n_fitting(n_timesteps, hyperparameters)
+    n_calibrating = n_timesteps - n_fitting
+    return n_fitting >= layout.n_shortest and n_calibrating >= layout.n_calibrating
 
 
 def _require_equal(

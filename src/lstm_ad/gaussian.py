@@ -15,9 +15,34 @@ logger = logging.getLogger(__name__)
 MAX_CONDITION = 1e6
 """The largest ratio between the eigenvalues of the errors' correlation matrix."""
 
-_FURTHEST = 1e100
-"""Errors beyond this many standard deviations are taken as this many: their squares
-would be no finite number, and their order has no meaning."""
+RESOLUTION = 1e-5
+"""The smallest standard deviation of errors that is believed, in standard deviations
+of the series: the network computes in single precision."""
+
+UNBOUNDED = 1e100
+"""A bound that only keeps the squares of errors finite numbers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Caution:
+    """How far a Gaussian is kept from believing all that it was fitted to."""
+
+    floor: float
+    """The smallest standard deviation of an error, in those of its series."""
+    shrinkage: float
+    """How far correlations are shrunk towards 0 in any case, from 0 to 1."""
+    bound: float
+    """See :attr:`Gaussian.bound`."""
+
+
+MAXIMUM_LIKELIHOOD = Caution(floor=RESOLUTION, shrinkage=0.0, bound=UNBOUNDED)
+"""Nothing but what keeps the density finite."""
+
+WIDE = Caution(floor=0.02, shrinkage=0.3, bound=20.0)
+"""For error vectors of several reconstructions: wide, with more correlations than the
+rows can tell, and with errors of the nearest origin so small on normal data that a
+harmless change would outweigh everything; measured in ``benchmarks/README.md``.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,48 +53,58 @@ class Gaussian:
     """
 
     mean: FloatArray
-    """Of shape ``(D,)``, in the units of the series."""
+    """Of shape ``(K * D,)``, in the units of the series."""
     covariance: FloatArray
-    """Of shape ``(D, D)``, symmetric and positive definite."""
+    """Of shape ``(K * D, K * D)``, symmetric and positive definite."""
+    bound: float = UNBOUNDED
+    """Errors beyond this many standard deviations are taken as this many, so that one
+    series far outside anything seen before does not hide all that the others do."""
 
     @classmethod
-    def fit(cls, errors: FloatArray, resolution: FloatArray) -> "Gaussian":
+    def fit(
+        cls,
+        errors: FloatArray,
+        scale: FloatArray,
+        caution: Caution = MAXIMUM_LIKELIHOOD,
+    ) -> "Gaussian":
         """Return the Gaussian of maximum likelihood, regularised where it must be.
 
         Two cases have no density of their own and are regularised, with a warning
         that names the series:
 
         - An error that does not vary (a constant series): its standard deviation is
-          raised to ``resolution``.
+          raised to ``RESOLUTION`` times that of the series.
         - Errors that depend on each other linearly (duplicated or collinear series,
           or fewer rows than series): the correlation matrix R is shrunk towards the
           identity, ``(1 - a) R + a I``, with the smallest ``a`` that brings its
           condition number down to ``MAX_CONDITION``. The variances stay as they are.
 
         Args:
-            errors: Target minus reconstruction, of shape ``(T, D)``, in the units of
-                the series.
-            resolution: The smallest standard deviation that is believed, of shape
-                ``(D,)``, positive, in the units of the series.
+            errors: Target minus reconstruction, of shape ``(T, K * D)``, in the units
+                of the series.
+            scale: The standard deviations of the series, of shape ``(D,)``.
+            caution: What else keeps it from believing all of the errors.
         """
         mean = errors.mean(axis=0)
         deviation = errors.std(axis=0)
-        is_fixed = deviation < resolution
+        scales = np.tile(scale, errors.shape[1] // len(scale))
+        is_fixed = deviation < RESOLUTION * scales
         if is_fixed.any():
             logger.warning(
                 "The errors of %s do not vary in the calibration part: any other error "
                 "will score very low.",
-                name_series(is_fixed),
+                name_series(is_fixed.reshape(-1, len(scale)).any(axis=0)),
             )
-        deviation = np.maximum(deviation, resolution)
+        deviation = np.maximum(deviation, caution.floor * scales)
         standardised = (errors - mean) / deviation
+        np.clip(standardised, -caution.bound, caution.bound, out=standardised)
         correlation = standardised.T @ standardised / len(errors)
         np.fill_diagonal(correlation, 1.0)
-        return cls(
-            mean=mean,
-            covariance=_well_conditioned(correlation, len(errors))
-            * np.outer(deviation, deviation),
-        )
+        correlation = _shrunk(correlation, caution.shrinkage)
+        if amount := _needed_shrinkage(correlation, len(scale), len(errors)):
+            correlation = _shrunk(correlation, amount)
+        covariance = correlation * np.outer(deviation, deviation)
+        return cls(mean=mean, covariance=covariance, bound=caution.bound)
 
     def log_likelihood(self, errors: FloatArray) -> FloatArray:
         """Return the log-density of each time step's errors.
@@ -77,15 +112,15 @@ class Gaussian:
         Finite for all finite errors.
 
         Args:
-            errors: Target minus reconstruction, of shape ``(T, D)``, in the units of
-                the series.
+            errors: Target minus reconstruction, of shape ``(T, K * D)``, in the units
+                of the series.
 
         Returns:
             Log-likelihood in nats, of shape ``(T,)``; higher is more normal.
         """
         deviation, whitening, log_normaliser = self._factors
         standardised = (errors - self.mean) / deviation
-        np.clip(standardised, -_FURTHEST, _FURTHEST, out=standardised)
+        np.clip(standardised, -self.bound, self.bound, out=standardised)
         whitened = standardised @ whitening.T  # squared norm: Mahalanobis distance
         distances = np.einsum("td,td->t", whitened, whitened)
         log_likelihood: FloatArray = log_normaliser - 0.5 * distances
@@ -111,22 +146,27 @@ class Gaussian:
         return deviation, whitening, float(log_normaliser)
 
 
-def _well_conditioned(correlation: FloatArray, n_rows: int) -> FloatArray:
-    """Return ``correlation`` shrunk to the identity by no more than it needs."""
+def _needed_shrinkage(correlation: FloatArray, n_series: int, n_rows: int) -> float:
+    """Return how far a correlation matrix must be shrunk to be well-conditioned."""
     eigenvalues, eigenvectors = np.linalg.eigh(correlation)
     smallest, largest = max(eigenvalues[0], 0.0), eigenvalues[-1]
     excess = largest - MAX_CONDITION * smallest
     if excess <= 0:
-        return correlation
-    amount = excess / (excess + MAX_CONDITION - 1)
+        return 0.0
+    amount = float(excess / (excess + MAX_CONDITION - 1))
     is_dependent = eigenvalues < largest / MAX_CONDITION
     involved = (np.abs(eigenvectors[:, is_dependent]) > 0.1).any(axis=1)
     logger.warning(
         "The errors of %s depend on each other linearly in the %d rows of the "
         "calibration part: their correlations are shrunk by %.1e.",
-        name_series(involved),
+        name_series(involved.reshape(-1, n_series).any(axis=0)),
         n_rows,
         amount,
     )
+    return amount
+
+
+def _shrunk(correlation: FloatArray, amount: float) -> FloatArray:
+    """Return ``correlation`` moved towards the identity."""
     shrunk: FloatArray = (1 - amount) * correlation + amount * np.eye(len(correlation))
     return shrunk

@@ -13,7 +13,8 @@ class StackedLSTM(nn.Module):
     The paper's stacked architecture (Malhotra et al., section 2): every layer reads
     the hidden states of the layer below. At each origin the top layer's hidden state,
     which has seen all the rows up to it, is mapped linearly to the whole sequence that
-    follows.
+    follows. Where sequences overlap, what is mapped is the change from the origin's
+    row: so near to it, the last value is already a good guess.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class StackedLSTM(nn.Module):
         first, step = self.layout.context_length - 1, self.layout.stride
         at_origins = self.dropout(hidden_states[:, first::step])  # (N, M, hidden_size)
         flat: Tensor = self.head(at_origins)  # (N, M, P * D)
-        length = self.layout.prediction_length
-        return flat.view(*flat.shape[:2], length, self.n_series)
+        shape = (*flat.shape[:2], self.layout.prediction_length, self.n_series)
+        if self.layout.is_overlapping:
+            return flat.view(shape) + bounded[:, first::step, None]
+        return flat.view(shape)
 
     @torch.no_grad()
     def _initialise(self) -> None:

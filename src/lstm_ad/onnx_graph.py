@@ -62,8 +62,16 @@ def to_onnx(weights: Weights, layout: Layout) -> bytes:
         helper.make_node(
             "Gemm", ["origins", "head.weight", "head.bias"], ["flat"], transB=1
         ),
-        helper.make_node("Reshape", ["flat", "sequence_shape"], [RECONSTRUCTIONS]),
     ]
+    if carries:  # what the linear layer gives is the change from the origin's row
+        nodes += [
+            helper.make_node("Reshape", ["flat", "sequence_shape"], ["changes"]),
+            helper.make_node("Add", ["below_0", "changes"], [RECONSTRUCTIONS]),
+        ]
+    else:
+        nodes.append(
+            helper.make_node("Reshape", ["flat", "sequence_shape"], [RECONSTRUCTIONS])
+        )
     sequence_shape = [layout.prediction_length, n_series]
     constants: dict[str, npt.NDArray[Any]] = {
         "lower_bound": np.array(-INPUT_BOUND, dtype=np.float32),

@@ -36,7 +36,7 @@ class Scaler:
     scale: FloatArray
     """The standard deviation of each series, of shape ``(D,)``, positive.
 
-    For a constant series, which has none, its magnitude (or 1 if it is zero).
+    For a constant series, which has none, 1.
     """
 
     @classmethod
@@ -70,7 +70,7 @@ class Scaler:
             )
         return cls(
             mean=np.where(is_constant, low, mean * unit),
-            scale=np.where(is_constant, unit, deviation * unit),
+            scale=np.where(is_constant, 1.0, deviation * unit),
         )
 
     def transform(self, series: FloatArray) -> ScaledArray:

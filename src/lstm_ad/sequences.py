@@ -25,7 +25,7 @@ import numpy as np
 
 from lstm_ad.axes import IndexArray, ScaledArray
 
-ROWS_PER_CONTEXT = 3
+ROWS_PER_CONTEXT = 2
 """With overlap, how many times as many rows a segment has after its context."""
 
 
@@ -60,9 +60,19 @@ class Layout:
         """How many rows it takes to learn from: a context and a sequence."""
         return self.context_length + self.prediction_length
 
-    def n_origins(self, n_timesteps: int) -> int:
-        """Return how many sequences start in a series, a partial last one included."""
-        return -((self.context_length - n_timesteps) // self.stride)
+    @property
+    def n_borrowed(self) -> int:
+        """How many rows before the calibration part are read, but not scored.
+
+        Where sequences do not overlap, the parts share nothing. Where they do, as many
+        rows would be lost at the start of the calibration part as it may have.
+        """
+        return self.n_unscored if self.is_overlapping else 0
+
+    @property
+    def n_calibrating(self) -> int:
+        """How many rows the calibration part has at least."""
+        return self.prediction_length if self.is_overlapping else self.n_shortest
 
     def to_metadata(self) -> dict[str, str]:
         """Return the layout as strings, for the graph that is made for it."""
