@@ -18,7 +18,7 @@ export INFER_IMAGE ?= localhost/lstm-ad-infer
 
 setup: .venv/.complete
 
-.venv/.complete: $(wildcard requirements*.txt)
+.venv/.complete: requirements.txt requirements-train.txt requirements-infer.txt requirements-dev.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
