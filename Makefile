@@ -6,11 +6,19 @@ BUILD := build
 # Threads that wait busily make a shared machine twenty times slower.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup demo data test check format fuzz benchmark-memory clean
+# docker where its daemon answers, else podman and buildah. BUILD_ARGS is for arguments of
+# the Dockerfiles, e.g. BUILD_ARGS="--build-arg TORCH=torch==2.13.0+cpu".
+ENGINE ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo podman)
+BUILD_IMAGE = $(if $(filter docker,$(ENGINE)),docker build,buildah bud --layers --force-rm)
+BUILD_ARGS ?=
+export TRAIN_IMAGE ?= localhost/lstm-ad-train
+export INFER_IMAGE ?= localhost/lstm-ad-infer
+
+.PHONY: setup demo data test check format fuzz benchmark-memory images image-sizes test-images sdk test-sdk clean
 
 setup: .venv/.complete
 
-.venv/.complete: $(wildcard requirements*.txt)
+.venv/.complete: requirements.txt requirements-train.txt requirements-infer.txt requirements-dev.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
@@ -41,6 +49,34 @@ fuzz: setup
 
 benchmark-memory: setup
 	$(BIN)/python benchmarks/memory.py
+
+images:
+	$(BUILD_IMAGE) $(BUILD_ARGS) --file Dockerfile.train --tag $(TRAIN_IMAGE) .
+	$(BUILD_IMAGE) $(BUILD_ARGS) --file Dockerfile.infer --tag $(INFER_IMAGE) .
+
+# Unpacked, as disks hold them, and compressed, about as registries send them.
+image-sizes:
+	@for image in $(TRAIN_IMAGE) $(INFER_IMAGE); do \
+	  unpacked=$$($(ENGINE) image inspect --format '{{.Size}}' $$image) || exit 1; \
+	  packed=$$($(ENGINE) save $$image | gzip -1 | wc -c); \
+	  echo "$$image: $$((unpacked / 1000000)) MB, compressed $$((packed / 1000000)) MB"; \
+	done
+
+test-images: setup
+	IMAGE_TESTS=$(ENGINE) $(BIN)/pytest -m images
+
+# SageMaker's own SDK, in an environment of its own: it would hold back other packages.
+sdk: .venv-sdk/.complete
+
+.venv-sdk/.complete: requirements-sdk.txt
+	$(PYTHON) -m venv .venv-sdk
+	.venv-sdk/bin/pip install --quiet --disable-pip-version-check -r requirements-sdk.txt
+	touch $@
+
+# The SDK's local mode runs the images itself and needs a Docker daemon.
+test-sdk: sdk
+	SDK_TESTS=1 .venv-sdk/bin/pytest -m sdk --confcutdir=tests/sdk \
+	  --override-ini=filterwarnings=default tests/sdk
 
 clean:
 	rm -rf $(BUILD) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -52,6 +52,9 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "graceful_timeout": STOP_SECONDS,
             # The control socket would be written to a home that may be read-only.
             "control_socket_disable": True,
+            # No proxy is in front that could say where the application lies.
+            "forwarded_allow_ips": "",
+            "forwarder_headers": "",
         }
         for name, value in settings.items():
             self.cfg.set(name, value)

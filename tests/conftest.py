@@ -7,6 +7,7 @@ fixture here. Everything in a test is small on purpose: the model has 8 hidden u
 import contextlib
 import dataclasses
 import http.client
+import itertools
 import json
 import os
 import socket
@@ -258,21 +259,88 @@ def run_train() -> Callable[..., Job]:
     return run
 
 
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """A running ``train``."""
+
+    process: subprocess.Popen[bytes]
+    log_file: Path
+    opt_ml: OptMl
+
+    @property
+    def log(self) -> str:
+        """What it has written so far."""
+        return self.log_file.read_text()
+
+    def wait_until(self, has_come: Callable[[], bool]) -> None:
+        """Return as soon as something has come; fail if the job ends before."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not has_come():
+            assert time.monotonic() < deadline, self.log
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                # A busy look would take the core from the job.
+                returncode = self.process.wait(0.001)
+                pytest.fail(f"It ended with exit code {returncode}: {self.log}")
+
+    def wait_for_log(self, text: str) -> None:
+        """Return as soon as the log holds a text."""
+        self.wait_until(lambda: text in self.log)
+
+    def end(self) -> Job:
+        """Wait for the end of the job, and return it."""
+        returncode = self.process.wait(5 * DEADLINE_SECONDS)
+        failure = self.opt_ml.failure_file
+        reason = failure.read_text() if failure.is_file() else None
+        return Job(returncode, self.log, reason)
+
+
 @pytest.fixture
-def launch_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Return the function that starts ``serve``, ready or not; all are stopped."""
+def launch_train(tmp_path: Path) -> Iterator[Callable[..., Training]]:
+    """Return the function that starts a job and does not wait; all are killed.
+
+    A job leads a group of processes of its own, so that what it leaves behind is found.
+    """
+    trainings: list[Training] = []
+    numbers = itertools.count()
+
+    def launch(opt_ml: OptMl, **options: Any) -> Training:
+        log_file = tmp_path / f"train-{next(numbers)}.log"
+        variables = {"SAGEMAKER_TRAINING_MODULE": "train:main"}
+        with log_file.open("wb") as log:
+            process = subprocess.Popen(
+                [BIN / "train"],
+                cwd=tmp_path,
+                env=clean_environment(opt_ml.base, variables),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                **options,
+            )
+        training = Training(process, log_file, opt_ml)
+        trainings.append(training)
+        return training
+
+    yield launch
+    for training in trainings:
+        training.process.kill()
+        training.process.wait(DEADLINE_SECONDS)
+
+
+@contextlib.contextmanager
+def launching_servers(folder: Path) -> Iterator[Callable[..., Server]]:
+    """Give the function that starts ``serve``, ready or not; stop all at the end."""
     servers: list[Server] = []
 
     def launch(base: Path, **variables: str) -> Server:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        log_file = tmp_path / f"serve-{port}.log"
+        log_file = folder / f"serve-{port}.log"
         variables = {"SAGEMAKER_BIND_TO_PORT": str(port), **variables}
         with log_file.open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, ROOT / "src" / "serve.py", "serve"],
-                cwd=tmp_path,
+                cwd=folder,
                 env=clean_environment(base, variables),
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -289,17 +357,83 @@ def launch_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             server.process.kill()
 
 
+def wait_for_ping(server: Server) -> Server:
+    """Return the server once it has answered a ping."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not server.is_listening():
+        assert server.process.poll() is None, server.log
+        assert time.monotonic() < deadline, server.log
+    assert server.request("GET", "/ping").status == http.HTTPStatus.OK, server.log
+    return server
+
+
+@contextlib.contextmanager
+def launching_servers(folder: Path) -> Iterator[Callable[..., Server]]:
+    """Give the function that starts ``serve``, ready or not; stop all at the end."""
+    servers: list[Server] = []
+
+    def launch(base: Path, **variables: str) -> Server:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        log_file = folder / f"serve-{port}.log"
+        variables = {"SAGEMAKER_BIND_TO_PORT": str(port), **variables}
+        with log_file.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, ROOT / "src" / "serve.py", "serve"],
+                cwd=folder,
+                env=clean_environment(base, variables),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        servers.append(Server(process, port, log_file))
+        return servers[-1]
+
+    try:
+        yield launch
+    finally:
+        for server in servers:
+            server.process.terminate()
+        for server in servers:
+            try:
+                server.process.wait(DEADLINE_SECONDS)
+            finally:
+                server.process.kill()
+
+
+def wait_for_ping(server: Server) -> Server:
+    """Return the server once it has answered a ping."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not server.is_listening():
+        assert server.process.poll() is None, server.log
+        assert time.monotonic() < deadline, server.log
+    assert server.request("GET", "/ping").status == http.HTTPStatus.OK, server.log
+    return server
+
+
+@pytest.fixture
+def launch_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Return the function that starts ``serve``, ready or not; all are stopped."""
+    with launching_servers(tmp_path) as launch:
+        yield launch
+
+
 @pytest.fixture
 def start_server(launch_server: Callable[..., Server]) -> Callable[..., Server]:
     """Return the function that starts ``serve`` and waits for its first ping."""
 
     def start(base: Path, **variables: str) -> Server:
-        server = launch_server(base, **variables)
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not server.is_listening():
-            assert server.process.poll() is None, server.log
-            assert time.monotonic() < deadline, server.log
-        assert server.request("GET", "/ping").status == http.HTTPStatus.OK, server.log
-        return server
+        return wait_for_ping(launch_server(base, **variables))
 
     return start
+
+
+@pytest.fixture(scope="module")
+def shared_server(
+    tmp_path_factory: pytest.TempPathFactory, tiny_fit: Fit
+) -> Iterator[Server]:
+    """Return a running server of the tiny detector, the same for all of a file."""
+    base = tmp_path_factory.mktemp("shared")
+    artifacts.save(base / "model", tiny_fit)
+    with launching_servers(base) as launch:
+        yield wait_for_ping(launch(base))

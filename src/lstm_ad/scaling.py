@@ -26,6 +26,9 @@ _BLOCK_ROWS = 65536
 _CONSTANT = 1e-12
 """A series whose range is at most this part of its magnitude does not vary."""
 
+_SMALLEST_RANGE = 1e-100
+"""Nor does one with a smaller range: the squares of its errors would be no numbers."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Scaler:
@@ -51,8 +54,8 @@ class Scaler:
         low = np.min([part.min(axis=0) for part in parts], axis=0)
         high = np.max([part.max(axis=0) for part in parts], axis=0)
         magnitude = np.maximum(np.abs(low), np.abs(high))
-        unit = np.where(magnitude > 0, magnitude, 1.0)
-        is_constant = high - low <= _CONSTANT * magnitude
+        unit = np.where(magnitude > _SMALLEST_RANGE, magnitude, 1.0)
+        is_constant = high - low <= np.maximum(_CONSTANT * magnitude, _SMALLEST_RANGE)
 
         # In units of the magnitude: the squares of 1e200 and 1e-200 are no numbers.
         n_rows = sum(len(part) for part in parts)

@@ -31,6 +31,7 @@ import gzip
 import logging
 import time
 import zlib
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import BinaryIO, cast
 
@@ -57,10 +58,10 @@ MAX_REQUESTS = 32
 RETRY_SECONDS = 1
 """What a client is told to wait when a worker holds as many as it can."""
 
-RECEIVE_SECONDS = 120
-"""How long a body may take to come, however steadily it trickles."""
-
 _INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
+
+_SHOWN = 200
+"""How many characters of a header are repeated in an answer or in the log."""
 
 _ROUTES = "accepted are GET /ping, GET /execution-parameters and POST /invocations"
 
@@ -68,8 +69,6 @@ _SENTENCES = {
     HTTPStatus.BAD_REQUEST: "The request could not be read to its end.",
     HTTPStatus.NOT_FOUND: f"There is nothing at this path: {_ROUTES}.",
     HTTPStatus.METHOD_NOT_ALLOWED: f"The method does not fit the path: {_ROUTES}.",
-    HTTPStatus.REQUEST_TIMEOUT: "The request body took too long to come: accepted are "
-    f"{RECEIVE_SECONDS} s in all.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "The request failed for a reason that is not in "
     "the request; the server's log has it.",
     HTTPStatus.SERVICE_UNAVAILABLE: f"The server holds {MAX_REQUESTS} requests "
@@ -81,33 +80,33 @@ class PayloadTooLargeError(Exception):
     """Raised if a request body is larger than the server accepts."""
 
 
-class SlowBodyError(Exception):
-    """Raised if a request body takes longer to come than the server waits."""
+class BrokenBodyError(Exception):
+    """Raised if a request body ends before its end."""
 
 
 class _Body:
-    """A request body that is refused once it is too large, or comes too slowly.
+    """A request body that is refused once it is too large, or if it breaks off.
 
-    Flask's own limit cuts a chunked body silently, and answers 200.
+    Flask's own limit cuts a chunked body silently, and answers 200; so does gunicorn
+    when a client that has announced more sends no more.
     """
 
-    def __init__(self, stream: BinaryIO, limit: int) -> None:
-        self._stream = stream
-        self._deadline = time.monotonic() + RECEIVE_SECONDS
+    def __init__(
+        self, read: Callable[[int], bytes], limit: int, announced: int = 0
+    ) -> None:
+        self._read = read
         self._limit = limit
+        self._announced = announced
         self.n_bytes = 0
 
     def read(self, size: int) -> bytes:
         """Return the next ``size`` bytes, fewer only at the end of the body."""
         pieces = []
         while size > 0:
-            if time.monotonic() > self._deadline:
-                raise SlowBodyError
-            try:
-                piece = self._stream.read(min(size, MB))
-            except BlockingIOError as error:  # the socket's own limit to silence
-                raise SlowBodyError from error
+            piece = self._read(min(size, MB))
             if not piece:
+                if self.n_bytes < self._announced:
+                    raise BrokenBodyError
                 break
             self.n_bytes += len(piece)
             if self.n_bytes > self._limit:
@@ -172,9 +171,14 @@ def create_app(detector: LSTMAD, max_payload_mb: int) -> Flask:
             f"server; SAGEMAKER_MAX_PAYLOAD_IN_MB sets it.",
         )
 
-    @app.errorhandler(SlowBodyError)
-    def slow_body(error: SlowBodyError) -> Response:
-        return _error(HTTPStatus.REQUEST_TIMEOUT)
+    @app.errorhandler(BrokenBodyError)
+    def broken_body(error: BrokenBodyError) -> Response:
+        return _error(HTTPStatus.BAD_REQUEST)
+
+    @app.errorhandler(TimeoutError)
+    def slow_body(error: TimeoutError) -> Response:
+        # From the worker, which reads the socket and knows how long it waits.
+        return _error(HTTPStatus.REQUEST_TIMEOUT, str(error))
 
     @app.errorhandler(OverloadedError)
     def overloaded(error: OverloadedError) -> Response:
@@ -199,12 +203,13 @@ def _refusal() -> Response | None:
     if request.mimetype not in ("", content_types.CSV):
         return _error(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            f'The content type is "{request.mimetype}": accepted is text/csv.',
+            f'The content type is "{request.mimetype[:_SHOWN]}": accepted is text/csv.',
         )
     if _encoding() not in ("", "identity", "gzip"):
         return _error(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            f'The content encoding is "{_encoding()}": accepted are gzip and none.',
+            f'The content encoding is "{_encoding()[:_SHOWN]}": accepted are gzip and '
+            f"none.",
         )
     accepted = request.accept_mimetypes
     # A charset makes no difference to who is answered.
@@ -212,7 +217,8 @@ def _refusal() -> Response | None:
     if accepted.provided and not types[content_types.CSV]:
         return _error(
             HTTPStatus.NOT_ACCEPTABLE,
-            f'The answer is text/csv, but the request accepts only "{accepted}".',
+            f"The answer is text/csv, but the request accepts only "
+            f'"{str(accepted)[:_SHOWN]}".',
         )
     return None
 
@@ -228,17 +234,19 @@ def _receive(limit: int, cores: Cores) -> FloatArray:
     Raises:
         PayloadTooLargeError: If the body has more bytes than ``limit``, before or
             after it was decompressed.
-        SlowBodyError: If the body takes too long to come.
+        TimeoutError: If the body takes too long to come.
+        BrokenBodyError: If the client goes away, or breaks a chunk.
         SeriesError: If the body is no series.
     """
-    if (request.content_length or 0) > limit:
+    announced = request.content_length or 0
+    if announced > limit:
         raise PayloadTooLargeError
-    body = _Body(cast(BinaryIO, request.stream), limit)
+    body = _Body(_read_wire, limit, announced)
     try:
         if _encoding() != "gzip":
             return read_series(cast(BinaryIO, body), cores)
         with gzip.GzipFile(fileobj=cast(BinaryIO, body), mode="rb") as plain:
-            expanded = _Body(cast(BinaryIO, plain), limit)
+            expanded = _Body(plain.read, limit)
             return read_series(cast(BinaryIO, expanded), cores)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise SeriesError(
@@ -249,12 +257,22 @@ def _receive(limit: int, cores: Cores) -> FloatArray:
         g.n_bytes = body.n_bytes
 
 
+def _read_wire(size: int) -> bytes:
+    """Return what comes next of the request's body as it is sent."""
+    try:
+        return request.stream.read(size)
+    except TimeoutError:
+        raise
+    except Exception as error:  # reset connections, and gunicorn's own for bad chunks
+        raise BrokenBodyError from error
+
+
 def _log_line(response: Response) -> str:
     """Return what an operator wants to know about a request, as one JSON object."""
     inference_id = request.headers.get(_INFERENCE_ID, "")
     line = {
-        "request": f"{request.method} {request.path}"[:200],
-        "inference_id": inference_id[:200] or None,
+        "request": f"{request.method} {request.path}"[:_SHOWN],
+        "inference_id": inference_id[:_SHOWN] or None,
         "status": response.status_code,
         "milliseconds": round(1000 * (time.perf_counter() - g.began), 3),
         "rows": g.get("n_rows"),

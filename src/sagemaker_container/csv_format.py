@@ -83,7 +83,7 @@ def read_file(path: Path, name: str) -> FloatArray:
         ) from error
     except OSError as error:
         raise SeriesError(
-            f"{name}: The file cannot be read: {error.strerror}."
+            f"{name}: The file cannot be read: {error.strerror or error}."
         ) from error
 
 

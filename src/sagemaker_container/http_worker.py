@@ -1,38 +1,157 @@
-"""gunicorn, taught that no client may hold a worker for ever, and to answer plainly."""
+"""gunicorn, taught that no client may hold a worker for ever, and to answer plainly.
 
+A thread is what a worker has few of, so none waits for a client without a limit:
+
+==========================  ========================================================
+while                       the worker
+==========================  ========================================================
+the head of a request comes waits without a thread, for ``HEAD_SECONDS`` at most
+its body comes              waits for ``SILENCE_SECONDS`` at a time, and for
+                            ``RECEIVE_SECONDS`` in all, however steadily it trickles
+the answer is taken         waits for ``SILENCE_SECONDS`` for each piece of it
+the client is to close      reads on without a thread, for ``LINGER_SECONDS`` at most,
+                            or what it is still sending would cost it the answer
+==========================  ========================================================
+"""
+
+import contextlib
+import functools
+import selectors
 import socket
-import struct
 import sys
+import time
+from collections import deque
 from http import HTTPStatus
 from typing import Any
 
 from gunicorn.glogging import Logger
+from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import ThreadWorker
 
+HEAD_SECONDS = 5
+"""How long the head of a request may take to come; clients send it in one piece."""
+
 SILENCE_SECONDS = 20
-"""How long a client may neither send nor take a byte before its connection ends."""
+"""How long a client may neither send nor take anything in the midst of a request."""
+
+RECEIVE_SECONDS = 120
+"""How long a body may take to come, however steadily it trickles."""
+
+LINGER_SECONDS = 5
+"""How long a client is listened to after its last answer."""
+
+DRAIN_SECONDS = 0.05
+"""How long a thread reads what is left of a body, to keep the connection."""
+
+MAX_HEAD = 16 * 2**10
+"""Bytes of a head that are waited for without a thread."""
+
+_TCP_CLOSE_WAIT = 8
+"""The client sends no more: the first byte of Linux's ``struct tcp_info``."""
 
 _SENTENCES = {
     HTTPStatus.BAD_REQUEST: "The request is not well-formed HTTP/1.1: accepted are GET "
     "/ping, GET /execution-parameters and POST /invocations.\n",
+    HTTPStatus.REQUEST_TIMEOUT: "The head of the request took too long to come: "
+    f"accepted are {HEAD_SECONDS} s.\n",
     HTTPStatus.INTERNAL_SERVER_ERROR: "The request failed for a reason that is not in "
     "the request; the server's log has it.\n",
 }
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's threaded worker, with a limit to silence and errors in plain text.
+    """gunicorn's threaded worker, with limits to waiting and errors in plain text.
 
     A thread per request keeps a ping from waiting for a request that computes.
     """
 
-    def init_process(self) -> None:
-        """Set the limit on the listening sockets: what they accept inherits it."""
-        limit = struct.pack("ll", SILENCE_SECONDS, 0)  # struct timeval
-        for listener in self.sockets:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        super().init_process()
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lingering: deque[Any] = deque()
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Give a connection a thread as soon as the head of its request is there."""
+        conn.sock.setblocking(False)
+        if not _is_head_there(conn):
+            self._wait(conn, HEAD_SECONDS, self.on_pending_socket_readable)
+            self.pending_conns.append(conn)
+            return
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        conn.data_ready = True
+        super().enqueue_req(conn)
+
+    def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
+        """Go on waiting, or go on."""
+        if _is_head_there(conn):
+            super().on_pending_socket_readable(conn, client)
+
+    def murder_pending(self) -> None:
+        """End the connections whose time is up; called at least every second."""
+        for conn in _expired(self.pending_conns):
+            # A client that has sent nothing expects no answer, so it gets none.
+            with contextlib.suppress(OSError):
+                if conn.sock.recv(MAX_HEAD):
+                    _answer(conn.sock, HTTPStatus.REQUEST_TIMEOUT)
+        super().murder_pending()
+        for conn in _expired(self._lingering):
+            self._end(conn)
+
+    def handle(self, conn: Any) -> Any:
+        """Handle a request on a connection; runs in a thread."""
+        conn.init()
+        if not isinstance(conn.parser.unreader, _Unreader):
+            conn.parser.unreader = _Unreader(conn.sock)
+        conn.parser.unreader.wait_for(HEAD_SECONDS)
+        return super().handle(conn)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Let the application answer a request whose head has been read."""
+        conn.parser.unreader.wait_for(RECEIVE_SECONDS)
+        conn.sock.settimeout(SILENCE_SECONDS)
+        return super().handle_request(req, conn)
+
+    def _keepalive_after(self, conn: Any, keepalive: Any) -> bool:
+        """Return whether the connection can be kept: nothing of a body is left."""
+        deadline = conn.parser.unreader.wait_for(DRAIN_SECONDS)
+        return bool(keepalive and conn.parser.finish_body(deadline=deadline))
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        """Keep the connection, or let the client close it first."""
+        if fs.cancelled() or fs.exception() or fs.result():
+            super().finish_request(conn, fs)
+            return
+        try:
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+            self._wait(conn, LINGER_SECONDS, self._discard)
+        except (OSError, ValueError):  # it is closed already
+            self.nr_conns -= 1
+            conn.close()
+            return
+        self._lingering.append(conn)
+
+    def _wait(self, conn: Any, seconds: float, callback: Any) -> None:
+        """Wait without a thread until there is something to read."""
+        conn.timeout = time.monotonic() + seconds
+        readable = functools.partial(callback, conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, readable)
+
+    def _discard(self, conn: Any, client: Any) -> None:
+        """Throw away what comes after the last answer; end when the client does."""
+        with contextlib.suppress(BlockingIOError):
+            try:
+                if client.recv(2**16):
+                    return
+            except ConnectionError:
+                pass
+            self._end(conn)
+
+    def _end(self, conn: Any) -> None:
+        """Close a connection that has been lingering."""
+        self.poller.unregister(conn.sock)
+        self._lingering.remove(conn)
+        self.nr_conns -= 1
+        conn.close()
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer what never reached the application: malformed HTTP, above all."""
@@ -42,13 +161,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         else:
             status = HTTPStatus.INTERNAL_SERVER_ERROR
             self.log.exception("The request failed outside the application.")
-        body = _SENTENCES[status].encode()
-        head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"
-            f"Content-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
         try:
-            client.sendall(head.encode() + body)
+            _answer(client, status)
         except OSError:
             self.log.debug("The client went away before its error could be sent.")
 
@@ -58,7 +172,79 @@ class ServerLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
 
     def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         """Log an exception with its traceback, unless it is a limit that worked."""
-        if isinstance(sys.exc_info()[1], BlockingIOError):
-            self.info("A client was silent for %d s: disconnected.", SILENCE_SECONDS)
+        if isinstance(sys.exc_info()[1], TimeoutError):
+            self.info("A client was too slow: disconnected.")
         else:
             super().exception(msg, *args, **kwargs)
+
+
+class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
+    """What reads a connection, until a deadline."""
+
+    _deadline = 0.0
+
+    def wait_for(self, seconds: float) -> float:
+        """Set, and return, when the time for reading is up."""
+        self._deadline = time.monotonic() + seconds
+        return self._deadline
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        """Return what comes next.
+
+        Raises:
+            TimeoutError: If nothing comes, or the time is up; with a sentence for the
+                client.
+        """
+        sentence = (
+            f"The request took too long to come: accepted are {SILENCE_SECONDS} s of "
+            f"silence, and {RECEIVE_SECONDS} s in all."
+        )
+        patience = min(SILENCE_SECONDS, self._deadline - time.monotonic())
+        if patience <= 0:
+            raise TimeoutError(sentence)
+        self.sock.settimeout(patience)
+        try:
+            chunk: bytes = super().chunk(size_hint)
+        except TimeoutError as error:
+            raise TimeoutError(sentence) from error
+        finally:
+            self.sock.settimeout(SILENCE_SECONDS)
+        return chunk
+
+
+def _is_head_there(conn: Any) -> bool:
+    """Return whether a thread can read a request's head, or its end, without waiting.
+
+    If not, the poller wakes up again only when more has come than now.
+    """
+    before = conn.parser.unreader.buf.getvalue() if conn.parser else b""
+    try:
+        came = conn.sock.recv(MAX_HEAD, socket.MSG_PEEK)
+    except BlockingIOError:
+        return b"\r\n\r\n" in before
+    except OSError:
+        return True
+    head = before + came
+    if not came or b"\r\n\r\n" in head or len(head) >= MAX_HEAD:
+        return True
+    state = conn.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    if state == _TCP_CLOSE_WAIT:
+        return True
+    conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(came) + 1)
+    return False
+
+
+def _expired(connections: deque[Any]) -> list[Any]:
+    """Return the connections whose time is up."""
+    now = time.monotonic()
+    return [conn for conn in connections if conn.timeout <= now]
+
+
+def _answer(client: socket.socket, status: HTTPStatus) -> None:
+    """Send an error as one sentence of plain text, and announce the end."""
+    body = _SENTENCES[status].encode()
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"
+        f"Content-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    client.sendall(head.encode() + body)

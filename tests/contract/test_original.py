@@ -28,14 +28,10 @@ def read(name: str) -> np.ndarray:
         )
 
 
-@pytest.fixture(scope="module")
-def model_dir(make_opt_ml, run_train) -> Path:
+@pytest.fixture
+def model_dir(original_training) -> Path:
     """Return the model that the real ``train`` makes with default hyperparameters."""
-    job = make_opt_ml()
-    for channel, name in (("training", "train.csv"), ("validation", "valid.csv")):
-        job.add_channel(channel, {name: (ORIGINAL / name).read_bytes()})
-
-    end = run_train(job)
+    job, end = original_training.result()
 
     assert end.returncode == 0, end.log
     return job.model_dir

@@ -34,31 +34,45 @@ DECIMALS = r"\d+\.\d{10,}"
 
 
 @pytest.fixture(scope="module")
-def job(make_opt_ml, make_series):
-    """Return the folder of a job with every kind of file in its channels."""
-    opt_ml = make_opt_ml()
-    opt_ml.write_config("hyperparameters", TINY)
-    opt_ml.add_channel(
-        "training",
-        {
-            "2023/train.csv": make_series(300),
-            "2024/train.csv": make_series(200, seed=1),
-            ".hidden.csv": b"not,read\n",
-            ".sagemaker-marker": b"not,read\n",
-            "training-manifest": b'[{"prefix": "s3://"}]',
-            "empty.csv": b"",
-        },
-    )
-    opt_ml.add_channel("validation", {"valid.csv": make_series(123, seed=2)})
-    opt_ml.failure_file.parent.mkdir()
-    opt_ml.failure_file.write_text("The job before this one failed.")
-    return opt_ml
+def jobs(make_opt_ml, make_series):
+    """Return the folders of two equal jobs with every kind of file in a channel."""
+    pair = [make_opt_ml(), make_opt_ml()]
+    for opt_ml in pair:
+        opt_ml.write_config("hyperparameters", TINY)
+        opt_ml.add_channel(
+            "training",
+            {
+                "2023/train.csv": make_series(300),
+                "2024/train.csv": make_series(200, seed=1),
+                ".hidden.csv": b"not,read\n",
+                ".sagemaker-marker": b"not,read\n",
+                "training-manifest": b'[{"prefix": "s3://"}]',
+                "empty.csv": b"",
+            },
+        )
+        opt_ml.add_channel("validation", {"valid.csv": make_series(123, seed=2)})
+        opt_ml.failure_file.parent.mkdir()
+        opt_ml.failure_file.write_text("The job before this one failed.")
+    return pair
 
 
 @pytest.fixture(scope="module")
-def ended(job, run_train):
-    """Return how that job ended."""
-    return run_train(job)
+def ends(jobs, run_train):
+    """Return how those jobs ended, run at the same time."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return list(pool.map(run_train, jobs))
+
+
+@pytest.fixture(scope="module")
+def job(jobs):
+    """Return the folder of the first job."""
+    return jobs[0]
+
+
+@pytest.fixture(scope="module")
+def ended(ends):
+    """Return how the first job ended."""
+    return ends[0]
 
 
 def test_a_job_completes_and_leaves_its_artifacts(job, ended) -> None:
@@ -156,25 +170,15 @@ def test_the_last_value_of_each_metric_is_that_of_the_saved_model(job, ended) ->
     }
 
 
-def test_a_second_run_gives_the_same_bytes(job, ended, run_train, make_opt_ml) -> None:
+def test_an_equal_job_gives_the_same_bytes(jobs, ends) -> None:
     """Same seed, data and threads: the artifacts are bit-equal, process by process."""
-    again = make_opt_ml()
-    again.write_config("hyperparameters", TINY)
-    for channel in ("training", "validation"):
-        folder = job.data_dir / channel
-        again.add_channel(
-            channel,
-            {
-                str(path.relative_to(folder)): path.read_bytes()
-                for path in folder.rglob("*")
-                if path.is_file()
-            },
-        )
+    first, second = (
+        {name: (job.model_dir / name).read_bytes() for name in ARTIFACTS}
+        for job in jobs
+    )
 
-    assert run_train(again).returncode == 0
-    for name in ARTIFACTS:
-        first = (job.model_dir / name).read_bytes()
-        assert (again.model_dir / name).read_bytes() == first, name
+    assert [end.returncode for end in ends] == [0, 0]
+    assert first == second
 
 
 def rows(n_timesteps: int, n_series: int = 2) -> np.ndarray:

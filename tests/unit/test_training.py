@@ -157,6 +157,26 @@ def test_the_validation_loss_covers_every_row_after_the_first_sequence(tiny) -> 
     assert metrics.valid.mae == pytest.approx((3 * 2 + 15 * 4) / 18, rel=1e-5)
 
 
+def test_gradients_are_clipped_to_norm_1(tiny, tmp_path) -> None:
+    """A batch far off gives a gradient of 1: Adam's first mean is a tenth of it."""
+    rows = Rows(np.full((20, 1), 1e3, dtype=np.float32), np.array([20]))
+    folder = CheckpointFolder(tmp_path, fingerprint="0" * 64)
+
+    train_network(
+        rows,
+        rows,
+        is_validation=True,
+        hyperparameters=dataclasses.replace(tiny, epochs=1),
+        control=Control(),
+        checkpoints=folder,
+    )
+
+    arrays = folder.latest().arrays
+    means = [value for name, value in arrays.items() if name.endswith(".exp_avg")]
+    norm = np.sqrt(sum(float(np.square(mean).sum()) for mean in means))
+    assert norm == pytest.approx(0.1, rel=1e-4)
+
+
 def test_the_learning_rate_rises_stays_and_falls() -> None:
     """From 0 to the peak, flat, and to 0 again, all in straight lines."""
     marks = [0.0, WARM_UP / 2, WARM_UP, 0.3, 1 - DECAY, 1 - DECAY / 2, 1.0]

@@ -1,0 +1,545 @@
+"""The catalogue of bad input: each works as documented, or ends in one sentence.
+
+What the sentence says: the file, the row, the column, what was found, what is accepted.
+Above all, no row is shifted or dropped and no text becomes a number.
+"""
+
+import contextlib
+import gzip
+import resource
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lstm_ad import artifacts
+from lstm_ad.exceptions import LSTMADError, SeriesError
+from lstm_ad.fitting import fit
+from lstm_ad.hyperparameters import Hyperparameters
+from sagemaker_container.csv_format import read_file
+
+TABLE = [[1.5, -2.0], [3.0, 4e-3], [5.0, 6.0]]
+PLAIN = b"1.5,-2\n3,4e-3\n5,6\n"
+
+ACCEPTED = {
+    "as documented": PLAIN,
+    "no last newline": PLAIN[:-1],
+    "CRLF": PLAIN.replace(b"\n", b"\r\n"),
+    "CRLF, cut in the middle of the last one": PLAIN.replace(b"\n", b"\r\n")[:-1],
+    "byte-order mark": b"\xef\xbb\xbf" + PLAIN,
+    "spaces around": PLAIN.replace(b",", b" , "),
+    "gzip": gzip.compress(PLAIN),
+    "gzip in two members": gzip.compress(PLAIN[:7]) + gzip.compress(PLAIN[7:]),
+    "signs and zeros": b"+01.50,-2.\n3.e0,.4E-2\n5.,6\n",
+}
+
+NUMBER = "accepted is a finite decimal number."
+MISSING = "the value is missing: accepted is a finite number."
+UNEQUAL = "but the rows before have 2: all rows need the same number."
+COMMAS = "accepted are numbers with a decimal point, separated by commas."
+LINE_ENDS = "accepted line ends are LF and CRLF."
+
+REFUSED = {
+    "nothing": (b"", "There is no data: at least one row of numbers is needed."),
+    "only a byte-order mark": (
+        b"\xef\xbb\xbf",
+        "There is no data: at least one row of numbers is needed.",
+    ),
+    "an empty line": (b"\n", "Row 1 is empty: accepted are 1 number in each row."),
+    "one cell less": (b"1,2\n3\n5,6\n", f"Row 2 has 1 cell, {UNEQUAL}"),
+    "one cell more": (b"1,2\n3,4,5\n", f"Row 2 has 3 cells, {UNEQUAL}"),
+    "as many cells in all": (b"1,2\n3\n4,5,6\n", f"Row 2 has 1 cell, {UNEQUAL}"),
+    "end in mid-row": (b"1,2\n3,4\n5", f"Row 3 has 1 cell, {UNEQUAL}"),
+    "end after a comma": (
+        b"1,2\n3,",
+        f"Row 2, column 2: {MISSING}",
+    ),
+    "header": (
+        b"time,value\n1,2\n",
+        'Row 1 holds no number, but "time,value": a header row is not accepted, the '
+        "first row is the first time step.",
+    ),
+    "header of numbers and an index, as pandas writes": (
+        b",0,1\n0,1.5,2.5\n",
+        f"Row 1, column 1: {MISSING}",
+    ),
+    "index column of dates": (
+        b"2026-01-01,1.5\n2026-01-02,2.5\n",
+        f'Row 1, column 1: "2026-01-01" is not a number: {NUMBER}',
+    ),
+    "text": (b"1,2\n3,off\n", f'Row 2, column 2: "off" is not a number: {NUMBER}'),
+    "missing cell": (b"1,2\n,4\n", f"Row 2, column 1: {MISSING}"),
+    "blank cell": (b"1,2\n  ,4\n", f"Row 2, column 1: {MISSING}"),
+    "trailing comma everywhere": (
+        b"1,2,\n3,4,\n",
+        f"Row 1, column 3: {MISSING}",
+    ),
+    "trailing comma in one row": (
+        b"1,2\n3,4,\n",
+        "Row 2 has 3 cells, and the row ends with a comma, but the rows before have "
+        "2: all rows need the same number.",
+    ),
+    "blank line in the middle": (
+        b"1,2\n\n3,4\n",
+        "Row 2 is empty: accepted are 2 numbers in each row.",
+    ),
+    "blank line at the end": (
+        b"1,2\n3,4\n\n",
+        "Row 3 is empty: accepted are 2 numbers in each row.",
+    ),
+    "1e400": (
+        b"1,2\n3,1e400\n",
+        'Row 2, column 2: "1e400" is too large: accepted are numbers of at most '
+        "1e+100 in magnitude.",
+    ),
+    "NaN": (b"1,2\nNaN,4\n", f'Row 2, column 1: "NaN" is not a number: {NUMBER}'),
+    "infinity": (
+        b"1,2\n-inf,4\n",
+        f'Row 2, column 1: "-inf" is not a number: {NUMBER}',
+    ),
+    "True": (b"1,2\n3,True\n", f'Row 2, column 2: "True" is not a number: {NUMBER}'),
+    "hex": (b"1,2\n3,0x1F\n", f'Row 2, column 2: "0x1F" is not a number: {NUMBER}'),
+    "underscore": (
+        b"1,2\n3,1_0\n",
+        f'Row 2, column 2: "1_0" is not a number: {NUMBER}',
+    ),
+    "space within": (
+        b"1,2\n3,1 0\n",
+        f'Row 2, column 2: "1 0" is not a number: {NUMBER}',
+    ),
+    "quotes": (b'1,2\n3,"4"\n', f'Row 2, column 2: ""4"" is not a number: {NUMBER}'),
+    "a digit that is not ASCII": (
+        "1,2\n3,\u0664\n".encode(),
+        f'Row 2, column 2: "\u0664" is not a number: {NUMBER}',
+    ),
+    "decimal comma and semicolons": (b"1,5;2,5\n", f"Row 1 holds semicolons: {COMMAS}"),
+    "semicolons": (b"1;2\n3;4\n", f"Row 1 holds semicolons: {COMMAS}"),
+    "decimal comma in one row": (
+        b"1.5,2.5\n3,5,4,5\n",
+        f"Row 2 has 4 cells, {UNEQUAL}",
+    ),
+    "tabs": (b"1\t2\n3\t4\n", f"Row 1 holds tabs: {COMMAS}"),
+    "UTF-16": (
+        "1,2\n3,4\n".encode("utf-16"),
+        "The text is encoded as UTF-16: accepted is UTF-8.",
+    ),
+    "UTF-16 without its mark": (
+        "1,2\n3,4\n".encode("utf-16-le"),
+        "Row 1 holds a NUL byte: accepted is plain text.",
+    ),
+    "NUL": (b"1,2\n3,\x004\n", "Row 2 holds a NUL byte: accepted is plain text."),
+    "old-Mac line ends": (
+        b"1,2\r3,4\r",
+        f"Row 1 holds a carriage return within the line: {LINE_ENDS}",
+    ),
+    "mixed with old-Mac line ends": (
+        b"1,2\n3,4\r5,6\n",
+        f"Row 2 holds a carriage return within the line: {LINE_ENDS}",
+    ),
+    "gzip of bad text": (
+        gzip.compress(b"1,2\n3,x\n"),
+        f'Row 2, column 2: "x" is not a number: {NUMBER}',
+    ),
+    "gzip, cut off": (
+        gzip.compress(PLAIN)[:-9],
+        "The gzip data is damaged: Compressed file ended before the end-of-stream "
+        "marker was reached. Accepted is a whole file.",
+    ),
+}
+
+
+@pytest.mark.parametrize("data", ACCEPTED.values(), ids=ACCEPTED)
+def test_what_is_accepted_is_read_as_it_stands(data: bytes, tmp_path: Path) -> None:
+    """Every value in its row and column, no row more and no row less."""
+    path = tmp_path / "train.csv"
+    path.write_bytes(data)
+
+    assert read_file(path, "train.csv").tolist() == TABLE
+
+
+@pytest.mark.parametrize(("data", "sentence"), REFUSED.values(), ids=REFUSED)
+def test_what_is_not_accepted_is_refused_in_one_sentence(
+    data: bytes, sentence: str, tmp_path: Path
+) -> None:
+    """The file, the row, the column, what was found, what is accepted."""
+    path = tmp_path / "train.csv"
+    path.write_bytes(data)
+
+    with pytest.raises(SeriesError) as caught:
+        read_file(path, "train.csv")
+
+    assert str(caught.value) == f"train.csv: {sentence}"
+
+
+def test_a_flipped_bit_in_a_gzip_file_is_found(tmp_path: Path) -> None:
+    """By its checksum, if by nothing else: no other numbers come out."""
+    path = tmp_path / "train.csv"
+    whole = gzip.compress(PLAIN * 20, mtime=0)
+    tables = []
+    for position in range(10, len(whole)):
+        flipped = bytearray(whole)
+        flipped[position] ^= 1
+        path.write_bytes(flipped)
+        with contextlib.suppress(SeriesError):
+            tables.append(read_file(path, "train.csv").tolist())
+
+    assert all(table == TABLE * 20 for table in tables)
+    assert len(tables) < 5
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/nowhere/train.csv", "No such file or directory"),
+        ("/", "Is a directory"),
+        ("/proc/self/mem", "Input/output error"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(
+    path: str, reason: str
+) -> None:
+    """Not there, no file, or the disk fails in reading it."""
+    with pytest.raises(SeriesError) as caught:
+        read_file(Path(path), "train.csv")
+
+    assert str(caught.value) == f"train.csv: The file cannot be read: {reason}."
+
+
+def test_a_row_without_an_end_is_not_read_to_its_end(tmp_path: Path) -> None:
+    """A gzip file of 100 KB could hold a row that fills the memory."""
+    path = tmp_path / "train.csv"
+    path.write_bytes(gzip.compress(b"1," * (50 * 2**20), 1))
+
+    with pytest.raises(SeriesError, match=r"^train\.csv: A row is longer than 64 MB"):
+        read_file(path, "train.csv")
+
+
+SHORT = Hyperparameters(sequence_length=49, hidden_size=2, epochs=1)
+
+
+def refusal(files: dict[str, np.ndarray], **settings: float) -> str:
+    """Return the sentence with which training refuses series."""
+    with pytest.raises(LSTMADError) as caught:
+        fit(files, {}, Hyperparameters(**settings))
+    return str(caught.value)
+
+
+def test_a_file_with_too_few_rows_is_told_what_would_do(make_series) -> None:
+    """How many rows are needed, and which sequence length would fit."""
+    assert refusal({"a.csv": make_series(490)}) == (
+        "a.csv: the file is too short for a sequence-length of 50: 490 rows were "
+        "found, of which 392 would fit the LSTM and 98 the Gaussian, but each part "
+        "needs two sequences (100 rows). Files of at least 498 rows are accepted, or a "
+        "sequence-length of at most 49."
+    )
+    fit({"a.csv": make_series(490)}, {}, SHORT)
+
+
+def test_a_file_of_one_row_is_too_short_for_any_sequence_length(make_series) -> None:
+    """Only more rows would do."""
+    assert refusal({"a.csv": make_series(1)[:, :1]}, sequence_length=1).endswith(
+        "but each part needs two sequences (2 rows). Files of at least 8 rows are "
+        "accepted."
+    )
+
+
+def test_rows_and_columns_exchanged_are_suspected(make_series) -> None:
+    """1 x N instead of N x 1: what some clients make of one series."""
+    assert refusal({"a.csv": make_series(500)[:, :1].T}) == (
+        "a.csv: the file is too short for a sequence-length of 50: 1 rows of 500 "
+        "columns were found, but one row is one time step and one column one time "
+        "series. Are rows and columns exchanged?"
+    )
+
+
+def test_files_of_different_widths_are_named(make_series) -> None:
+    """Both of them, with their widths."""
+    files = {"a.csv": make_series(500), "b.csv": make_series(500)[:, :1]}
+
+    assert refusal(files) == (
+        "b.csv: the number of columns differs between files: 1 were found, but a.csv "
+        "has 2."
+    )
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_index_column_is_refused(make_series, first: int) -> None:
+    """It would be learnt as a series."""
+    index = np.arange(first, first + 500.0)
+    table = np.column_stack([index, make_series(500)])
+
+    assert refusal({"a.csv": table}) == (
+        f"a.csv: column 1 counts the rows, from {first} to {first + 499}: an index "
+        f"column is not accepted, every column is a time series."
+    )
+
+
+def test_a_value_beyond_all_comparison_is_named(make_series) -> None:
+    """1e30 where the rows that fit the LSTM are of 1e-30: its square is no number."""
+    table = make_series(500) * 1e-30
+    table[470, 1] = 1e30
+
+    sentence = refusal({"a.csv": table})
+
+    assert sentence.startswith(
+        "a.csv: row 471, column 2: 1e+30 is too far from the rows that fit the LSTM: "
+        "accepted are numbers from -"
+    )
+
+
+def hard_tables(make_series) -> dict[str, np.ndarray]:
+    """Return tables that are correct, and hard to compute with."""
+    series = make_series(400)
+    noise = np.random.default_rng(5).normal(size=400)
+    spiky = series.copy()
+    spiky[100, 0] = 1e30
+    return {
+        "1e30 beside 1e-30": np.column_stack([series[:, 0] * 1e30, noise * 1e-30]),
+        "a spike of 1e30 in the fitting part": spiky,
+        "a constant series": np.column_stack([series, np.full(400, 7.0)]),
+        "nothing but a constant": np.full((400, 1), -3.0),
+        "nothing but zeros": np.zeros((400, 2)),
+        "a duplicated series": np.column_stack([series, series[:, 0]]),
+        "a collinear series": np.column_stack([series, series @ [1.0, -2.0]]),
+        "the largest that is accepted": series / np.abs(series).max() * 1e100,
+        "the smallest": series * 1e-300,
+        "more series than rows that calibrate": np.random.default_rng(6).normal(
+            size=(400, 100)
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", hard_tables(lambda n: np.ones((n, 2))))
+def test_hard_tables_give_a_model_with_finite_scores(
+    name: str, make_series, as_csv, tiny: Hyperparameters, tmp_path: Path
+) -> None:
+    """From the CSV file, through training, saving and loading, to the scores."""
+    path = tmp_path / "train.csv"
+    path.write_bytes(as_csv(hard_tables(make_series)[name]))
+    series = read_file(path, "train.csv")
+
+    result = fit({"train.csv": series}, {}, tiny)
+    artifacts.save(tmp_path / "model", result)
+    scores = artifacts.load(tmp_path / "model").score(series)
+
+    assert all(
+        np.isfinite([loss.mse, loss.mae]).all() for loss in result.losses.values()
+    )
+    assert np.isfinite(scores.normality_score[10:]).all()
+    assert np.isfinite(scores.reconstruction[10:]).all()
+
+
+def test_a_model_no_better_than_repeating_is_saved_with_a_warning(
+    make_series, tiny: Hyperparameters, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A series that hardly moves in a sequence, and a network that learnt nothing."""
+    drifting = np.linspace(0.0, 1.0, 400)[:, None]
+
+    result = fit({"train.csv": drifting}, {}, tiny)
+
+    (warning,) = [text for text in caplog.messages if "no better" in text]
+    assert warning == (
+        f"The model is no better than repeating the last value: its calibration_loss "
+        f"is {result.losses['calibration'].mse:.6f}, that of repeating is "
+        f"{result.repeated.mse:.6f}. More epochs, another lr or another "
+        f"sequence-length may help."
+    )
+    assert result.losses["calibration"].mse > result.repeated.mse
+
+
+JOBS = {
+    "ragged": (
+        {"train.csv": b"1,2\n3\n"},
+        {},
+        "train.csv: Row 2 has 1 cell, but the rows before have 2: all rows need the "
+        "same number.",
+    ),
+    "a folder named like a file": (
+        {"train.csv/part.csv": b"1,2\n3,off\n"},
+        {},
+        'train.csv/part.csv: Row 2, column 2: "off" is not a number: accepted is a '
+        "finite decimal number.",
+    ),
+    "nothing but an empty file": (
+        {"train.csv": b""},
+        {},
+        "The training channel is empty: {data}/training holds no file with data, but "
+        "at least one CSV file is needed.",
+    ),
+    "hyperparameters": (
+        {"train.csv": PLAIN},
+        {"epochs": "0", "lr": "fast", "layers": "2", "dropout": "1"},
+        'epochs must be an integer from 1 to 1000000, but "0" was given. lr must be',
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "settings", "sentence"), JOBS.values(), ids=JOBS)
+def test_a_job_with_bad_input_fails_with_the_sentence(
+    opt_ml, run_train, files, settings: dict[str, str], sentence: str
+) -> None:
+    """Exit code 1, and the sentence alone where SageMaker reads the reason."""
+    opt_ml.write_config("hyperparameters", settings)
+    opt_ml.add_channel("training", files)
+
+    ended = run_train(opt_ml)
+
+    assert ended.returncode == 1
+    assert ended.failure.startswith(sentence.format(data=opt_ml.data_dir))
+    assert "Traceback" not in ended.log
+    assert list(opt_ml.model_dir.iterdir()) == []
+
+
+def test_a_link_that_leads_nowhere_is_refused(opt_ml, run_train) -> None:
+    """Data that its owner believes to be there is not passed over."""
+    opt_ml.add_channel("training", {"train.csv": PLAIN})
+    (opt_ml.data_dir / "training" / "more.csv").symlink_to("nowhere.csv")
+
+    assert run_train(opt_ml).failure == (
+        "The training channel holds more.csv, which is no file: accepted are files, "
+        "links to files, and folders of them."
+    )
+
+
+def test_extremes_train_through_the_whole_job(
+    opt_ml, run_train, make_series, as_csv
+) -> None:
+    """1e30 beside 1e-30, a constant and a duplicated series, gzip, BOM, CRLF, a link.
+
+    No last newline, either. The job completes, and the scores are finite.
+    """
+    series = make_series(400)
+    table = np.column_stack([series * [1e30, 1e-30], np.full(400, 5.0), series])
+    text = as_csv(table).replace(b"\n", b"\r\n").removesuffix(b"\r\n")
+    opt_ml.write_config("hyperparameters", SMALL)
+    opt_ml.add_channel("training", {"a.csv": gzip.compress(b"\xef\xbb\xbf" + text)})
+    (opt_ml.data_dir / "training" / "b.csv").symlink_to("a.csv")
+
+    ended = run_train(opt_ml)
+
+    assert ended.returncode == 0, ended.log
+    assert "Training on b.csv: 5 time series of length 400." in ended.log
+    assert "Constant in the rows that fit the LSTM: series 3." in ended.log
+    scores = artifacts.load(opt_ml.model_dir).score(table)
+    assert np.isfinite(scores.normality_score[10:]).all()
+
+
+SMALL = {"sequence-length": "10", "hidden-size": "8", "epochs": "2"}
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[Path, str], None]]:
+    """Return the function that mounts a small disk of its own on a folder."""
+    mounted: list[Path] = []
+
+    def mount(folder: Path, options: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        ended = subprocess.run(command, capture_output=True, check=False)
+        if ended.returncode != 0:
+            pytest.skip(f"no disk can be mounted here: {ended.stderr.decode()}")
+        mounted.append(folder)
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_fails_with_its_reason(
+    opt_ml, run_train, make_series, disk
+) -> None:
+    """The model does not fit: exit code 1, the reason, and no part of a model.
+
+    Output and model share the disk, so what was written must make room for the reason.
+    """
+    disk(opt_ml.base / "disk", "size=100k")
+    for name in ("model", "output"):
+        (opt_ml.base / "disk" / name).mkdir()
+        (opt_ml.base / name).symlink_to(opt_ml.base / "disk" / name)
+    opt_ml.write_config("hyperparameters", {**SMALL, "hidden-size": "64"})
+    opt_ml.add_channel("training", {"train.csv": make_series(300)})
+
+    ended = run_train(opt_ml)
+
+    assert ended.returncode == 1, ended.log
+    assert ended.failure == (
+        f"The model cannot be written to {opt_ml.model_dir}: No space left on device."
+    )
+    assert list(opt_ml.model_dir.iterdir()) == []
+
+
+def test_files_that_cannot_grow_fail_with_their_reason(
+    opt_ml, launch_train, make_series
+) -> None:
+    """The same where no disk can be mounted: a limit on the size of files."""
+    opt_ml.write_config("hyperparameters", {**SMALL, "hidden-size": "64"})
+    opt_ml.add_channel("training", {"train.csv": make_series(300)})
+
+    ended = launch_train(opt_ml, preexec_fn=limit_files).end()
+
+    assert ended.returncode == 1, ended.log
+    assert ended.failure == (
+        f"The model cannot be written to {opt_ml.model_dir}: File too large."
+    )
+    assert list(opt_ml.model_dir.iterdir()) == []
+
+
+def limit_files() -> None:
+    """Let no file of this process become larger than 20 kB."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
+def test_a_read_only_model_folder_fails_before_training(
+    opt_ml, run_train, make_series, disk
+) -> None:
+    """Better said at once than after hours."""
+    disk(opt_ml.model_dir, "size=1m,ro")
+    opt_ml.add_channel("training", {"train.csv": make_series(300)})
+
+    ended = run_train(opt_ml)
+
+    assert ended.returncode == 1, ended.log
+    assert ended.failure == (
+        f"The job cannot write to {opt_ml.model_dir}: Read-only file system."
+    )
+    assert "Training on" not in ended.log
+
+
+@pytest.mark.parametrize("name", ["model", "output/data"])
+def test_a_file_in_the_place_of_a_folder_fails_with_its_reason(
+    opt_ml, run_train, name: str
+) -> None:
+    """Also where the user may write everywhere."""
+    path = opt_ml.base / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("in the way")
+
+    ended = run_train(opt_ml)
+
+    assert ended.returncode == 1, ended.log
+    assert ended.failure == f"The job cannot write to {path}: File exists."
+
+
+def test_without_a_place_for_the_reason_the_job_still_fails(opt_ml, run_train) -> None:
+    """sagemaker-training alone would end it as a success; the log has the reason."""
+    output = opt_ml.base / "output"
+    output.write_text("in the way")
+
+    ended = run_train(opt_ml)
+
+    assert ended.returncode == 1, ended.log
+    assert f"The job cannot write to {output}: File exists." in ended.log
+    assert "cannot be written to output/failure: " in ended.log
+
+
+def test_a_missing_output_folder_is_made(opt_ml, run_train) -> None:
+    """A bare container has none, and the reason must not be lost."""
+    opt_ml.add_channel("training", {"train.csv": b"1,2\n3\n"})
+    assert not (opt_ml.base / "output").exists()
+
+    ended = run_train(opt_ml)
+
+    assert ended.returncode == 1
+    assert ended.failure.startswith("train.csv: Row 2 has 1 cell")

@@ -1,0 +1,99 @@
+"""What the training image promises to whoever runs it as SageMaker does."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.images
+
+MAX_BYTES = 1_300_000_000
+
+ABSENT = ["flask", "gunicorn", "sagemaker_inference", "matplotlib", "pytest", "pip"]
+"""Packages that a training does not need."""
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_it_trains_without_a_network_and_writes_only_to_opt_ml(
+    trained: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    """`docker run IMAGE train` leaves a model and nothing else, on a read-only disk."""
+    base, process = trained
+
+    assert process.returncode == 0, process.stdout
+    assert {path.name for path in (base / "model").iterdir()} == {
+        "model.json",
+        "network.onnx",
+        "statistics.safetensors",
+        "weights.safetensors",
+    }
+    assert not (base / "output" / "failure").exists()
+
+
+def test_a_broken_file_fails_the_job_with_one_sentence(
+    train_image: str, run_container: Run, opt_ml: Any
+) -> None:
+    """The failure reason names file, row and column, and the exit code is 1."""
+    opt_ml.add_channel("training", {"train.csv": b"1.0,2.0\n3.0,x\n"})
+
+    process = run_container(
+        train_image, "train", options=("--volume", f"{opt_ml.base}:/opt/ml")
+    )
+
+    assert process.returncode == 1, process.stdout
+    assert opt_ml.failure_file.read_text() == (
+        'train.csv: Row 2, column 2: "x" is not a number: accepted is a finite decimal '
+        "number."
+    )
+
+
+def test_train_is_process_1_and_a_stop_saves_the_model(
+    train_image: str,
+    start_container: Callable[..., Any],
+    opt_ml: Any,
+    make_series: Callable[..., Any],
+) -> None:
+    """SIGTERM reaches the training itself: it ends with exit code 0 and a model."""
+    opt_ml.add_channel("training", {"train.csv": make_series(1000)})
+    opt_ml.write_config(
+        "hyperparameters",
+        {"sequence-length": "10", "hidden-size": "8", "epochs": "1000000"},
+    )
+    container = start_container(
+        train_image, "train", options=("--volume", f"{opt_ml.base}:/opt/ml")
+    )
+    container.wait_for_log("epoch: 1 ")
+    command = container.python("print(open('/proc/1/cmdline').read())").decode()
+    code = container.stop(seconds=60)
+
+    assert command.split("\0")[1] == "/opt/lstm-ad/bin/train"
+    assert code == 0, container.log
+    assert json.loads((opt_ml.model_dir / "model.json").read_text())["n_series"] == 2
+
+
+def test_it_holds_what_training_needs_and_no_more(
+    train_image: str, run_container: Run
+) -> None:
+    """There is no server, compiler, test or cache in the training image."""
+    script = f"""
+import importlib.util, pathlib, shutil
+print([name for name in {ABSENT} if importlib.util.find_spec(name)])
+print([name for name in ("gcc", "cc", "g++", "make") if shutil.which(name)])
+root = pathlib.Path("/opt/lstm-ad")
+print([p for p in root.rglob("*") if p.name in ("test", "tests") and p.is_dir()])
+print([p for p in pathlib.Path("/root").rglob("*") if ".cache" in p.parts])
+"""
+    process = run_container(train_image, "python", "-c", script)
+
+    assert process.stdout == "[]\n[]\n[]\n[]\n"
+
+
+def test_it_is_small_enough_to_be_pulled_quickly(
+    train_image: str, inspect_image: Callable[[str], Any]
+) -> None:
+    """The training image has at most 1.3 GB unpacked: its pull is billed."""
+    assert inspect_image(train_image)["Size"] <= MAX_BYTES
