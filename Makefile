@@ -14,7 +14,7 @@ BUILD_ARGS ?=
 export TRAIN_IMAGE ?= localhost/lstm-ad-train
 export INFER_IMAGE ?= localhost/lstm-ad-infer
 
-.PHONY: setup demo data test check format fuzz benchmark-memory images image-sizes test-images sdk test-sdk clean
+.PHONY: setup demo data test check format fuzz benchmark-memory documents images image-sizes test-images sdk test-sdk clean
 
 setup: .venv/.complete
 
@@ -77,6 +77,10 @@ sdk: .venv-sdk/.complete
 test-sdk: sdk
 	SDK_TESTS=1 .venv-sdk/bin/pytest -m sdk --confcutdir=tests/sdk \
 	  --override-ini=filterwarnings=default tests/sdk
+
+# Written again when a hyperparameter, a channel or a metric changes.
+documents: setup
+	PYTHONPATH=src $(BIN)/python scripts/make_documents.py docs/sagemaker
 
 clean:
 	rm -rf $(BUILD) .mypy_cache .pytest_cache .ruff_cache .hypothesis

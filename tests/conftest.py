@@ -252,7 +252,7 @@ def run_train() -> Callable[..., Job]:
         failure = opt_ml.failure_file
         return Job(
             returncode=process.returncode,
-            log=process.stdout.decode(),
+            log=process.stdout.decode(errors="replace"),
             failure=failure.read_text() if failure.exists() else None,
         )
 
@@ -324,47 +324,6 @@ def launch_train(tmp_path: Path) -> Iterator[Callable[..., Training]]:
     for training in trainings:
         training.process.kill()
         training.process.wait(DEADLINE_SECONDS)
-
-
-@contextlib.contextmanager
-def launching_servers(folder: Path) -> Iterator[Callable[..., Server]]:
-    """Give the function that starts ``serve``, ready or not; stop all at the end."""
-    servers: list[Server] = []
-
-    def launch(base: Path, **variables: str) -> Server:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        log_file = folder / f"serve-{port}.log"
-        variables = {"SAGEMAKER_BIND_TO_PORT": str(port), **variables}
-        with log_file.open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, ROOT / "src" / "serve.py", "serve"],
-                cwd=folder,
-                env=clean_environment(base, variables),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        servers.append(Server(process, port, log_file))
-        return servers[-1]
-
-    yield launch
-    for server in servers:
-        server.process.terminate()
-        try:
-            server.process.wait(DEADLINE_SECONDS)
-        finally:
-            server.process.kill()
-
-
-def wait_for_ping(server: Server) -> Server:
-    """Return the server once it has answered a ping."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not server.is_listening():
-        assert server.process.poll() is None, server.log
-        assert time.monotonic() < deadline, server.log
-    assert server.request("GET", "/ping").status == http.HTTPStatus.OK, server.log
-    return server
 
 
 @contextlib.contextmanager

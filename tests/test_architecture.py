@@ -58,9 +58,11 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "sagemaker_container.csv_format": (set(), ARRAYS | {"orjson", "pandas"}),
     "sagemaker_container.metrics": (set(), set()),
     "sagemaker_container.places": (set(), set()),
+    "sagemaker_container.batch": (set(), set()),
+    "sagemaker_container.specification": ({"environment", "metrics"}, set()),
     "sagemaker_container.http_worker": (set(), {"gunicorn"}),
     "sagemaker_container.app": (
-        {"csv_format", "places"},
+        {"batch", "csv_format", "places"},
         {"flask", "orjson", "sagemaker_inference", "werkzeug"},
     ),
     "train": (set(), {"sagemaker_training"}),
@@ -71,6 +73,8 @@ FROM_THE_ALGORITHM: dict[str, set[str]] = {
     "sagemaker_container.environment": {"exceptions", "hyperparameters"},
     "sagemaker_container.csv_format": {"axes", "detector", "exceptions", "parallel"},
     "sagemaker_container.metrics": {"losses"},
+    "sagemaker_container.batch": {"exceptions"},
+    "sagemaker_container.specification": {"hyperparameters"},
     "sagemaker_container.app": {"axes", "detector", "exceptions", "parallel"},
 }
 """What the container package knows of the algorithm: data, exceptions, one detector."""

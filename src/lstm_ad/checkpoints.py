@@ -197,7 +197,8 @@ def digest_series(series: Mapping[str, Arrays]) -> str:
     digest = hashlib.sha256()
     for channel, files in sorted(series.items()):
         for name, values in sorted(files.items()):
-            digest.update(f"{channel}/{name} {values.shape}\n".encode())
+            line = f"{channel}/{name} {values.shape}\n"
+            digest.update(line.encode(errors="surrogateescape"))  # names are bytes
             digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()
 

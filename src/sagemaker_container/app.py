@@ -29,6 +29,7 @@ Every request but a ping is one JSON line in the log, without anything of its pa
 
 import gzip
 import logging
+import math
 import time
 import zlib
 from collections.abc import Callable
@@ -45,6 +46,7 @@ from lstm_ad.axes import FloatArray
 from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.parallel import Cores
+from sagemaker_container import batch
 from sagemaker_container.csv_format import read_series, write_scores
 from sagemaker_container.places import OverloadedError, Places
 
@@ -116,12 +118,13 @@ class _Body:
         return b"".join(pieces)
 
 
-def create_app(detector: LSTMAD, max_payload_mb: int) -> Flask:
+def create_app(detector: LSTMAD, max_payload_mb: int, is_batch: bool = False) -> Flask:
     """Return the application that scores with ``detector``.
 
     Args:
         detector: What scores; already loaded, so that a ping means readiness.
         max_payload_mb: The largest request body, in MB of 2**20 bytes.
+        is_batch: Whether the requests come from a batch transform.
     """
     app = Flask("lstm-ad")
     places = Places(MAX_REQUESTS)
@@ -142,6 +145,8 @@ def create_app(detector: LSTMAD, max_payload_mb: int) -> Flask:
         with places.take():
             series = _receive(max_payload_mb * MB, detector.reconstructor.cores)
             g.n_rows, g.n_series = series.shape
+            if is_batch:
+                batch.refuse_piece(g.n_bytes, g.n_rows, max_payload_mb)
             parts = detector.score_in_parts(series)
             pieces = [write_scores(part) for part in parts]
         # A charset would break clients that compare the content type exactly.
@@ -161,7 +166,11 @@ def create_app(detector: LSTMAD, max_payload_mb: int) -> Flask:
 
     @app.errorhandler(SeriesError)
     def series_error(error: SeriesError) -> Response:
-        return _error(HTTPStatus.BAD_REQUEST, str(error))
+        too_short = (
+            g.get("n_rows", math.inf) <= detector.reconstructor.network.sequence_length
+        )
+        advice = f" {batch.ADVICE}" if is_batch and too_short else ""
+        return _error(HTTPStatus.BAD_REQUEST, f"{error}{advice}")
 
     @app.errorhandler(PayloadTooLargeError)
     def payload_too_large(error: PayloadTooLargeError) -> Response:

@@ -49,6 +49,9 @@ number: not ``nan``, ``True``, ``0x10`` or quotes."""
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BLOCK_SIZE = 4 * 2**20
 """Bytes that are parsed at a time: what bounds the memory beyond the result."""
+_MAX_COLUMNS = 100_000
+"""Cells of a row: far more than the covariance of a model can have, and few enough to
+say within moments which one is wrong."""
 _MAX_LINE = 64 * 2**20
 """Bytes of a row: what does not end is not read into memory to its end."""
 
@@ -156,7 +159,13 @@ def _blocks(stream: BinaryIO) -> Iterator[_Block]:
                 text = text.replace(b"\r\n", b"\n")
             if not text.endswith(b"\n"):
                 text = text.removesuffix(b"\r") + b"\n"
-            n_columns = n_columns or text[: text.find(b"\n")].count(b",") + 1
+            if not n_columns:
+                n_columns = text.count(b",", 0, text.find(b"\n")) + 1
+                if n_columns > _MAX_COLUMNS:
+                    raise SeriesError(
+                        f"Row 1 has {n_columns} cells: accepted are at most "
+                        f"{_MAX_COLUMNS}, one per series."
+                    )
             yield _Block(text, n_columns)
         rest = rest[end:] + more
         if len(rest) > _MAX_LINE + _BLOCK_SIZE and b"\n" not in rest:

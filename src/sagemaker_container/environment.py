@@ -110,7 +110,9 @@ def write_failure(reason: str) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    (_base_dir() / "output" / "failure").write_text(reason)
+    # A file's name in the reason may hold bytes that are no text.
+    path = _base_dir() / "output" / "failure"
+    path.write_text(reason, encoding="utf-8", errors="replace")
 
 
 def let_threads_sleep() -> None:
@@ -136,6 +138,8 @@ class ServingEnvironment:
     """How many threads a process computes one request with."""
     max_payload_mb: int
     """The largest request body, in MB of 2**20 bytes."""
+    is_batch: bool
+    """Whether this is a batch transform."""
 
     @classmethod
     def from_variables(cls) -> "ServingEnvironment":
@@ -157,6 +161,7 @@ class ServingEnvironment:
                 "OMP_NUM_THREADS", default=max(1, cores // n_workers)
             ),
             max_payload_mb=_positive(MAX_PAYLOAD, default=DEFAULT_MAX_PAYLOAD_MB),
+            is_batch=os.environ.get("SAGEMAKER_BATCH", "").lower() == "true",
         )
 
 
@@ -205,7 +210,7 @@ def _checkpoint_dir(config: Path, default: Path) -> Path | None:
     path = config / "checkpointconfig.json"
     if not path.exists():
         return default if default.is_dir() else None
-    local_path = _read_object(path).get("LocalPath", DEFAULT_CHECKPOINT_DIR)
+    local_path = _read_object(path).get("LocalPath") or DEFAULT_CHECKPOINT_DIR
     # The platform's own default lies under the root, wherever that has been moved.
     return default if local_path == DEFAULT_CHECKPOINT_DIR else Path(local_path)
 

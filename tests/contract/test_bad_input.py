@@ -6,6 +6,7 @@ Above all, no row is shifted or dropped and no text becomes a number.
 
 import contextlib
 import gzip
+import os
 import resource
 import subprocess
 from collections.abc import Callable, Iterator
@@ -403,19 +404,34 @@ def test_a_link_that_leads_nowhere_is_refused(opt_ml, run_train) -> None:
     )
 
 
+def test_a_file_whose_name_is_no_text_is_named_as_far_as_it_goes(
+    opt_ml, run_train
+) -> None:
+    """Names are bytes: one that cannot be written must not hide the failure."""
+    name = os.fsdecode(b"tr\xffin.csv")
+    opt_ml.add_channel("training", {name: b"1,2\n3\n"})
+
+    ended = run_train(opt_ml)
+
+    assert ended.returncode == 1, ended.log
+    assert ended.failure.startswith("tr?in.csv: Row 2 has 1 cell")
+
+
 def test_extremes_train_through_the_whole_job(
     opt_ml, run_train, make_series, as_csv
 ) -> None:
     """1e30 beside 1e-30, a constant and a duplicated series, gzip, BOM, CRLF, a link.
 
-    No last newline, either. The job completes, and the scores are finite.
+    No last newline, either, and a file name that is no text. The job completes, and
+    the scores are finite.
     """
     series = make_series(400)
     table = np.column_stack([series * [1e30, 1e-30], np.full(400, 5.0), series])
     text = as_csv(table).replace(b"\n", b"\r\n").removesuffix(b"\r\n")
+    data = gzip.compress(b"\xef\xbb\xbf" + text)
     opt_ml.write_config("hyperparameters", SMALL)
-    opt_ml.add_channel("training", {"a.csv": gzip.compress(b"\xef\xbb\xbf" + text)})
-    (opt_ml.data_dir / "training" / "b.csv").symlink_to("a.csv")
+    opt_ml.add_channel("training", {os.fsdecode(b"\xff.csv"): data})
+    (opt_ml.data_dir / "training" / "b.csv").symlink_to(os.fsdecode(b"\xff.csv"))
 
     ended = run_train(opt_ml)
 

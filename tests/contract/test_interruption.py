@@ -1,6 +1,7 @@
 """A training job that is killed, or asked to stop, at any moment: nothing is lost."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import random
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from lstm_ad import artifacts
+from lstm_ad.fitting import fit
 
 ARTIFACTS = [
     "model.json",
@@ -229,6 +231,33 @@ def test_a_stopped_job_of_the_samples_size_ends_in_time(
 
     assert training.process.wait(SAMPLE_SECONDS) == 0
     check_model(opt_ml.model_dir, make_series(200, seed=2))
+
+
+@pytest.mark.parametrize("change", ["a value", "a setting", "the validation"])
+def test_checkpoints_of_another_job_are_refused(
+    change: str, make_series, tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the reason in the log; training starts afresh, and gives what it gives."""
+    training, validation = {"a": make_series(300)}, {"v": make_series(60, seed=1)}
+    fit(training, validation, tiny, checkpoint_dir=tmp_path)
+    changed = make_series(300)
+    changed[7, 1] = np.nextafter(changed[7, 1], np.inf)
+    job = {
+        "a value": ({"a": changed}, validation, tiny),
+        "a setting": (training, validation, dataclasses.replace(tiny, lr=0.02)),
+        "the validation": (training, {}, tiny),
+    }[change]
+    caplog.clear()
+
+    found = fit(*job, checkpoint_dir=tmp_path)
+
+    reason = "it was written for other data, hyperparameters or versions."
+    assert {text.partition(" is not used: ")[2] for text in caplog.messages} == {reason}
+    afresh = fit(*job)
+    assert found.history == afresh.history
+    assert {k: v.tobytes() for k, v in found.weights.items()} == {
+        k: v.tobytes() for k, v in afresh.weights.items()
+    }
 
 
 def check_model(model_dir: Path, series) -> None:

@@ -1,0 +1,19 @@
+"""Write the requests of :mod:`sagemaker_container.specification` as JSON files."""
+
+import json
+import sys
+from pathlib import Path
+
+from sagemaker_container.specification import DOCUMENTS
+
+
+def main(folder: Path) -> None:
+    """Write every document to ``folder``, which is made if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, document in DOCUMENTS.items():
+        text = json.dumps(document(), indent=2) + "\n"
+        (folder / f"{name}.json").write_text(text)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

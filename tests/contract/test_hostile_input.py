@@ -1,0 +1,303 @@
+"""What hostile or broken clients send: always one plain sentence, and never a 5xx.
+
+One server answers everything in this file, so whatever breaks it breaks what follows.
+"""
+
+import contextlib
+import gzip
+import http.client
+import re
+import socket
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+CSV = {"Content-Type": "text/csv"}
+ROWS = b"1.5,50\n" * 30
+TELLING = b"87654321"
+"""What is looked for in the log: payloads hold it, and the log must not."""
+
+
+@pytest.fixture(autouse=True)
+def _server_is_well_afterwards(shared_server):
+    """Check after each test that the server works, and what it has written."""
+    yield
+    answer = shared_server.request("POST", "/invocations", ROWS, CSV)
+
+    assert answer.status == 200
+    assert answer.body.count(b"\n") == 30
+    assert "Traceback" not in shared_server.log
+    assert "ERROR" not in shared_server.log
+    assert TELLING.decode() not in shared_server.log
+
+
+def sentence(status: int, content_type: str | None, body: bytes) -> str:
+    """Return the one sentence of a refusal."""
+    text = body.decode()
+    assert 400 <= status < 500, (status, text)
+    assert content_type == "text/plain"
+    assert re.fullmatch(r"[^\n]+\.( \.\.\.)?\n", text), text
+    assert len(text) < 500
+    assert "Traceback" not in text
+    assert ".py" not in text
+    assert "/opt/" not in text
+    return text[:-1]
+
+
+@pytest.fixture
+def refuse(shared_server) -> Callable[..., tuple[int, str]]:
+    """Return the function that posts a body and returns the status and the sentence."""
+
+    def post(body: bytes, headers: dict[str, str] = CSV) -> tuple[int, str]:
+        answer = shared_server.request("POST", "/invocations", body, headers)
+        content_type = answer.headers["Content-Type"]
+        return answer.status, sentence(answer.status, content_type, answer.body)
+
+    return post
+
+
+@pytest.fixture
+def raw(shared_server) -> Callable[[bytes], tuple[int, str]]:
+    """Return the function that sends bytes as they are, and then no more."""
+
+    def send(data: bytes) -> tuple[int, str]:
+        address = ("127.0.0.1", shared_server.port)
+        with socket.create_connection(address, timeout=60) as connection:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            response = http.client.HTTPResponse(connection)
+            with contextlib.closing(response):
+                response.begin()
+                body = response.read()
+            content_type = response.getheader("Content-Type")
+        return response.status, sentence(response.status, content_type, body)
+
+    return send
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"", "There is no data: "),
+        (b"\n", "Row 1 is empty: "),
+        (b"a,b\n" + ROWS, "Row 1 holds no number, "),
+        (ROWS + b"87654321\n", "Row 31 has 1 cell, "),
+        (ROWS + b"1,87654321,3\n", "Row 31 has 3 cells, "),
+        (ROWS + b"\n" + ROWS, "Row 31 is empty: "),
+        (ROWS.replace(b"\n", b",\n"), "Row 1, column 3: the value is missing: "),
+        (ROWS + b"1,2,\n", "Row 31 has 3 cells, and the row ends with a comma, "),
+        (ROWS + b"1,\n", "Row 31, column 2: the value is missing: "),
+        (ROWS + b"nan,1\n", 'Row 31, column 1: "nan" is not a number: '),
+        (ROWS + b"1,-inf\n", 'Row 31, column 2: "-inf" is not a number: '),
+        (ROWS + b"1,1e400\n", 'Row 31, column 2: "1e400" is too large: '),
+        (ROWS + b"1,True\n", 'Row 31, column 2: "True" is not a number: '),
+        (ROWS + b"1,0x10\n", 'Row 31, column 2: "0x10" is not a number: '),
+        (ROWS + b'1,"2"\n', 'Row 31, column 2: ""2"" is not a number: '),
+        (ROWS + b"1,1 2\n", 'Row 31, column 2: "1 2" is not a number: '),
+        (ROWS.replace(b",", b";"), "Row 1 holds semicolons: "),
+        (ROWS.replace(b",", b"\t"), "Row 1 holds tabs: "),
+        (ROWS + b"1,\x002\n", "Row 31 holds a NUL byte: "),
+        (ROWS.replace(b"\n", b"\r"), "Row 1 holds a carriage return "),
+        (ROWS + b"1,\xff\xfe\n", "Row 31, column 2: "),
+        (ROWS.decode().encode("utf-16"), "The text is encoded as UTF-16: "),
+        (gzip.compress(ROWS), "Row 1 "),
+        (b"1.5,50\n" * 10, "The series is too short: "),
+        (b"1\n" * 30, "The number of columns is wrong: 1 were found, "),
+        (
+            (b"87654321," * 9_999 + b"1\n") * 20,
+            "The number of columns is wrong: 10000 were found, ",
+        ),
+        (b"8" * 50 * 2**20, "Row 1, column 1: "),
+        (b"8," * 25 * 2**20, "Row 1 has 26214401 cells: accepted are at most 100000, "),
+    ],
+    ids=lambda value: value[:24] if isinstance(value, str) else f"{len(value)} bytes",
+)
+def test_a_bad_series_is_400_with_the_reason(
+    refuse, body: bytes, expected: str
+) -> None:
+    """The catalogue that training refuses, over HTTP, and what is out of all bounds."""
+    status, reason = refuse(body)
+
+    assert status == 400
+    assert reason.startswith(expected)
+
+
+def test_a_small_body_that_expands_without_end_is_413(refuse) -> None:
+    """Half a megabyte of gzip that holds half a gigabyte."""
+    bomb = gzip.compress(b"1.5,50\n" * 2**13 * 2) * 2**12
+    assert len(bomb) < 2**20
+
+    status, reason = refuse(bomb, CSV | {"Content-Encoding": "gzip"})
+
+    assert status == 413
+    assert reason == (
+        "The request body is larger than 100 MB, the limit of this server; "
+        "SAGEMAKER_MAX_PAYLOAD_IN_MB sets it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "expected"),
+    [
+        ("gzip", ROWS, 400),
+        ("gzip", gzip.compress(ROWS)[:-9], 400),
+        ("gzip", gzip.compress(ROWS)[:20] + b"\0" * 9, 400),
+        ("gzip", gzip.compress(ROWS) + b"87654321", 400),
+        ("deflate", ROWS, 415),
+        ("gzip, gzip", gzip.compress(ROWS), 415),
+        ("x" * 5000, ROWS, 415),
+    ],
+    ids=["plain", "cut", "overwritten", "followed", "deflate", "twice", "long"],
+)
+def test_a_bad_encoding_is_refused(
+    refuse, encoding: str, body: bytes, expected: int
+) -> None:
+    """Damaged gzip is 400, and what is not gzip 415."""
+    assert refuse(body, CSV | {"Content-Encoding": encoding})[0] == expected
+
+
+LENGTH = b"Content-Length: %d\r\n" % len(ROWS)
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "expected"),
+    [
+        (LENGTH + b"Content-Type: a/b\r\nContent-Type: text/csv\r\n", ROWS, {400, 415}),
+        (LENGTH + b"Content-Type: " + b"x" * 8000 + b"\r\n", ROWS, {415}),
+        (LENGTH + b"Content-Type: text/\xff\xe9\t\r\n", ROWS, {415}),
+        (LENGTH + b"Accept: \xff;q=zz,,;\r\n", ROWS, {406}),
+        (LENGTH + b"Accept: " + b"a/b," * 2000 + b"\r\n", ROWS, {406}),
+        (LENGTH + b"Content-Length: 5\r\n", ROWS, {400}),
+        (LENGTH + CHUNKED, ROWS, {400}),
+        (b"Content-Length: -1\r\n", ROWS, {400}),
+        (b"Content-Length: 1e3\r\n", ROWS, {400}),
+        (b"Content-Length: %d\r\n" % (len(ROWS) + 1), ROWS, {400}),
+        (b"Content-Length: 99999999999999999999\r\n", ROWS, {413}),
+        (b"", ROWS, {400}),
+        (CHUNKED, b"zz\r\n" + ROWS, {400}),
+        (CHUNKED, b"d2\r\n" + ROWS, {400}),
+        (CHUNKED, b"d2\r\n" + ROWS + b"\r\n", {400}),
+        (CHUNKED, b"-1\r\n" + ROWS, {400}),
+        (CHUNKED, b"f" * 5000 + b"\r\n" + ROWS, {400}),
+        (LENGTH + b"no colon\r\n", ROWS, {400}),
+        (LENGTH + b": no name\r\n", ROWS, {400}),
+        (LENGTH + b"X-Large: " + b"x" * 10_000 + b"\r\n", ROWS, {400}),
+        (LENGTH + b"X-Larger: " + b"x" * 200_000 + b"\r\n", ROWS, {400}),
+        (LENGTH + b"X-Many: x\r\n" * 500, ROWS, {400}),
+        (LENGTH + b"X-Zero: \0\r\n", ROWS, {400}),
+        (LENGTH + b"Host: a\r\nHost: b\r\n", ROWS, {400}),
+        (LENGTH + b"Expect: the unexpected\r\n", ROWS, {400, 417}),
+    ],
+    ids=lambda value: repr(value[:40]) if isinstance(value, bytes) else "",
+)
+def test_bad_headers_and_broken_bodies_are_refused(
+    raw, headers: bytes, body: bytes, expected: set[int]
+) -> None:
+    """Wrong, repeated, contradicting, huge; and bodies that end before their end."""
+    request = b"POST /invocations HTTP/1.1\r\n" + headers + b"\r\n" + body
+
+    status, _ = raw(request)
+
+    assert status in expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"GET /../etc/passwd HTTP/1.1", 404),
+        (b"GET /%2e%2e/%2e%2e/etc/passwd HTTP/1.1", 404),
+        (b"GET /ping/../../etc/passwd HTTP/1.1", 404),
+        (b"GET /ping%00.csv HTTP/1.1", 404),
+        (b"GET /ping%0d%0aX:%20y HTTP/1.1", 404),
+        (b"GET /\xff\xfe HTTP/1.1", 400),
+        (b"GET /%ff%fe HTTP/1.1", 404),
+        (b"GET /static/app.py HTTP/1.1", 404),
+        (b"POST /invocations/ HTTP/1.1", 404),
+        (b"POST /Invocations HTTP/1.1", 404),
+        (b"GET //ping/ HTTP/1.1", 404),
+        (b"GET /" + b"a" * 2000 + b" HTTP/1.1", 404),
+        (b"GET /" + b"a" * 100_000 + b" HTTP/1.1", 400),
+        (b"GET * HTTP/1.1", 400),
+        (b"BREW /ping HTTP/1.1", 405),
+        (b"brew /ping HTTP/1.1", 400),
+        (b"DELETE /invocations HTTP/1.1", 405),
+        (b"TRACE /invocations HTTP/1.1", 405),
+        (b"PATCH /nothing HTTP/1.1", 404),
+        (b"CONNECT localhost:80 HTTP/1.1", 404),
+        (b"GET /ping HTTP/9.9", 400),
+        (b"GET /ping", 400),
+        (b"PRI * HTTP/2.0", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"\0\0\0\0", 400),
+        (b"", 400),
+        (b"\xff" * 100_000, 400),
+    ],
+    ids=lambda value: repr(value[:32]) if isinstance(value, bytes) else "",
+)
+def test_bad_request_lines_are_refused(raw, line: bytes, expected: int) -> None:
+    """Tricks with the path, methods that do not exist, and what is no HTTP at all."""
+    assert raw(line + b"\r\nHost: here\r\n\r\n")[0] == expected
+
+
+def test_a_name_of_the_application_is_not_taken_from_a_client(shared_server) -> None:
+    """Some servers believe any client that says where the application lies."""
+    headers = {"SCRIPT_NAME": "/x", "X-Forwarded-Proto": "https", "X-Script-Name": "/x"}
+
+    assert shared_server.request("GET", "/ping", headers=headers).status == 200
+
+
+def mutations(body: bytes) -> st.SearchStrategy[bytes]:
+    """Return a strategy of CSV with some bytes replaced, put in or left out."""
+    odd = st.one_of(
+        st.binary(max_size=3),
+        st.sampled_from([b",", b"\n", b"\r", b"\0", b" ", b"-", b"e", b"1e999", b'"']),
+    )
+    change = st.tuples(st.integers(0, len(body)), st.integers(0, 3), odd)
+
+    def mutate(changes: list[tuple[int, int, bytes]]) -> bytes:
+        mutant = body
+        for start, n_removed, put_in in changes:
+            mutant = mutant[:start] + put_in + mutant[start + n_removed :]
+        return mutant
+
+    return st.lists(change, max_size=4).map(mutate)
+
+
+fuzz = settings(
+    max_examples=200,
+    deadline=None,
+    derandomize=True,
+    # The server is meant to be the same for all examples.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@fuzz
+@given(body=st.one_of(st.binary(max_size=300), mutations(ROWS)))
+@example(body=ROWS)
+def test_any_body_is_scored_or_refused(shared_server, body: bytes) -> None:
+    """A row out per row in, or one sentence: for arbitrary bytes and for bent CSV."""
+    answer = shared_server.request("POST", "/invocations", body, CSV)
+
+    is_scored = answer.status == 200
+    content_type = answer.headers["Content-Type"]
+    assert is_scored or sentence(answer.status, content_type, answer.body)
+    assert not is_scored or answer.body.count(b"\n") == len(body.splitlines())
+
+
+@fuzz
+@given(data=mutations(b"POST /invocations HTTP/1.1\r\n" + LENGTH + b"\r\n" + ROWS))
+def test_any_bent_request_is_answered_or_refused(shared_server, data: bytes) -> None:
+    """200, or one sentence, or a closed connection: the rest is up to the client."""
+    with socket.create_connection(("127.0.0.1", shared_server.port), 60) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(2**16), b""))
+
+    statuses = re.findall(rb"^HTTP/1\.[01] (\d)", answer, re.MULTILINE)
+    assert set(statuses) <= {b"2", b"4"}
+    assert b"Traceback" not in answer
+    assert b".py" not in answer
