@@ -1,9 +1,9 @@
-"""Measure how well detectors find anomalies in labelled series, beside published ones.
+"""Measure how well detectors find anomalies in labelled series.
 
-    python benchmarks/accuracy.py ../shared/benchmarks [--setting recommended] [--seeds 3]
+    python benchmarks/accuracy.py FOLDER [--setting recommended] [--seeds 3]
 
-Each series of the folder's ``index.csv`` is fitted and scored by the code that ``train``
-and ``serve`` run, on one thread, two series at a time. Results are kept in
+Each series of the folder's ``index.csv`` is fitted and scored by the code that
+``train`` and ``serve`` run, on one thread, two series at a time. Results are kept in
 ``build/accuracy.jsonl``; what is there is not computed again.
 
 Measures: UCR accuracy (a hit if the lowest score lies within 100 rows of the labelled
@@ -13,7 +13,7 @@ without a score takes the most normal one. CPU seconds are those of fitting and 
 
 import os
 
-# One thread a series, two series at a time; set before anything that computes is loaded.
+# One thread a series: set before anything that computes is loaded.
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 import argparse

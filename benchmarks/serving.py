@@ -37,7 +37,7 @@ sys.path.insert(0, str(REPOSITORY / "src"))
 
 from lstm_ad import artifacts  # noqa: E402  # the path comes first
 from lstm_ad.hyperparameters import Hyperparameters  # noqa: E402
-from lstm_ad.onnx_graph import INPUT  # noqa: E402
+from lstm_ad.runtime import ROWS  # noqa: E402
 from lstm_ad.sequences import input_sequences  # noqa: E402
 
 THREADS = len(os.sched_getaffinity(0))
@@ -189,13 +189,13 @@ def bare_forward(base: Path, series: np.ndarray) -> Callable[[], object]:
     reconstructor = artifacts.load(base / "model").reconstructor
     network = reconstructor.network
     scaled = reconstructor.scaler.transform(series)
-    sequences = input_sequences(scaled, network.sequence_length)
+    sequences = np.ascontiguousarray(input_sequences(scaled, network.layout))
     size = network.batch_size
     batches = [sequences[i : i + size] for i in range(0, len(sequences), size)]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
     session = onnxruntime.InferenceSession(network.model, options)
-    return lambda: [session.run(None, {INPUT: batch}) for batch in batches]
+    return lambda: [session.run(None, {ROWS: batch}) for batch in batches]
 
 
 @contextlib.contextmanager

@@ -167,7 +167,8 @@ def create_app(detector: LSTMAD, max_payload_mb: int, is_batch: bool = False) ->
     @app.errorhandler(SeriesError)
     def series_error(error: SeriesError) -> Response:
         too_short = (
-            g.get("n_rows", math.inf) <= detector.reconstructor.network.sequence_length
+            g.get("n_rows", math.inf)
+            <= detector.reconstructor.network.layout.n_unscored
         )
         advice = f" {batch.ADVICE}" if is_batch and too_short else ""
         return _error(HTTPStatus.BAD_REQUEST, f"{error}{advice}")
