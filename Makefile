@@ -47,6 +47,15 @@ data: setup
 fuzz: setup
 	PYTHONPATH=src $(BIN)/python scripts/fuzz_csv.py
 
+ACCURACY := $(BUILD)/accuracy-packages
+
+$(ACCURACY): requirements-accuracy.txt | setup
+	$(BIN)/pip install --quiet --no-deps --target $@ -r $<
+
+# SERIES is a folder of labelled series with an index.csv; hours on two cores.
+benchmark-accuracy: $(ACCURACY)
+	PYTHONPATH=$(ACCURACY) $(BIN)/python benchmarks/accuracy.py $(SERIES) $(OPTIONS)
+
 benchmark-memory: setup
 	$(BIN)/python benchmarks/memory.py
 
