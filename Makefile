@@ -14,7 +14,7 @@ BUILD_ARGS ?=
 export TRAIN_IMAGE ?= localhost/lstm-ad-train
 export INFER_IMAGE ?= localhost/lstm-ad-infer
 
-.PHONY: setup demo data test check format fuzz benchmark-memory documents images image-sizes test-images sdk test-sdk clean
+.PHONY: setup demo data test check format fuzz benchmark-memory documents images image-sizes test-images sdk test-sdk benchmark-accuracy clean
 
 setup: .venv/.complete
 
