@@ -441,3 +441,13 @@ def test_a_later_loss_that_is_no_number_returns_to_the_best_weights(
     assert all(p.isfinite().all() for p in trained.network.parameters())
     losses = [metrics.calibration.mse for metrics in trained.history]
     assert losses.index(min(losses)) + 1 == trained.best_epoch
+
+
+def test_each_epoch_sees_another_phase_of_the_series(
+    job: Callable[..., Trained],
+) -> None:
+    """A network that hardly learns says 0: its loss is that of the rows it is given."""
+    history = job(lr=1e-9, epochs=5).history
+
+    assert len({metrics.train.mse for metrics in history}) > 2
+    assert len({round(metrics.calibration.mse, 5) for metrics in history}) == 1
