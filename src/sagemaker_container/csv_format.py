@@ -267,8 +267,9 @@ def _numbers(count: int, noun: str = "number") -> str:
 
 def _shown(text: bytes) -> str:
     """Return text of the user for a message: quoted, printable and short."""
-    shown = text.decode("utf-8", errors="replace").strip()
-    shown = "".join(
-        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown
+    # A few more bytes than are shown: there may be megabytes of them.
+    shown = text.strip()[:400].decode("utf-8", errors="replace").strip()
+    start = "".join(
+        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown[:40]
     )
-    return f'"{shown}"' if len(shown) <= 40 else f'"{shown[:40]}" ...'
+    return f'"{start}"' if len(shown) <= 40 else f'"{start}" ...'

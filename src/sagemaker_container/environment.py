@@ -124,6 +124,15 @@ def let_threads_sleep() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+def let_algebra_keep_to_its_thread() -> None:
+    """Make NumPy compute in the thread that calls it; call it before importing NumPy.
+
+    By default NumPy starts a thread per core of the machine, in every worker, beside
+    the threads that the workers share the cores with.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 @dataclasses.dataclass(frozen=True)
 class ServingEnvironment:
     """What SageMaker, or an operator, asks of the server."""
