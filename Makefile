@@ -74,7 +74,8 @@ sdk: .venv-sdk/.complete
 	touch $@
 
 # The SDK's local mode runs the images itself and needs a Docker daemon.
-test-sdk: sdk
+test-sdk: setup sdk
+	SDK_TESTS=1 $(BIN)/pytest tests/contract/test_on_sagemaker.py
 	SDK_TESTS=1 .venv-sdk/bin/pytest -m sdk --confcutdir=tests/sdk \
 	  --override-ini=filterwarnings=default tests/sdk
 
