@@ -14,7 +14,7 @@ BUILD_ARGS ?=
 export TRAIN_IMAGE ?= localhost/lstm-ad-train
 export INFER_IMAGE ?= localhost/lstm-ad-infer
 
-.PHONY: setup demo data test check format fuzz benchmark-memory documents images image-sizes test-images sdk test-sdk clean
+.PHONY: setup demo data test check format fuzz benchmark benchmark-memory soak documents images image-sizes test-images sdk test-sdk clean
 
 setup: .venv/.complete
 
@@ -47,8 +47,16 @@ data: setup
 fuzz: setup
 	PYTHONPATH=src $(BIN)/python scripts/fuzz_csv.py
 
+benchmark: setup
+	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/memory.py
+
 benchmark-memory: setup
 	$(BIN)/python benchmarks/memory.py
+
+# A steady load for ten minutes, while the server is hurt in turn.
+soak: setup
+	$(BIN)/python benchmarks/soak.py
 
 images:
 	$(BUILD_IMAGE) $(BUILD_ARGS) --file Dockerfile.train --tag $(TRAIN_IMAGE) .
