@@ -25,6 +25,9 @@ MAX_PAYLOAD = "SAGEMAKER_MAX_PAYLOAD_IN_MB"
 DEFAULT_MAX_PAYLOAD_MB = 100
 """The largest that SageMaker's batch transform sends."""
 
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+"""How much of the machine this container may use: microseconds of how many, or max."""
+
 CORES_PER_WORKER = 4
 """The LSTM of one request gains little from more."""
 
@@ -178,7 +181,7 @@ def _n_cores() -> int:
     """Return how many cores this container may use at a time, at least 1."""
     cores = len(os.sched_getaffinity(0))
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota, period = CPU_LIMIT.read_text().split()
         return max(1, min(cores, math.ceil(int(quota) / int(period))))
     except (OSError, ValueError):  # no cgroup of version 2, or "max": no limit
         return cores
