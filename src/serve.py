@@ -17,6 +17,7 @@ from lstm_ad.exceptions import LSTMADError
 from sagemaker_container.environment import (
     ServingEnvironment,
     let_algebra_keep_to_its_thread,
+    send_no_telemetry,
 )
 from sagemaker_container.http_worker import ServerLogger, Worker
 
@@ -91,6 +92,7 @@ def main() -> None:
         level=logging.INFO, stream=sys.stdout, format="%(levelname)s %(message)s"
     )
     let_algebra_keep_to_its_thread()
+    send_no_telemetry()
     try:
         environment = ServingEnvironment.from_variables()
     except LSTMADError as error:

@@ -16,6 +16,8 @@ gzip               a file that starts as gzip is decompressed
 =================  =================================================================
 """
 
+from __future__ import annotations
+
 import codecs
 import gzip
 import io
@@ -23,16 +25,19 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 import numpy as np
 import orjson
 import pandas as pd
 
 from lstm_ad.axes import FloatArray
-from lstm_ad.detector import Scores
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.parallel import Cores
+
+if TYPE_CHECKING:
+    # A type alone: whoever reads a series need not load the runtime of the network.
+    from lstm_ad.detector import Scores
 
 MAX_MAGNITUDE = 1e100
 """Beyond this, squares of values are no finite numbers any more."""

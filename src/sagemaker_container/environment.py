@@ -118,6 +118,14 @@ def write_failure(reason: str) -> None:
     path.write_text(reason, encoding="utf-8", errors="replace")
 
 
+def send_no_telemetry() -> None:
+    """Keep ONNX Runtime from reporting to its maker; call it before importing that.
+
+    It would also write an identifier into the home directory.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
 def let_threads_sleep() -> None:
     """Make OpenMP's threads sleep while they wait; call it before importing torch.
 
