@@ -14,7 +14,7 @@ BUILD_ARGS ?=
 export TRAIN_IMAGE ?= localhost/lstm-ad-train
 export INFER_IMAGE ?= localhost/lstm-ad-infer
 
-.PHONY: setup demo data test check format fuzz benchmark-memory documents images image-sizes test-images sdk test-sdk benchmark-accuracy clean
+.PHONY: setup demo data test check format fuzz benchmark benchmark-memory benchmark-accuracy soak documents images image-sizes test-images sdk test-sdk clean
 
 setup: .venv/.complete
 
@@ -55,9 +55,16 @@ $(ACCURACY): requirements-accuracy.txt | setup
 # SERIES is a folder of labelled series with an index.csv; hours on two cores.
 benchmark-accuracy: $(ACCURACY)
 	PYTHONPATH=$(ACCURACY) $(BIN)/python benchmarks/accuracy.py $(SERIES) $(OPTIONS)
+benchmark: setup
+	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/memory.py
 
 benchmark-memory: setup
 	$(BIN)/python benchmarks/memory.py
+
+# A steady load for ten minutes, while the server is hurt in turn.
+soak: setup
+	$(BIN)/python benchmarks/soak.py
 
 images:
 	$(BUILD_IMAGE) $(BUILD_ARGS) --file Dockerfile.train --tag $(TRAIN_IMAGE) .
@@ -83,7 +90,8 @@ sdk: .venv-sdk/.complete
 	touch $@
 
 # The SDK's local mode runs the images itself and needs a Docker daemon.
-test-sdk: sdk
+test-sdk: setup sdk
+	SDK_TESTS=1 $(BIN)/pytest tests/contract/test_on_sagemaker.py
 	SDK_TESTS=1 .venv-sdk/bin/pytest -m sdk --confcutdir=tests/sdk \
 	  --override-ini=filterwarnings=default tests/sdk
 

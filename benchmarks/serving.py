@@ -199,7 +199,7 @@ def bare_forward(base: Path, series: np.ndarray) -> Callable[[], object]:
 
 
 @contextlib.contextmanager
-def server(base: Path) -> Iterator[int]:
+def server(base: Path, n_workers: int = 1) -> Iterator[int]:
     """Run the real server on a free port until the end of the block."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -209,7 +209,7 @@ def server(base: Path) -> Iterator[int]:
         "PYTHONPATH": str(REPOSITORY / "src"),
         "SAGEMAKER_BASE_DIR": str(base),
         "SAGEMAKER_BIND_TO_PORT": str(port),
-        "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
+        "SAGEMAKER_MODEL_SERVER_WORKERS": str(n_workers),
     }
     process = subprocess.Popen(
         [sys.executable, str(REPOSITORY / "src" / "serve.py"), "serve"],
@@ -270,9 +270,20 @@ def caller(port: int) -> Iterator[Callable[[bytes], bytes]]:
 
 def resident(port: int, field: str = "VmRSS") -> float:
     """Return the memory of the server's worker in MB."""
+    (worker,) = workers(port)
+    return memory_of(worker, field)
+
+
+def workers(port: int) -> list[int]:
+    """Return the processes that answer at a port."""
     master = MASTERS[port]
-    (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-    for line in Path(f"/proc/{worker}/status").read_text().splitlines():
+    children = Path(f"/proc/{master}/task/{master}/children").read_text()
+    return [int(worker) for worker in children.split()]
+
+
+def memory_of(process: int, field: str = "VmRSS") -> float:
+    """Return the memory of a process in MB."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) / 1024
     raise LookupError(field)

@@ -14,7 +14,11 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from lstm_ad.exceptions import LSTMADError
-from sagemaker_container.environment import ServingEnvironment
+from sagemaker_container.environment import (
+    ServingEnvironment,
+    let_algebra_keep_to_its_thread,
+    send_no_telemetry,
+)
 from sagemaker_container.http_worker import ServerLogger, Worker
 
 if TYPE_CHECKING:
@@ -87,6 +91,8 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stdout, format="%(levelname)s %(message)s"
     )
+    let_algebra_keep_to_its_thread()
+    send_no_telemetry()
     try:
         environment = ServingEnvironment.from_variables()
     except LSTMADError as error:

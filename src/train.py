@@ -23,6 +23,7 @@ from sagemaker_container.environment import (
     TrainingEnvironment,
     let_threads_sleep,
     prepare_training,
+    send_no_telemetry,
     write_failure,
 )
 
@@ -76,6 +77,7 @@ def run(environment: TrainingEnvironment, should_stop: Callable[[], bool]) -> No
 
     # Bad input was refused by now: only then torch, which takes seconds to import.
     let_threads_sleep()
+    send_no_telemetry()
     from lstm_ad import artifacts
     from lstm_ad.fitting import fit
     from lstm_ad.training import Control

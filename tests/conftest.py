@@ -209,6 +209,24 @@ def tiny_fit(tiny: Hyperparameters) -> Fit:
 
 
 @pytest.fixture(scope="session")
+def overlapping(tiny: Hyperparameters) -> Hyperparameters:
+    """Return hyperparameters whose sequences overlap: 14 rows have no score."""
+    return dataclasses.replace(
+        tiny, context_length=10, prediction_length=6, sequence_stride=2
+    )
+
+
+@pytest.fixture(scope="session")
+def overlapping_fit(overlapping: Hyperparameters) -> Fit:
+    """Return a detector fitted to two sines with overlapping sequences, smoothed."""
+    return fit(
+        training={"train.csv": two_sines(400)},
+        validation={"valid.csv": two_sines(123, seed=1)},
+        hyperparameters=dataclasses.replace(overlapping, score_smoothing=3),
+    )
+
+
+@pytest.fixture(scope="session")
 def detector(tiny_fit: Fit) -> LSTMAD:
     """Return the tiny detector alone."""
     return tiny_fit.detector

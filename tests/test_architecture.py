@@ -22,21 +22,27 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "lstm_ad": (set(), set()),
     "lstm_ad.axes": (set(), ARRAYS),
     "lstm_ad.exceptions": (set(), set()),
-    "lstm_ad.hyperparameters": ({"exceptions"}, set()),
+    "lstm_ad.hyperparameters": ({"exceptions", "sequences"}, set()),
     "lstm_ad.parallel": (set(), set()),
     "lstm_ad.losses": ({"axes"}, ARRAYS),
     "lstm_ad.sequences": ({"axes"}, ARRAYS),
     "lstm_ad.scaling": ({"axes", "sequences"}, ARRAYS),
     "lstm_ad.gaussian": ({"axes", "scaling"}, ARRAYS),
     "lstm_ad.checkpoints": ({"losses"}, ARRAYS | {"safetensors"}),
-    "lstm_ad.network": ({"scaling"}, {"torch"}),
+    "lstm_ad.network": ({"scaling", "sequences"}, {"torch"}),
     "lstm_ad.training": (
         {"axes", "checkpoints", "exceptions", "hyperparameters", "losses", "network"}
         | {"sequences"},
         ARRAYS | {"torch"},
     ),
-    "lstm_ad.onnx_graph": ({"axes", "scaling"}, ARRAYS | {"onnx"}),
-    "lstm_ad.runtime": ({"axes", "exceptions"}, {"onnxruntime"}),
+    "lstm_ad.onnx_graph": (
+        {"axes", "runtime", "scaling", "sequences"},
+        ARRAYS | {"onnx"},
+    ),
+    "lstm_ad.runtime": (
+        {"axes", "exceptions", "sequences"},
+        ARRAYS | {"onnxruntime"},
+    ),
     "lstm_ad.reconstruction": (
         {"axes", "exceptions", "losses", "parallel", "runtime", "scaling", "sequences"},
         ARRAYS,

@@ -82,11 +82,7 @@ class LSTMAD:
             errors = error_vectors(series[rows], reconstructions)
             score = np.concatenate([before, self.gaussian.log_likelihood(errors)])
             averages = _moving_average(score, self.smoothing)[len(before) :]
-            before = (
-                score[len(score) - self.smoothing + 1 :]
-                if self.smoothing > 1
-                else before
-            )
+            before = score[max(len(score) - self.smoothing + 1, 0) :]
             yield Scores(averages, reconstructions.mean(axis=1))
 
 

@@ -150,7 +150,7 @@ class Hyperparameters:
             if (problem := declaration.problem(values[_attribute(declaration.name)]))
         ]
         layout = self.layout
-        if layout.stride and layout.prediction_length % layout.stride:
+        if not problems and layout.prediction_length % layout.stride:
             problems.append(
                 f"sequence-stride must be a divisor of prediction-length, which is "
                 f'{layout.prediction_length}, but "{layout.stride}" was given.'

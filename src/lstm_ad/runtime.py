@@ -40,6 +40,8 @@ class OnnxNetwork:
     """
 
     def __init__(self, model: bytes) -> None:
+        # The CUDA libraries that pip installs; nothing where ONNX Runtime is for CPUs.
+        onnxruntime.preload_dlls()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = 1

@@ -16,6 +16,8 @@ gzip               a file that starts as gzip is decompressed
 =================  =================================================================
 """
 
+from __future__ import annotations
+
 import codecs
 import gzip
 import io
@@ -23,16 +25,19 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 import numpy as np
 import orjson
 import pandas as pd
 
 from lstm_ad.axes import FloatArray
-from lstm_ad.detector import Scores
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.parallel import Cores
+
+if TYPE_CHECKING:
+    # A type alone: whoever reads a series need not load the runtime of the network.
+    from lstm_ad.detector import Scores
 
 MAX_MAGNITUDE = 1e100
 """Beyond this, squares of values are no finite numbers any more."""
@@ -267,8 +272,9 @@ def _numbers(count: int, noun: str = "number") -> str:
 
 def _shown(text: bytes) -> str:
     """Return text of the user for a message: quoted, printable and short."""
-    shown = text.decode("utf-8", errors="replace").strip()
-    shown = "".join(
-        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown
+    # A few more bytes than are shown: there may be megabytes of them.
+    shown = text.strip()[:400].decode("utf-8", errors="replace").strip()
+    start = "".join(
+        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown[:40]
     )
-    return f'"{shown}"' if len(shown) <= 40 else f'"{shown[:40]}" ...'
+    return f'"{start}"' if len(shown) <= 40 else f'"{start}" ...'

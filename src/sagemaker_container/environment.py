@@ -25,6 +25,9 @@ MAX_PAYLOAD = "SAGEMAKER_MAX_PAYLOAD_IN_MB"
 DEFAULT_MAX_PAYLOAD_MB = 100
 """The largest that SageMaker's batch transform sends."""
 
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+"""How much of the machine this container may use: microseconds of how many, or max."""
+
 CORES_PER_WORKER = 4
 """The LSTM of one request gains little from more."""
 
@@ -115,6 +118,14 @@ def write_failure(reason: str) -> None:
     path.write_text(reason, encoding="utf-8", errors="replace")
 
 
+def send_no_telemetry() -> None:
+    """Keep ONNX Runtime from reporting to its maker; call it before importing that.
+
+    It would also write an identifier into the home directory.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
 def let_threads_sleep() -> None:
     """Make OpenMP's threads sleep while they wait; call it before importing torch.
 
@@ -122,6 +133,15 @@ def let_threads_sleep() -> None:
     twenty times slower: the waiting threads hold the cores that the working ones need.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def let_algebra_keep_to_its_thread() -> None:
+    """Make NumPy compute in the thread that calls it; call it before importing NumPy.
+
+    By default NumPy starts a thread per core of the machine, in every worker, beside
+    the threads that the workers share the cores with.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +189,7 @@ def _n_cores() -> int:
     """Return how many cores this container may use at a time, at least 1."""
     cores = len(os.sched_getaffinity(0))
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota, period = CPU_LIMIT.read_text().split()
         return max(1, min(cores, math.ceil(int(quota) / int(period))))
     except (OSError, ValueError):  # no cgroup of version 2, or "max": no limit
         return cores

@@ -231,9 +231,9 @@ def test_a_file_with_too_few_rows_is_told_what_would_do(make_series) -> None:
     """How many rows are needed, and which sequence length would fit."""
     assert refusal({"a.csv": make_series(490)}) == (
         "a.csv: the file is too short for a sequence-length of 50: 490 rows were "
-        "found, of which 392 would fit the LSTM and 98 the Gaussian, but each part "
-        "needs two sequences (100 rows). Files of at least 498 rows are accepted, or a "
-        "sequence-length of at most 49."
+        "found, of which 392 would fit the LSTM and 98 the Gaussian, but 100 and "
+        "100 are needed. Files of at least 498 rows are accepted, or a sequence-length "
+        "of at most 49."
     )
     fit({"a.csv": make_series(490)}, {}, SHORT)
 
@@ -241,8 +241,7 @@ def test_a_file_with_too_few_rows_is_told_what_would_do(make_series) -> None:
 def test_a_file_of_one_row_is_too_short_for_any_sequence_length(make_series) -> None:
     """Only more rows would do."""
     assert refusal({"a.csv": make_series(1)[:, :1]}, sequence_length=1).endswith(
-        "but each part needs two sequences (2 rows). Files of at least 8 rows are "
-        "accepted."
+        "but 2 and 2 are needed. Files of at least 8 rows are accepted."
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from lstm_ad import artifacts
 from lstm_ad.artifacts import Fit
-from lstm_ad.fitting import ERROR_RESOLUTION, fit
+from lstm_ad.fitting import fit
 from lstm_ad.gaussian import Gaussian
 from lstm_ad.hyperparameters import Hyperparameters
 from sagemaker_container import metrics
@@ -79,7 +79,7 @@ def test_the_saved_gaussian_is_that_of_the_saved_network(
 
     again = Gaussian.fit(
         loaded.reconstructor.errors(make_series(400)[320:]),
-        ERROR_RESOLUTION * loaded.reconstructor.scaler.scale,
+        loaded.reconstructor.scaler.scale,
     )
 
     assert loaded.gaussian.mean.tolist() == again.mean.tolist()

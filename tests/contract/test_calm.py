@@ -10,6 +10,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +20,8 @@ import pytest
 
 from lstm_ad.detector import LSTMAD
 from sagemaker_container.csv_format import write_scores
+
+SOURCE = Path(__file__).parents[2] / "src"
 
 MAX_REQUESTS = 32
 """What the sentence of the 503 says."""
@@ -247,10 +251,9 @@ def impatient(model_dir: Path, start_server, tmp_path: Path):
     folder = tmp_path / "impatience"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(IMPATIENCE)
-    source = Path(__file__).parents[2] / "src"
     return start_server(
         model_dir.parent,
-        PYTHONPATH=f"{folder}:{source}",
+        PYTHONPATH=f"{folder}:{SOURCE}",
         SAGEMAKER_MODEL_SERVER_WORKERS="1",
     )
 
@@ -368,3 +371,26 @@ def test_a_request_is_one_line_of_the_log_and_a_ping_none(
     ]
     assert "8765" not in server.log
     assert "/ping" not in server.log
+
+
+PROBE = """
+import os, serve
+def count_threads(server):
+    import numpy
+    print(len(os.listdir("/proc/self/task")), "numpy" in before)
+before = set(__import__("sys").modules)
+serve.Server.run = count_threads
+serve.main()
+"""
+
+
+def test_the_linear_algebra_of_a_worker_starts_no_threads() -> None:
+    """They would be as many as cores in every worker, beside those that share them."""
+    output = subprocess.run(
+        [sys.executable, "-c", PROBE],
+        env={"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "8"},
+        stdout=subprocess.PIPE,
+        check=True,
+    ).stdout
+
+    assert output == b"1 False\n"

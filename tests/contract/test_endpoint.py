@@ -83,6 +83,9 @@ def test_a_body_over_the_limit_is_413_on_a_socket_too(
     assert (chunked.status, chunked.body) == (413, sentence)
 
 
+LAYOUT = {"context_length": 10, "prediction_length": 10, "stride": 10}
+
+
 def remove(folder: Path) -> None:
     """Leave no model at all."""
     for path in folder.iterdir():
@@ -124,8 +127,9 @@ def mix(folder: Path) -> None:
         ),
         (
             mix,
-            "{model_dir}/network.onnx does not fit model.json: it reads sequences of "
-            "10 rows and 2 series, but 10 and 5 are declared.",
+            "{model_dir}/network.onnx does not fit model.json: it was made for "
+            "{{'n_series': 2, 'layout': {layout}}}, but {{'n_series': 5, 'layout': "
+            "{layout}}} is declared.",
         ),
     ],
     ids=["missing", "truncated", "of another version", "of another shape"],
@@ -141,7 +145,7 @@ def test_a_model_that_cannot_be_served_ends_the_server(
 
     lines = server.log.splitlines()
     assert returncode != 0
-    assert f"ERROR {expected.format(model_dir=model_dir)}" in lines
+    assert f"ERROR {expected.format(model_dir=model_dir, layout=LAYOUT)}" in lines
     assert "Traceback" not in server.log
 
 

@@ -264,9 +264,9 @@ def check_model(model_dir: Path, series) -> None:
     """Load a model as the server does, and score with it."""
     detector = artifacts.load(model_dir)
     scores = detector.score(series)
-    length = detector.reconstructor.network.sequence_length
-    assert np.isfinite(scores.normality_score[length:]).all()
-    assert np.isfinite(scores.reconstruction[length:]).all()
+    first = detector.reconstructor.network.layout.n_unscored
+    assert np.isfinite(scores.normality_score[first:]).all()
+    assert np.isfinite(scores.reconstruction[first:]).all()
 
 
 def test_the_description_names_data_and_versions(undisturbed) -> None:

@@ -89,6 +89,9 @@ def test_the_model_says_what_it_was_made_of(job, ended) -> None:
     assert document["hyperparameters"] == {
         "num-layers": 2,
         "sequence-length": 10,
+        "context-length": 0,
+        "prediction-length": 0,
+        "sequence-stride": 0,
         "hidden-size": 8,
         "dropout": 0.1,
         "lr": 0.01,
@@ -97,6 +100,7 @@ def test_the_model_says_what_it_was_made_of(job, ended) -> None:
         "calibration-fraction": 0.2,
         "seed": 0,
         "early-stopping-patience": 0,
+        "score-smoothing": 1,
     }
     assert document["rows"] == {"train": 400, "valid": 123, "calibration": 100}
 
@@ -235,9 +239,9 @@ FAILURES: dict[str, tuple[Callable, str]] = {
     "too few rows": (
         lambda job: job.add_channel("training", {"a.csv": rows(100)}),
         "a.csv: the file is too short for a sequence-length of 50: 100 rows were "
-        "found, of which 80 would fit the LSTM and 20 the Gaussian, but each part "
-        "needs two sequences (100 rows). Files of at least 498 rows are accepted, or a "
-        "sequence-length of at most 10.",
+        "found, of which 80 would fit the LSTM and 20 the Gaussian, but 100 and "
+        "100 are needed. Files of at least 498 rows are accepted, or a sequence-length "
+        "of at most 10.",
     ),
     "many faults at once": (
         lambda job: job.write_config(

@@ -175,7 +175,7 @@ def test_whoever_accepts_no_csv_gets_406(
         (
             b"1,2\n" * 10,
             "The series is too short: 10 rows were found, but at least 11 are needed, "
-            "because the first sequence (10 rows) has no score.",
+            "because the first 10 rows have no score.",
         ),
     ],
     ids=["empty", "text", "wrong width", "too short"],

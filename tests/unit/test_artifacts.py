@@ -16,8 +16,10 @@ from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import ArtifactError
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.network import StackedLSTM
+from lstm_ad.sequences import Layout
 
 FILES = [DESCRIPTION, NETWORK, STATISTICS, WEIGHTS]
+LAYOUT = {"context_length": 10, "prediction_length": 10, "stride": 10}
 
 
 def describe(model_dir: Path, **changes: object) -> None:
@@ -58,20 +60,16 @@ def test_the_weights_are_those_of_the_network(
     model_dir: Path, tiny: Hyperparameters, detector: LSTMAD
 ) -> None:
     """What training continues from: torch loads them and reconstructs as ONNX does."""
-    network = StackedLSTM(2, tiny.sequence_length, tiny.hidden_size, 2, 0.1).eval()
+    network = StackedLSTM(2, tiny.layout, tiny.hidden_size, 2, 0.1).eval()
     arrays = load_file(model_dir / WEIGHTS)
     network.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})
     inputs = np.random.default_rng(0).normal(size=(5, 10, 2)).astype(np.float32)
 
     with torch.no_grad():
-        reconstruction = network(torch.from_numpy(inputs)).numpy()
+        expected = network(torch.from_numpy(inputs)).numpy()[:, 0]
 
-    np.testing.assert_allclose(
-        detector.reconstructor.network.reconstruct(inputs),
-        reconstruction,
-        rtol=0,
-        atol=1e-5,
-    )
+    reconstruction, _ = detector.reconstructor.network.run(inputs)
+    np.testing.assert_allclose(reconstruction, expected, rtol=0, atol=1e-5)
 
 
 def test_the_description_is_readable_and_complete(
@@ -88,7 +86,9 @@ def test_the_description_is_readable_and_complete(
     expected = {
         "format_version": 1,
         "n_series": 2,
-        "sequence_length": 10,
+        "layout": LAYOUT,
+        "score_smoothing": 1,
+        "error_bound": 1e100,
         "hyperparameters": tiny.to_public(),
         "rows": {"train": 320, "valid": 123, "calibration": 80},
         "epochs": 3,
@@ -201,7 +201,9 @@ def test_another_format_version_is_refused(
         artifacts.load(model_dir)
 
 
-@pytest.mark.parametrize("name", ["n_series", "sequence_length", "sha256"])
+@pytest.mark.parametrize(
+    "name", ["n_series", "layout", "score_smoothing", "error_bound", "sha256"]
+)
 def test_an_incomplete_description_is_refused(model_dir: Path, name: str) -> None:
     """The message names the entry that is missing."""
     describe(model_dir, **{name: None})
@@ -215,8 +217,9 @@ def test_a_network_of_another_shape_is_refused(model_dir: Path) -> None:
     """Network and description must be of one model."""
     describe(model_dir, n_series=3)
     expected = (
-        f"{model_dir / NETWORK} does not fit {DESCRIPTION}: it reads sequences of 10 "
-        f"rows and 2 series, but 10 and 3 are declared."
+        f"{model_dir / NETWORK} does not fit {DESCRIPTION}: it was made for "
+        f"{{'n_series': 2, 'layout': {LAYOUT}}}, but "
+        f"{{'n_series': 3, 'layout': {LAYOUT}}} is declared."
     )
 
     with pytest.raises(ArtifactError, match=f"^{re.escape(expected)}$"):
@@ -260,3 +263,58 @@ def test_an_array_that_does_not_fit_is_named(
 
     with pytest.raises(ArtifactError, match=f"^{re.escape(start)}.*{re.escape(end)}$"):
         artifacts.load(model_dir)
+
+
+def test_a_loaded_overlapping_detector_scores_bit_by_bit_as_the_saved_one(
+    tmp_path: Path, overlapping_fit: Fit, make_series
+) -> None:
+    """Layout, averaging and the bound of the errors come back, too."""
+    series = make_series(765, seed=4)
+    series[500] = 1e6
+    artifacts.save(tmp_path, overlapping_fit)
+    expected = overlapping_fit.detector.score(series)
+
+    loaded = artifacts.load(tmp_path)
+
+    scores = loaded.score(series)
+    assert loaded.reconstructor.network.layout == Layout(10, 6, 2)
+    assert loaded.smoothing == 3
+    assert loaded.gaussian.bound == overlapping_fit.detector.gaussian.bound == 20.0
+    assert scores.normality_score.tobytes() == expected.normality_score.tobytes()
+    assert scores.reconstruction.tobytes() == expected.reconstruction.tobytes()
+
+
+def test_the_description_of_an_overlapping_detector_says_how_it_scores(
+    tmp_path: Path, overlapping_fit: Fit
+) -> None:
+    """A person and the server read the same three entries."""
+    artifacts.save(tmp_path, overlapping_fit)
+
+    document = json.loads((tmp_path / DESCRIPTION).read_text())
+
+    assert document["layout"] == {
+        "context_length": 10,
+        "prediction_length": 6,
+        "stride": 2,
+    }
+    assert document["score_smoothing"] == 3
+    assert document["error_bound"] == 20.0
+    assert document["hyperparameters"]["sequence-stride"] == 2
+
+
+def test_an_array_of_the_gaussian_has_a_place_per_reconstruction(
+    tmp_path: Path, overlapping_fit: Fit
+) -> None:
+    """Three reconstructions of two series: 6, and any other number is refused."""
+    artifacts.save(tmp_path, overlapping_fit)
+    arrays = load_file(tmp_path / STATISTICS)
+    assert arrays["gaussian.covariance"].shape == (6, 6)
+
+    replace(tmp_path, STATISTICS, save({**arrays, "gaussian.mean": np.zeros(2)}))
+    expected = (
+        f"{tmp_path / STATISTICS}: gaussian.mean is finite, of shape (2,), but finite "
+        f"numbers of shape (6,) are needed."
+    )
+
+    with pytest.raises(ArtifactError, match=f"^{re.escape(expected)}$"):
+        artifacts.load(tmp_path)

@@ -1,3 +1,4 @@
+import dataclasses
 import re
 
 import numpy as np
@@ -5,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lstm_ad import runtime
+from lstm_ad.artifacts import Fit
 from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import SeriesError
 
@@ -115,3 +118,141 @@ def test_warming_up_scores_without_a_trace(detector: LSTMAD, make_series) -> Non
 
     after = detector.score(series)
     assert after.normality_score.tobytes() == before.normality_score.tobytes()
+
+
+@pytest.fixture(scope="module")
+def overlapping_detector(overlapping_fit: Fit) -> LSTMAD:
+    """Return a detector whose sequences overlap; its scores are averages of three."""
+    return overlapping_fit.detector
+
+
+N_UNSCORED = 10 + 6 - 2
+"""The first rows without a score, where the sequences of the fixture overlap."""
+
+
+@pytest.mark.parametrize("n_timesteps", [15, 16, 17, 40, 1100])
+def test_overlapping_sequences_score_every_row_after_the_first_ones(
+    overlapping_detector: LSTMAD, make_series, n_timesteps: int
+) -> None:
+    """C + P - S rows have none; scores and reconstructions begin together."""
+    scores = overlapping_detector.score(make_series(n_timesteps, seed=3))
+
+    has_score = np.arange(n_timesteps) >= N_UNSCORED
+    assert (np.isfinite(scores.normality_score) == has_score).all()
+    assert (np.isfinite(scores.reconstruction) == has_score[:, np.newaxis]).all()
+
+
+def test_the_reconstruction_is_the_mean_of_a_rows_reconstructions(
+    overlapping_detector: LSTMAD, make_series
+) -> None:
+    """And the score is of all of their errors, not of that mean's."""
+    series = make_series(60, seed=3)
+    plain = dataclasses.replace(overlapping_detector, smoothing=1)
+
+    scores = plain.score(series)
+
+    _, parts = zip(*plain.reconstructor.reconstruct(series), strict=True)
+    expected = np.concatenate(parts).mean(axis=1)
+    likelihood = plain.gaussian.log_likelihood(plain.reconstructor.errors(series))
+    assert np.concatenate(parts).shape == (46, 3, 2)
+    assert scores.reconstruction[N_UNSCORED:].tolist() == expected.tolist()
+    assert scores.normality_score[N_UNSCORED:].tolist() == likelihood.tolist()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(N_UNSCORED + 1, 1200))
+def test_overlapping_scores_do_not_depend_on_the_rows_that_follow(
+    overlapping_detector: LSTMAD, make_series, n_timesteps: int
+) -> None:
+    """Averaged over three rows, too: a stream has the scores of the whole."""
+    series = make_series(1200, seed=3)
+    whole = overlapping_detector.score(series)
+
+    part = overlapping_detector.score(series[:n_timesteps])
+
+    np.testing.assert_allclose(
+        part.normality_score, whole.normality_score[:n_timesteps], rtol=1e-4, atol=1e-4
+    )
+    np.testing.assert_allclose(
+        part.reconstruction, whole.reconstruction[:n_timesteps], rtol=0, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("rows", [17, 31, 60])
+def test_rows_that_follow_change_no_earlier_score(
+    overlapping_detector: LSTMAD, make_series, rows: int
+) -> None:
+    """Not even rows far outside anything seen."""
+    series, other = make_series(100, seed=3), make_series(100, seed=3)
+    other[rows:] = 1e6
+
+    scores, others = (overlapping_detector.score(s) for s in (series, other))
+
+    np.testing.assert_array_equal(
+        scores.normality_score[:rows], others.normality_score[:rows]
+    )
+    assert (scores.normality_score[rows:] != others.normality_score[rows:]).all()
+
+
+def test_a_score_is_the_mean_of_itself_and_the_ones_before(
+    detector: LSTMAD, make_series
+) -> None:
+    """Worked out for three rows: the first two have one and two to average."""
+    series = make_series(30, seed=3)
+    plain = detector.score(series).normality_score[SEQUENCE_LENGTH:]
+
+    smooth = dataclasses.replace(detector, smoothing=3).score(series)
+
+    averages = smooth.normality_score[SEQUENCE_LENGTH:]
+    assert averages[0] == plain[0]
+    assert averages[1] == pytest.approx((plain[0] + plain[1]) / 2, rel=1e-12)
+    for row in range(2, 20):
+        expected = (plain[row - 2] + plain[row - 1] + plain[row]) / 3
+        assert averages[row] == pytest.approx(expected, rel=1e-12)
+    assert np.isnan(smooth.normality_score[:SEQUENCE_LENGTH]).all()
+
+
+@pytest.mark.parametrize("smoothing", [2, 5, 50])
+@pytest.mark.parametrize("run_rows", [1, 3, 16])
+def test_averages_do_not_depend_on_how_a_series_is_divided(
+    overlapping_detector: LSTMAD,
+    make_series,
+    smoothing: int,
+    run_rows: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Parts shorter than the average, and an average longer than the series."""
+    smooth = dataclasses.replace(overlapping_detector, smoothing=smoothing)
+    series = make_series(60, seed=3)
+    at_once = list(smooth.score_in_parts(series))
+    monkeypatch.setattr(runtime, "RUN_ROWS", run_rows)
+
+    in_parts = list(smooth.score_in_parts(series))
+
+    assert len(in_parts) > len(at_once) == 2
+    np.testing.assert_allclose(
+        np.concatenate([part.normality_score for part in in_parts]),
+        np.concatenate([part.normality_score for part in at_once]),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+def test_an_overlapping_detector_warms_up(overlapping_detector: LSTMAD) -> None:
+    """Its shortest series is longer than a context."""
+    overlapping_detector.warm_up()
+
+    with pytest.raises(SeriesError, match="at least 15 are needed"):
+        overlapping_detector.score(np.zeros((N_UNSCORED, 2)))
+
+
+def test_the_largest_values_score_finite_with_overlapping_sequences(
+    overlapping_detector: LSTMAD,
+) -> None:
+    """What the CSV reader lets pass never gives an infinite or empty score."""
+    series = np.tile([[1e100, -1e100], [0.0, 1e-100]], (15, 1))
+
+    scores = overlapping_detector.score(series)
+
+    assert np.isfinite(scores.normality_score[N_UNSCORED:]).all()
+    assert np.isfinite(scores.reconstruction[N_UNSCORED:]).all()

@@ -5,6 +5,7 @@ import pytest
 
 from lstm_ad.exceptions import HyperparameterError, SettingError
 from lstm_ad.hyperparameters import Hyperparameters
+from sagemaker_container import environment
 from sagemaker_container.environment import (
     ServingEnvironment,
     TrainingEnvironment,
@@ -289,6 +290,52 @@ def test_a_server_has_defaults(serving, tmp_path) -> None:
     assert environment.port == 8080
     assert environment.max_payload_mb == 100
     assert 1 <= used <= cores
+
+
+@pytest.mark.parametrize(
+    ("cores", "limit", "expected"),
+    [
+        (1, None, (1, 1)),
+        (2, None, (1, 2)),
+        (7, "max 100000\n", (1, 7)),
+        (8, "max 100000\n", (2, 4)),
+        (10, None, (2, 5)),
+        (11, None, (2, 5)),
+        (64, None, (16, 4)),
+        (64, "800000 100000\n", (2, 4)),
+        (64, "250000 100000\n", (1, 3)),
+        (64, "50000 100000\n", (1, 1)),
+        (2, "800000 100000\n", (1, 2)),
+    ],
+)
+def test_workers_and_their_threads_share_the_cores(
+    serving, tmp_path, cores: int, limit: str | None, expected: tuple[int, int]
+) -> None:
+    """Of the container, not of the machine; together they are never more."""
+    cpu_limit = tmp_path / "cpu.max"
+    if limit is not None:
+        cpu_limit.write_text(limit)
+    serving.setattr(environment, "CPU_LIMIT", cpu_limit)
+    serving.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+
+    split = ServingEnvironment.from_variables()
+
+    assert (split.n_workers, split.threads_per_worker) == expected
+
+
+def test_the_other_half_of_a_split_follows_what_is_told(
+    serving, monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    """More workers have fewer threads each, and never none."""
+    monkeypatch.setattr(environment, "CPU_LIMIT", tmp_path / "none")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
+
+    threads = []
+    for n_workers in ("1", "5", "40"):
+        serving.setenv("SAGEMAKER_MODEL_SERVER_WORKERS", n_workers)
+        threads.append(ServingEnvironment.from_variables().threads_per_worker)
+
+    assert threads == [16, 3, 1]
 
 
 def test_a_server_does_as_it_is_told(serving) -> None:

@@ -7,8 +7,8 @@ import pytest
 from lstm_ad import fitting
 from lstm_ad.artifacts import Fit
 from lstm_ad.exceptions import SeriesError, TrainingError
-from lstm_ad.fitting import ERROR_RESOLUTION, fit
-from lstm_ad.gaussian import Gaussian
+from lstm_ad.fitting import fit
+from lstm_ad.gaussian import WIDE, Gaussian
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.scaling import Scaler
 
@@ -36,7 +36,7 @@ def test_the_first_part_of_each_file_fits_and_the_last_calibrates(
     expected_scaler = Scaler.fit(fitting_parts)
     expected_gaussian = Gaussian.fit(
         np.concatenate([reconstructor.errors(part) for part in calibration_parts]),
-        ERROR_RESOLUTION * expected_scaler.scale,
+        expected_scaler.scale,
     )
     assert reconstructor.scaler.mean.tolist() == expected_scaler.mean.tolist()
     assert reconstructor.scaler.scale.tolist() == expected_scaler.scale.tolist()
@@ -189,9 +189,8 @@ def test_a_file_too_short_is_refused_with_both_ways_out(
     """Worked by hand: a fifth of 99 rows is 20 rounded; of 90 it is 18, so L = 9."""
     expected = (
         "b.csv: the file is too short for a sequence-length of 10: 90 rows were found, "
-        "of which 72 would fit the LSTM and 18 the Gaussian, but each part needs two "
-        "sequences (20 rows). Files of at least 98 rows are accepted, or a "
-        "sequence-length of at most 9."
+        "of which 72 would fit the LSTM and 18 the Gaussian, but 20 and 20 are needed. "
+        "Files of at least 98 rows are accepted, or a sequence-length of at most 9."
     )
 
     with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
@@ -258,3 +257,242 @@ def test_a_saved_network_unlike_the_trained_one_is_refused(
         r"standard deviations, but at most -1e\+00 is accepted\.$",
     ):
         fit({"a.csv": make_series(400)}, {}, tiny)
+
+
+def test_the_default_lengths_are_the_sequence_length_spelled_out(
+    tiny: Hyperparameters, make_series
+) -> None:
+    """The same weights, Gaussian, graph and losses, bit by bit."""
+    spelled = dataclasses.replace(
+        tiny, context_length=10, prediction_length=10, sequence_stride=10
+    )
+
+    first, second = (fit({"a": make_series(400)}, {}, s) for s in (tiny, spelled))
+
+    graphs = [r.detector.reconstructor.network.model for r in (first, second)]
+    assert weights_of(first) == weights_of(second)
+    assert graphs[0] == graphs[1]
+    assert first.losses == second.losses
+    assert (
+        first.detector.gaussian.covariance.tobytes()
+        == second.detector.gaussian.covariance.tobytes()
+    )
+
+
+def test_overlapping_the_parts_share_no_row_that_counts(
+    overlapping: Hyperparameters, make_series
+) -> None:
+    """80 rows of 400 calibrate, and all 80 have an error vector.
+
+    The 14 rows before them are read, and no more: what comes earlier has no say.
+    """
+    files = {"a": make_series(400), "b": make_series(205, seed=1)}
+
+    result = fit(files, {}, overlapping)
+
+    reconstructor = result.detector.reconstructor
+    parts = [files["a"][320 - 14 :], files["b"][164 - 14 :]]
+    errors = [reconstructor.errors(part) for part in parts]
+    expected = Gaussian.fit(np.concatenate(errors), reconstructor.scaler.scale, WIDE)
+    assert [len(e) for e in errors] == [80, 41]
+    assert result.n_rows == {"train": 484, "valid": 0, "calibration": 121}
+    assert reconstructor.scaler.mean.tolist() == (
+        Scaler.fit([files["a"][:320], files["b"][:164]]).mean.tolist()
+    )
+    assert result.detector.gaussian.mean.tolist() == expected.mean.tolist()
+    assert result.detector.gaussian.covariance.tolist() == expected.covariance.tolist()
+    assert result.detector.gaussian.bound == WIDE.bound
+    assert result.losses["calibration"] == reconstructor.evaluate(parts)
+
+
+def test_no_error_vector_of_the_calibration_part_has_a_row_before_the_cut(
+    overlapping: Hyperparameters, make_series
+) -> None:
+    """A mark one row before the cut is read, but its error fits no Gaussian.
+
+    Beyond the bound of what is read, 1e3 and 1e6 are the same to the network. Only
+    its own error vector could tell them apart.
+    """
+    near, far = make_series(400), make_series(400)
+    near[319], far[319] = 1e3, 1e6
+    hold = {"valid": make_series(60, seed=1)}
+    scaler = Scaler(mean=np.zeros(2), scale=np.ones(2))
+    result = fit({"a": make_series(400)}, hold, overlapping)
+    reconstructor = dataclasses.replace(result.detector.reconstructor, scaler=scaler)
+
+    errors = [reconstructor.errors(s[320 - 14 :]) for s in (near, far)]
+
+    assert len(errors[0]) == 80
+    assert errors[0].tolist() == errors[1].tolist()
+    one_more = [reconstructor.errors(s[319 - 14 :])[0] for s in (near, far)]
+    assert one_more[0].tolist() != one_more[1].tolist()
+
+
+def test_overlapping_the_selection_loss_is_of_the_calibration_part_alone(
+    overlapping: Hyperparameters, make_series
+) -> None:
+    """No sequence that chooses an epoch starts before the cut."""
+    series = make_series(400)
+    one_epoch = dataclasses.replace(overlapping, epochs=1)
+    result = fit({"a": series}, {}, one_epoch)
+    reconstructor = result.detector.reconstructor
+    layout = overlapping.layout
+
+    rows = reconstructor.scaler.transform(series[320 - layout.context_length :])
+    sequences, _ = reconstructor.network.run(
+        rows, reconstructor.network.initial_states()
+    )
+    squares = [
+        np.square(rows[origin + 1 + place] - sequences[origin, place])
+        for origin in range(layout.context_length - 1, len(rows) - 1, layout.stride)
+        for place in range(min(layout.prediction_length, len(rows) - 1 - origin))
+    ]
+    assert result.history[0].calibration.mse == pytest.approx(
+        float(np.mean(squares)), rel=1e-4
+    )
+
+
+def test_overlapping_the_calibration_part_does_not_train_the_network(
+    overlapping: Hyperparameters, make_series
+) -> None:
+    """Other rows there: the same weights, bit by bit, and another Gaussian."""
+    series, other = make_series(400), make_series(400)
+    other[320:] += 1.0
+    validation = {"valid": make_series(60, seed=1)}
+
+    first, second = (fit({"a": s}, validation, overlapping) for s in (series, other))
+
+    assert weights_of(first) == weights_of(second)
+    assert (first.detector.gaussian.mean != second.detector.gaussian.mean).all()
+
+
+def test_overlapping_a_short_file_is_refused_with_what_would_do(
+    overlapping: Hyperparameters, make_series
+) -> None:
+    """Worked by hand: 16 rows fit the LSTM at least, and 6 the Gaussian.
+
+    A fifth of 27 rows is 5 rounded, of 28 it is 6.
+    """
+    expected = (
+        "a.csv: the file is too short for a context-length of 10 and a "
+        "prediction-length of 6: 27 rows were found, of which 22 would fit the LSTM "
+        "and 5 the Gaussian, but 16 and 6 are needed. Files of at least 28 rows are "
+        "accepted."
+    )
+
+    with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
+        fit({"a.csv": make_series(27)}, {}, overlapping)
+    one_epoch = dataclasses.replace(overlapping, epochs=1)
+    assert fit({"a.csv": make_series(28)}, {}, one_epoch).n_rows["calibration"] == 6
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.2, 0.37, 0.5, 0.73, 0.9])
+@pytest.mark.parametrize("lengths", [(10, 6, 2), (1, 2, 1), (3, 12, 4), (7, 3, 3)])
+def test_the_rows_that_a_short_file_is_told_are_the_fewest(
+    tiny: Hyperparameters,
+    make_series,
+    fraction: float,
+    lengths: tuple[int, int, int],
+) -> None:
+    """By brute force over the lengths; S < P needs P rows to calibrate, else C + P."""
+    context, prediction, stride = lengths
+    settings = dataclasses.replace(
+        tiny,
+        context_length=context,
+        prediction_length=prediction,
+        sequence_stride=stride,
+        calibration_fraction=fraction,
+        epochs=1,
+        hidden_size=1,
+    )
+    calibrating = prediction if stride < prediction else context + prediction
+    fits = [
+        n
+        for n in range(3000)
+        if round(n * fraction) >= calibrating
+        and n - round(n * fraction) >= context + prediction
+    ]
+
+    with pytest.raises(SeriesError, match=f"at least {fits[0]} rows are accepted"):
+        fit({"a": make_series(fits[0] - 1)}, {}, settings)
+    accepted = fit({"a": make_series(fits[0])}, {}, settings)
+
+    assert sum(accepted.n_rows.values()) == fits[0]
+
+
+def test_overlapping_a_short_validation_file_is_refused(
+    overlapping: Hyperparameters, make_series
+) -> None:
+    """14 rows have no score: one more is needed, and enough."""
+    training = {"a.csv": make_series(400)}
+    expected = (
+        "v.csv: the file is too short for a context-length of 10 and a "
+        "prediction-length of 6: 14 rows were found, but at least 15 are needed."
+    )
+
+    with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
+        fit(training, {"v.csv": make_series(14)}, overlapping)
+    one_epoch = dataclasses.replace(overlapping, epochs=1)
+    assert fit(training, {"v.csv": make_series(15)}, one_epoch).n_rows["valid"] == 15
+
+
+def test_the_row_of_a_value_too_far_off_is_that_of_its_file(
+    overlapping: Hyperparameters, make_series
+) -> None:
+    """Borrowed rows do not shift the count."""
+    series = make_series(400)
+    series[350, 1] = 1e30
+
+    with pytest.raises(SeriesError, match=r"^a\.csv: row 351, column 2: 1e\+30 is too"):
+        fit({"a.csv": series}, {}, overlapping)
+
+
+@pytest.mark.parametrize(
+    ("build", "warning"),
+    [
+        (lambda s: np.column_stack([s, np.full(len(s), 7.0)]), "series 3"),
+        (lambda s: s[:, [0, 1, 0]], None),
+        (lambda s: s * [1e30, 1e-30], None),
+    ],
+    ids=["constant", "duplicated", "1e30 beside 1e-30"],
+)
+def test_overlapping_difficult_series_give_finite_scores(
+    overlapping: Hyperparameters,
+    make_series,
+    caplog: pytest.LogCaptureFixture,
+    build,
+    warning: str | None,
+) -> None:
+    """The warning names the series by its column; a spike still scores low."""
+    result = fit({"a": build(make_series(400))}, {}, overlapping)
+
+    spiked = build(make_series(400))[:60]
+    spiked[45] *= 5.0
+    scores = result.detector.score(spiked)
+    named = {
+        name
+        for message in caplog.messages
+        for name in re.findall(r"series \d+(?:(?:, \d+)* and \d+)?", message)
+    }
+    assert np.isfinite(scores.normality_score[14:]).all()
+    assert np.nanargmin(scores.normality_score) == 45
+    assert named == ({warning} if warning else set())
+
+
+def test_repeating_the_last_value_is_judged_on_the_same_sequences(
+    overlapping: Hyperparameters, make_series
+) -> None:
+    """Every sequence of the validation series, as far as it goes, by a loop."""
+    validation = make_series(41, seed=1)
+    one_epoch = dataclasses.replace(overlapping, epochs=1)
+
+    result = fit({"a": make_series(400)}, {"v": validation}, one_epoch)
+
+    scaled = result.detector.reconstructor.scaler.transform(validation)
+    errors = [
+        scaled[origin + 1 + place] - scaled[origin]
+        for origin in range(9, 40, 2)
+        for place in range(min(6, 40 - origin))
+    ]
+    assert result.repeated.mse == pytest.approx(float(np.mean(np.square(errors))))
+    assert result.repeated.mae == pytest.approx(float(np.mean(np.abs(errors))))

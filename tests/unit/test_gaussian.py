@@ -6,10 +6,17 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_ad.gaussian import MAX_CONDITION, Gaussian
+from lstm_ad.gaussian import (
+    MAX_CONDITION,
+    RESOLUTION,
+    UNBOUNDED,
+    WIDE,
+    Caution,
+    Gaussian,
+)
 
 THREE_POINTS = np.array([[0.0, 0.0], [2.0, 2.0], [1.0, 4.0]])
-FINE = np.full(2, 1e-12)
+ONES = np.ones(2)
 
 
 def errors_of(n_timesteps: int, n_series: int, seed: int = 0) -> np.ndarray:
@@ -27,7 +34,7 @@ def test_three_points_in_two_dimensions() -> None:
     ((2, -1/2), (-1/2, 1/2)). The squared distance of the first point is 2 - 2 + 2, of
     the second 2, and of the third 2: three points always lie equally far.
     """
-    gaussian = Gaussian.fit(THREE_POINTS, resolution=FINE)
+    gaussian = Gaussian.fit(THREE_POINTS, scale=ONES)
 
     np.testing.assert_allclose(gaussian.mean, [1.0, 2.0], rtol=1e-15)
     np.testing.assert_allclose(
@@ -44,7 +51,7 @@ def test_three_points_in_two_dimensions() -> None:
 def test_log_likelihood_is_scipys() -> None:
     """Against scipy's own density, in five dimensions."""
     errors = errors_of(200, 5)
-    gaussian = Gaussian.fit(errors, resolution=np.full(5, 1e-12))
+    gaussian = Gaussian.fit(errors, scale=np.ones(5))
 
     expected = scipy.stats.multivariate_normal(
         errors.mean(axis=0), np.cov(errors.T, bias=True)
@@ -79,7 +86,7 @@ def test_covariance_is_per_series_not_pooled() -> None:
     )
     errors[:, 1] += np.random.default_rng(5).normal(size=50)
 
-    gaussian = Gaussian.fit(errors, resolution=FINE)
+    gaussian = Gaussian.fit(errors, scale=ONES)
 
     np.testing.assert_allclose(gaussian.mean, errors.mean(axis=0), rtol=1e-14)
     np.testing.assert_allclose(
@@ -93,7 +100,7 @@ def test_well_behaved_errors_are_not_regularised(
     """No warning, and the covariance is the plain estimate."""
     errors = errors_of(100, 3)
 
-    gaussian = Gaussian.fit(errors, resolution=np.full(3, 1e-9))
+    gaussian = Gaussian.fit(errors, scale=np.ones(3))
 
     np.testing.assert_allclose(
         gaussian.covariance, np.cov(errors.T, bias=True), rtol=1e-12
@@ -107,7 +114,7 @@ def test_a_constant_error_is_given_its_resolution(
     """The warning names the series; the others keep their variance."""
     errors = np.column_stack([errors_of(50, 1)[:, 0], np.full(50, 3.0)])
 
-    gaussian = Gaussian.fit(errors, resolution=np.array([1e-6, 1e-3]))
+    gaussian = Gaussian.fit(errors, scale=np.array([1e-1, 1e2]))
 
     np.testing.assert_allclose(
         np.diag(gaussian.covariance), [errors[:, 0].var(), 1e-6], rtol=1e-12
@@ -139,7 +146,7 @@ def test_a_singular_covariance_gives_finite_scores(
 ) -> None:
     """Shrunk no further than the condition number asks, variances kept, and named."""
     n_series = errors.shape[1]
-    gaussian = Gaussian.fit(errors, resolution=np.full(n_series, 1e-9))
+    gaussian = Gaussian.fit(errors, scale=np.full(n_series, 1e-4))
 
     deviation = np.sqrt(np.diag(gaussian.covariance))
     condition = np.linalg.cond(gaussian.covariance / np.outer(deviation, deviation))
@@ -159,7 +166,7 @@ def test_dependent_errors_are_named_in_a_warning(
     """The whole sentence, for a series that is there twice."""
     errors = errors_of(60, 2)[:, [0, 1, 0]]
 
-    Gaussian.fit(errors, resolution=np.full(3, 1e-9))
+    Gaussian.fit(errors, scale=np.ones(3))
 
     (message,) = [record.getMessage() for record in caplog.records]
     assert message.startswith(
@@ -171,7 +178,7 @@ def test_dependent_errors_are_named_in_a_warning(
 def test_parting_duplicates_score_low() -> None:
     """Regularised, the Gaussian still sees that two equal series part."""
     errors = errors_of(60, 1)[:, [0, 0]]
-    gaussian = Gaussian.fit(errors, resolution=np.full(2, 1e-9))
+    gaussian = Gaussian.fit(errors, scale=np.ones(2))
 
     together, apart = gaussian.log_likelihood(np.array([[1.0, 1.0], [1.0, -1.0]]))
 
@@ -182,8 +189,8 @@ def test_parting_duplicates_score_low() -> None:
 def test_units_only_shift_the_log_likelihood(scales: tuple[float, float]) -> None:
     """A series in units of 1e30 beside one of 1e-30 is as well conditioned as any."""
     errors = errors_of(50, 2)
-    plain = Gaussian.fit(errors, resolution=FINE)
-    scaled = Gaussian.fit(errors * scales, resolution=FINE * scales)
+    plain = Gaussian.fit(errors, scale=ONES)
+    scaled = Gaussian.fit(errors * scales, scale=ONES * scales)
 
     np.testing.assert_allclose(
         scaled.log_likelihood(errors * scales),
@@ -199,11 +206,11 @@ def test_permuting_the_series_leaves_the_log_likelihood_unchanged(
 ) -> None:
     """The order of the columns means nothing."""
     errors = errors_of(40, 4)
-    resolution = np.full(4, 1e-12)
-    expected = Gaussian.fit(errors, resolution).log_likelihood(errors)
+    scale = np.ones(4)
+    expected = Gaussian.fit(errors, scale).log_likelihood(errors)
     permuted = errors[:, order]
 
-    actual = Gaussian.fit(permuted, resolution).log_likelihood(permuted)
+    actual = Gaussian.fit(permuted, scale).log_likelihood(permuted)
 
     np.testing.assert_allclose(actual, expected, rtol=1e-9)
 
@@ -211,9 +218,131 @@ def test_permuting_the_series_leaves_the_log_likelihood_unchanged(
 @pytest.mark.parametrize("error", [1e99, -1e99, 2e100])
 def test_the_largest_errors_score_finite(error: float) -> None:
     """Values are at most 1e100, so errors at most 2e100."""
-    gaussian = Gaussian.fit(errors_of(50, 2) * 1e-30, resolution=FINE * 1e-30)
+    gaussian = Gaussian.fit(errors_of(50, 2) * 1e-30, scale=ONES * 1e-30)
 
     (score,) = gaussian.log_likelihood(np.array([[error, 0.0]]))
 
     assert np.isfinite(score)
     assert score < -1e100
+
+
+SQUARE = np.array([[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]])
+"""Means 0, variances 1, correlation 0."""
+
+DIAGONAL = np.array([[1.0, 2.0], [-1.0, -2.0]])
+"""Means 0, deviations 1 and 2, correlation 1."""
+
+
+def test_correlations_are_shrunk_and_variances_are_not() -> None:
+    """By hand: correlation 1 shrunk by a quarter is 0.75, times 1 and 2."""
+    caution = Caution(floor=RESOLUTION, shrinkage=0.25, bound=UNBOUNDED)
+
+    gaussian = Gaussian.fit(DIAGONAL, scale=ONES, caution=caution)
+
+    np.testing.assert_allclose(
+        gaussian.covariance, [[1.0, 1.5], [1.5, 4.0]], rtol=1e-12
+    )
+
+
+def test_deviations_are_raised_to_the_floor_of_their_series() -> None:
+    """By hand: 1 stays above half of 1, and becomes half of 10. No warning."""
+    caution = Caution(floor=0.5, shrinkage=0.0, bound=UNBOUNDED)
+
+    gaussian = Gaussian.fit(SQUARE, scale=np.array([1.0, 10.0]), caution=caution)
+
+    np.testing.assert_allclose(
+        gaussian.covariance, [[1.0, 0.0], [0.0, 25.0]], rtol=1e-12, atol=1e-15
+    )
+
+
+def test_the_floor_is_that_of_the_series_in_every_reconstruction() -> None:
+    """With two reconstructions of two series, the floors are 1, 10, 1, 10 halves."""
+    caution = Caution(floor=0.5, shrinkage=0.0, bound=UNBOUNDED)
+    errors = np.hstack([SQUARE, SQUARE[[2, 3, 1, 0]]]) * [1.0, 1.0, 0.1, 8.0]
+
+    gaussian = Gaussian.fit(errors, scale=np.array([1.0, 10.0]), caution=caution)
+
+    np.testing.assert_allclose(
+        np.sqrt(np.diag(gaussian.covariance)), [1.0, 5.0, 0.5, 8.0], rtol=1e-12
+    )
+
+
+def test_errors_beyond_the_bound_count_as_the_bound() -> None:
+    """By hand, under the standard normal: 100 and 1e9 are as unlikely as 3.
+
+    The other series still says what it has to say.
+    """
+    gaussian = Gaussian(mean=np.zeros(2), covariance=np.eye(2), bound=3.0)
+
+    scores = gaussian.log_likelihood(
+        np.array([[3.0, 0.0], [100.0, 0.0], [-1e9, 0.0], [1e9, 2.0]])
+    )
+
+    at_bound = -math.log(2 * math.pi) - 9 / 2
+    np.testing.assert_allclose(
+        scores, [at_bound, at_bound, at_bound, at_bound - 2], rtol=1e-14
+    )
+
+
+def test_the_bound_also_holds_for_the_errors_that_are_fitted() -> None:
+    """By hand: one row far out must not make all the correlation there is.
+
+    One error of 3 in both series, one of -3, and eighteen without: each deviation is
+    3 / sqrt(10), so the far rows lie sqrt(10) deviations out and make the correlation
+    1. A bound of 1 leaves them 2 / 20 of it.
+    """
+    errors = np.zeros((20, 2))
+    errors[0], errors[1] = 3.0, -3.0
+    caution = Caution(floor=RESOLUTION, shrinkage=0.0, bound=1.0)
+
+    gaussian = Gaussian.fit(errors, scale=ONES, caution=caution)
+
+    variance = 9 / 10
+    np.testing.assert_allclose(
+        gaussian.covariance,
+        [[variance, 0.1 * variance], [0.1 * variance, variance]],
+        rtol=1e-12,
+    )
+    assert gaussian.bound == 1.0
+
+
+def test_warnings_name_the_series_and_not_the_places_of_an_error_vector(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Three reconstructions of two series: place 6 is series 2."""
+    errors = errors_of(60, 6)
+    errors[:, 5] = 1.0
+
+    Gaussian.fit(errors, scale=ONES)
+
+    assert caplog.messages == [
+        "The errors of series 2 do not vary in the calibration part: any other error "
+        "will score very low."
+    ]
+
+
+def test_dependent_places_are_named_as_their_series(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Three reconstructions of two series: places 1 and 5 are both series 1."""
+    errors = errors_of(60, 6)
+    errors[:, 4] = errors[:, 0]
+
+    Gaussian.fit(errors, scale=ONES)
+
+    (message,) = caplog.messages
+    assert message.startswith("The errors of series 1 depend on each other linearly")
+
+
+def test_wide_error_vectors_of_few_rows_stay_well_conditioned(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """40 places and 10 rows: the caution for error vectors needs no warning."""
+    errors = errors_of(10, 40)
+
+    gaussian = Gaussian.fit(errors, scale=ONES, caution=WIDE)
+
+    deviation = np.sqrt(np.diag(gaussian.covariance))
+    condition = np.linalg.cond(gaussian.covariance / np.outer(deviation, deviation))
+    assert condition <= 40 / WIDE.shrinkage
+    assert caplog.messages == []

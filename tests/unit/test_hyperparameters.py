@@ -5,23 +5,28 @@ import pytest
 
 from lstm_ad.exceptions import HyperparameterError
 from lstm_ad.hyperparameters import Declaration, Hyperparameters, declarations
+from lstm_ad.sequences import Layout
 
 BY_NAME = {declaration.name: declaration for declaration in declarations()}
 
 
 def test_names_and_defaults_are_the_documented_ones() -> None:
-    """The original's seven keep their names and defaults; three are ours."""
+    """The original's seven keep their names and defaults; the others are ours."""
     assert Hyperparameters().to_public() == {
         "num-layers": 2,
         "sequence-length": 50,
+        "context-length": 0,
+        "prediction-length": 0,
+        "sequence-stride": 0,
         "hidden-size": 128,
         "dropout": 0.1,
         "lr": 0.001,
         "batch-size": 64,
         "epochs": 100,
         "calibration-fraction": 0.2,
-        "seed": 0,
         "early-stopping-patience": 0,
+        "score-smoothing": 1,
+        "seed": 0,
     }
 
 
@@ -88,7 +93,9 @@ def test_the_message_shows_the_text_that_was_given() -> None:
 def test_the_bounds_belong_to_the_accepted_values(declaration: Declaration) -> None:
     """Both ends of a range are accepted, from strings as from Python."""
     for bound in (declaration.minimum, declaration.maximum):
-        read = Hyperparameters.from_strings({declaration.name: str(bound)})
+        read = Hyperparameters.from_strings(
+            {"prediction-length": "100000", declaration.name: str(bound)}
+        )
 
         assert read.to_public()[declaration.name] == bound
 
@@ -161,3 +168,48 @@ def test_every_hyperparameter_has_a_meaning_in_one_sentence(
 ) -> None:
     """The sentence goes into the README and the algorithm specification."""
     assert re.fullmatch(r"The [^.]+\.", declaration.meaning)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, Layout(50, 50, 50)),
+        ({"sequence_length": 7}, Layout(7, 7, 7)),
+        ({"context_length": 100}, Layout(100, 50, 50)),
+        ({"prediction_length": 10}, Layout(50, 10, 10)),
+        ({"sequence_stride": 5}, Layout(50, 50, 5)),
+        (
+            {"context_length": 100, "prediction_length": 10, "sequence_stride": 1},
+            Layout(100, 10, 1),
+        ),
+    ],
+)
+def test_lengths_that_are_not_given_follow_the_sequence_length(
+    given: dict[str, int], expected: Layout
+) -> None:
+    """The stride follows the prediction length; 0 spells the same as nothing."""
+    zeros = {"context_length": 0, "prediction_length": 0, "sequence_stride": 0}
+
+    assert Hyperparameters(**given).layout == expected
+    assert Hyperparameters(**(zeros | given)).layout == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "length", "stride"),
+    [
+        ({"sequence-stride": "7"}, 50, 7),
+        ({"prediction-length": "10", "sequence-stride": "4"}, 10, 4),
+        ({"prediction-length": "10", "sequence-stride": "20"}, 10, 20),
+    ],
+)
+def test_a_stride_that_does_not_divide_the_prediction_length_is_refused(
+    given: dict[str, str], length: int, stride: int
+) -> None:
+    """The rows would not all have as many reconstructions."""
+    expected = (
+        f"sequence-stride must be a divisor of prediction-length, which is {length}, "
+        f'but "{stride}" was given.'
+    )
+
+    with pytest.raises(HyperparameterError, match=f"^{re.escape(expected)}$"):
+        Hyperparameters.from_strings(given)

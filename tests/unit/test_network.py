@@ -4,14 +4,19 @@ import torch
 
 from lstm_ad.network import StackedLSTM
 from lstm_ad.scaling import INPUT_BOUND
+from lstm_ad.sequences import Layout
+
+LAYOUT = Layout(context_length=7, prediction_length=7, stride=7)
 
 
-def network_of(num_layers: int = 2, dropout: float = 0.5) -> StackedLSTM:
+def network_of(
+    num_layers: int = 2, dropout: float = 0.5, layout: Layout = LAYOUT
+) -> StackedLSTM:
     """Return a network whose linear layer is not at its zeros any more."""
     torch.manual_seed(0)
     network = StackedLSTM(
         n_series=3,
-        sequence_length=7,
+        layout=layout,
         hidden_size=5,
         num_layers=num_layers,
         dropout=dropout,
@@ -27,13 +32,13 @@ INPUTS = torch.from_numpy(
 
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
 def test_each_sequence_gives_the_whole_next_one(num_layers: int) -> None:
-    """N sequences in, N sequences of the same shape out."""
-    assert network_of(num_layers)(INPUTS).shape == (4, 7, 3)
+    """N sequences in, N of the same shape out, after one origin each."""
+    assert network_of(num_layers)(INPUTS).shape == (4, 1, 7, 3)
 
 
 def test_an_untrained_network_reconstructs_the_mean() -> None:
     """Zero is the mean of a standardised series: no step is lost on noise."""
-    network = StackedLSTM(3, 7, 5, 2, 0.1)
+    network = StackedLSTM(3, LAYOUT, 5, 2, 0.1)
 
     assert not network(INPUTS).any()
 
@@ -46,7 +51,7 @@ def test_every_input_row_counts() -> None:
     for row in range(7):
         changed = INPUTS.clone()
         changed[0, row] += 1.0
-        difference = (network(changed) - outputs).abs().amax(dim=(1, 2))
+        difference = (network(changed) - outputs).abs().amax(dim=(1, 2, 3))
         assert difference[0] > 1e-4
         assert difference[1:].tolist() == [0.0, 0.0, 0.0]
 
@@ -72,8 +77,8 @@ def test_dropout_comes_after_every_layer_in_training_alone(num_layers: int) -> N
     scoring = network.eval()
 
     # A hidden unit that is dropped leaves the bias alone.
-    assert (in_training[:, 0] == 1.0).any()
-    assert not (scoring(INPUTS)[:, 0] == 1.0).any()
+    assert (in_training[:, 0, 0] == 1.0).any()
+    assert not (scoring(INPUTS)[:, 0, 0] == 1.0).any()
     assert torch.equal(scoring(INPUTS), scoring(INPUTS))
     assert network.lstm.dropout == (0.5 if num_layers > 1 else 0.0)
 
@@ -89,3 +94,48 @@ def test_states_are_remembered_from_the_start() -> None:
         bias = getattr(network.lstm, f"bias_ih_l{layer}").detach().chunk(4)
         assert [gate.unique().tolist() for gate in bias] == [[0.0], [1.0], [0.0], [0.0]]
         assert not getattr(network.lstm, f"bias_hh_l{layer}").any()
+
+
+OVERLAPPING = Layout(context_length=4, prediction_length=6, stride=2)
+TWO_ORIGINS = INPUTS[:, :6]
+"""A context of 4 rows, and the rows up to the second origin."""
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 6])
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_many_origins_give_what_each_gives_alone(stride: int, num_layers: int) -> None:
+    """The sequence after an origin comes from the rows up to it, and from no other."""
+    layout = Layout(context_length=3, prediction_length=6, stride=stride)
+    network = network_of(num_layers, layout=layout).eval()
+    rows = torch.from_numpy(
+        np.random.default_rng(1).normal(size=(2, 3 + 4 * stride, 3)).astype(np.float32)
+    )
+
+    together = network(rows)
+
+    assert together.shape == (2, 5, 6, 3)
+    for origin in range(5):
+        alone = network(rows[:, : 3 + origin * stride])[:, -1]
+        np.testing.assert_allclose(
+            together[:, origin].detach(), alone.detach(), rtol=0, atol=1e-6
+        )
+
+
+def test_overlapping_sequences_start_from_the_row_at_their_origin() -> None:
+    """Untrained, each repeats the last row read, no further than the bound."""
+    network = StackedLSTM(3, OVERLAPPING, 5, 2, 0.1).eval()
+    rows = TWO_ORIGINS.clone()
+    rows[0, 3] = torch.tensor([1e6, -np.inf, 0.5])
+
+    outputs = network(rows)
+
+    expected = rows.clamp(-INPUT_BOUND, INPUT_BOUND)
+    assert torch.equal(outputs[:, 0], expected[:, 3:4].expand(4, 6, 3))
+    assert torch.equal(outputs[:, 1], expected[:, 5:6].expand(4, 6, 3))
+
+
+def test_a_longer_context_changes_no_shape_but_the_inputs() -> None:
+    """Sequences that do not overlap may be read from more rows than they have."""
+    network = network_of(layout=Layout(context_length=7, prediction_length=4, stride=4))
+
+    assert network(INPUTS).shape == (4, 1, 4, 3)

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import logging
 import math
 from collections.abc import Callable
@@ -186,15 +187,13 @@ def test_the_learning_rate_rises_stays_and_falls() -> None:
     assert rates == pytest.approx([0.0, 2.0, 4.0, 4.0, 4.0, 2.0, 0.0])
 
 
-def test_several_devices_share_the_batches_with_the_same_result(
-    train, tiny: Hyperparameters, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With two devices torch.nn.DataParallel runs; the weights keep their names.
+@pytest.fixture
+def _two_devices(monkeypatch: pytest.MonkeyPatch) -> list[torch.nn.Module]:
+    """Tell torch that there are two devices; return what is wrapped for them.
 
-    This machine may have no GPU: torch is told that there are two, and DataParallel,
-    which looks for itself, runs its module as it is.
+    This machine may have no GPU: DataParallel, which looks for itself, runs its module
+    as it is.
     """
-    alone = bits(train(tiny))
     wrapped: list[torch.nn.Module] = []
 
     class Recorded(torch.nn.DataParallel):
@@ -207,7 +206,21 @@ def test_several_devices_share_the_batches_with_the_same_result(
     monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: None)
     monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: None)
     monkeypatch.setattr(torch.nn, "DataParallel", Recorded)
-    together = train(tiny)
+    return wrapped
+
+
+@pytest.mark.parametrize("settings", ["tiny", "overlapping"])
+def test_several_devices_share_the_batches_with_the_same_result(
+    train,
+    settings: str,
+    request: pytest.FixtureRequest,
+) -> None:
+    """With two devices torch.nn.DataParallel runs; the weights keep their names."""
+    hyperparameters = request.getfixturevalue(settings)
+    alone = bits(train(hyperparameters))
+
+    wrapped = request.getfixturevalue("_two_devices")
+    together = train(hyperparameters)
 
     assert wrapped == [together.network]
     assert bits(together) == alone
@@ -441,3 +454,118 @@ def test_a_later_loss_that_is_no_number_returns_to_the_best_weights(
     assert all(p.isfinite().all() for p in trained.network.parameters())
     losses = [metrics.calibration.mse for metrics in trained.history]
     assert losses.index(min(losses)) + 1 == trained.best_epoch
+
+
+def test_each_epoch_sees_another_phase_of_the_series(
+    job: Callable[..., Trained],
+) -> None:
+    """A network that hardly learns says 0: its loss is that of the rows it is given."""
+    history = job(lr=1e-9, epochs=5).history
+
+    assert len({metrics.train.mse for metrics in history}) > 2
+    assert len({round(metrics.calibration.mse, 5) for metrics in history}) == 1
+
+
+def overlaps(job: Callable[..., Trained]) -> Callable[..., Trained]:
+    """Return the function that runs the small job with overlapping sequences."""
+    lengths = {"context_length": 6, "prediction_length": 4, "sequence_stride": 2}
+    return functools.partial(job, batch_size=8, **lengths)
+
+
+def test_overlapping_the_same_seed_gives_the_same_weights(
+    train, overlapping: Hyperparameters
+) -> None:
+    """Bit by bit, and other ones than without overlap or with another seed."""
+    first, second = train(overlapping), train(overlapping)
+
+    assert bits(first) == bits(second)
+    assert first.history == second.history
+    assert bits(train(dataclasses.replace(overlapping, seed=1))) != bits(first)
+
+
+def test_overlapping_the_loss_falls(train, overlapping: Hyperparameters) -> None:
+    """On two sines a tiny network halves it in 30 epochs."""
+    history = train(dataclasses.replace(overlapping, epochs=30)).history
+
+    assert history[-1].train.mse < 0.5 * history[0].train.mse
+    assert history[-1].valid.mse < 0.5 * history[0].valid.mse
+
+
+def test_the_overlapping_training_loss_is_the_mean_over_all_sequences(tiny) -> None:
+    """Worked by hand: untrained and hardly learning, each repeats its origin's row.
+
+    On a ramp, a sequence of 4 rows is so off by 1, 2, 3 and 4, wherever it is.
+    """
+    values = np.arange(40, dtype=np.float32)[:, np.newaxis] / 8
+    rows = Rows(values, np.array([40]))
+    hardly = dataclasses.replace(
+        tiny,
+        context_length=5,
+        prediction_length=4,
+        sequence_stride=2,
+        lr=1e-9,
+        epochs=1,
+        dropout=0.0,
+    )
+
+    (metrics,) = train_network(
+        rows,
+        rows,
+        is_validation=False,
+        hyperparameters=hardly,
+        control=Control(),
+        checkpoints=None,
+    ).history
+
+    assert metrics.train.mse == pytest.approx((1 + 4 + 9 + 16) / 4 / 64, rel=1e-4)
+    assert metrics.train.mae == pytest.approx((1 + 2 + 3 + 4) / 4 / 8, rel=1e-4)
+
+
+def test_the_overlapping_selection_loss_leaves_out_what_does_not_exist(tiny) -> None:
+    """Worked by hand: the last sequences end with their series.
+
+    Untrained, each repeats its origin's row: 0, 1, ... of a ramp of 9 rows. With
+    C = 4, P = 4 and S = 2 the origins are rows 3, 5 and 7: two sequences of 4 and 3
+    rows and one of 1 row. The other series, 100 higher, has 6 rows: 2 after row 3.
+    """
+    fitting = Rows(np.zeros((20, 1), dtype=np.float32), np.array([20]))
+    ramps = np.concatenate([np.arange(9), 2 + np.arange(6)]).astype(np.float32)
+    settings = dataclasses.replace(
+        tiny,
+        context_length=4,
+        prediction_length=4,
+        sequence_stride=2,
+        lr=1e-9,
+        epochs=1,
+    )
+
+    (metrics,) = train_network(
+        fitting,
+        Rows(ramps[:, np.newaxis], np.array([9, 6])),
+        is_validation=True,
+        hyperparameters=settings,
+        control=Control(),
+        checkpoints=None,
+    ).history
+
+    errors = [1, 2, 3, 4, 1, 2, 3, 1, 1, 2]
+    assert metrics.valid.mse == pytest.approx(np.square(errors).mean(), rel=1e-4)
+    assert metrics.valid.mae == pytest.approx(np.mean(errors), rel=1e-4)
+
+
+@pytest.mark.usefixtures("_every_epoch_is_kept")
+@pytest.mark.parametrize("n_steps", [1, 2, 4, 5, 9])
+def test_an_overlapping_run_that_was_stopped_goes_on_as_if_it_had_not(
+    job: Callable[..., Trained], n_steps: int
+) -> None:
+    """Bit by bit, wherever within an epoch it was stopped."""
+    job = overlaps(job)
+    whole = job(batch_size=6, epochs=4)
+    stopped = job(Control(should_stop=stop_after(n_steps)), "c", batch_size=6, epochs=4)
+
+    resumed = job(None, "c", batch_size=6, epochs=4)
+
+    assert len(stopped.history) < 4
+    assert resumed.history == whole.history
+    assert resumed.best_epoch == whole.best_epoch
+    assert bits(resumed) == bits(whole)
