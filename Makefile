@@ -55,6 +55,7 @@ $(ACCURACY): requirements-accuracy.txt | setup
 # SERIES is a folder of labelled series with an index.csv; hours on two cores.
 benchmark-accuracy: $(ACCURACY)
 	PYTHONPATH=$(ACCURACY) $(BIN)/python benchmarks/accuracy.py $(SERIES) $(OPTIONS)
+
 benchmark: setup
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/memory.py

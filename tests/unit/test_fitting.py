@@ -331,22 +331,25 @@ def test_no_error_vector_of_the_calibration_part_has_a_row_before_the_cut(
 def test_overlapping_the_selection_loss_is_of_the_calibration_part_alone(
     overlapping: Hyperparameters, make_series
 ) -> None:
-    """No sequence that chooses an epoch starts before the cut."""
+    """No sequence that chooses an epoch starts before the cut.
+
+    Worked out from the saved network, by a loop over segments of a context of 10 rows
+    and 10 origins, 2 rows apart: the first origin is the last row before the cut.
+    """
     series = make_series(400)
     one_epoch = dataclasses.replace(overlapping, epochs=1)
     result = fit({"a": series}, {}, one_epoch)
     reconstructor = result.detector.reconstructor
-    layout = overlapping.layout
+    network, scaled = reconstructor.network, reconstructor.scaler.transform(series)
 
-    rows = reconstructor.scaler.transform(series[320 - layout.context_length :])
-    sequences, _ = reconstructor.network.run(
-        rows, reconstructor.network.initial_states()
-    )
-    squares = [
-        np.square(rows[origin + 1 + place] - sequences[origin, place])
-        for origin in range(layout.context_length - 1, len(rows) - 1, layout.stride)
-        for place in range(min(layout.prediction_length, len(rows) - 1 - origin))
-    ]
+    squares = []
+    for start in range(310, 390, 20):
+        read = scaled[start : min(start + 28, 399)]
+        sequences, _ = network.run(read, network.initial_states())
+        for origin in range(9, len(read), 2):
+            first = start + origin + 1
+            targets = scaled[first : first + 6]
+            squares += np.square(targets - sequences[origin, : len(targets)]).tolist()
     assert result.history[0].calibration.mse == pytest.approx(
         float(np.mean(squares)), rel=1e-4
     )
