@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "lstm_ad.network": ({"scaling", "sequences"}, {"torch"}),
     "lstm_ad.training": (
         {"axes", "checkpoints", "exceptions", "hyperparameters", "losses", "network"}
-        | {"sequences"},
+        | {"scaling", "sequences"},
         ARRAYS | {"torch"},
     ),
     "lstm_ad.onnx_graph": (

@@ -133,13 +133,12 @@ def load(model_dir: Path, n_threads: int = 1) -> LSTMAD:
         network = OnnxNetwork(files[NETWORK])
     except (KeyError, SafetensorError, ArtifactError) as error:
         raise ArtifactError(f"The model in {model_dir} is damaged: {error}") from error
-    n_series = document["n_series"]
-    found = {"n_series": network.n_series, "layout": dataclasses.asdict(network.layout)}
-    declared = {name: document[name] for name in found}
-    if found != declared:
+    n_series, layout = document["n_series"], document["layout"]
+    found = _spelled(network.n_series, dataclasses.asdict(network.layout))
+    if found != (declared := _spelled(n_series, layout)):
         raise ArtifactError(
             f"{model_dir / NETWORK} does not fit {DESCRIPTION}: it was made for "
-            f"{found}, but {declared} is declared."
+            f"{found}, but {declared} are declared."
         )
     n_errors = n_series * network.layout.n_reconstructions
 
@@ -194,6 +193,12 @@ def describe(model_dir: Path) -> dict[str, Any]:
     if missing := sorted(needed - set(document)):
         raise ArtifactError(f"{path} is incomplete: {', '.join(missing)} is missing.")
     return dict(document)
+
+
+def _spelled(n_series: Any, layout: Mapping[str, Any]) -> str:
+    """Return in words what a network was made for."""
+    lengths = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in layout.items())
+    return f"{n_series} series ({lengths})"
 
 
 def _description(fit: Fit, files: Mapping[str, bytes]) -> bytes:

@@ -38,7 +38,7 @@ class Caution:
 MAXIMUM_LIKELIHOOD = Caution(floor=RESOLUTION, shrinkage=0.0, bound=UNBOUNDED)
 """Nothing but what keeps the density finite."""
 
-WIDE = Caution(floor=0.02, shrinkage=0.3, bound=20.0)
+WIDE = Caution(floor=0.02, shrinkage=0.5, bound=20.0)
 """For error vectors of several reconstructions: wide, with more correlations than the
 rows can tell, and with errors of the nearest origin so small on normal data that a
 harmless change would outweigh everything; measured in ``benchmarks/README.md``.

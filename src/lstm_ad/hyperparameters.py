@@ -191,16 +191,16 @@ class Hyperparameters:
                 problems.append(_unknown(name, list(known)))
                 continue
             try:
-                value = known[name].parse(_unquoted(text))
+                values[_attribute(name)] = known[name].parse(_unquoted(text))
             except HyperparameterError as error:
                 problems.append(str(error))
-                continue
-            if problem := known[name].problem(value):
-                problems.append(problem)
-            values[_attribute(name)] = value
+        try:
+            result = cls(**values)  # type: ignore[arg-type]  # parse() gave the types
+        except HyperparameterError as error:
+            problems.append(str(error))
         if problems:
             raise HyperparameterError(" ".join(problems))
-        return cls(**values)  # type: ignore[arg-type]  # parse() gave each its type
+        return result
 
     def to_public(self) -> dict[str, int | float]:
         """Return all values under their public names."""

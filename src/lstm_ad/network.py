@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from lstm_ad.scaling import INPUT_BOUND
-from lstm_ad.sequences import Layout
+from lstm_ad.sequences import Layout, adds_origin
 
 
 class StackedLSTM(nn.Module):
@@ -13,8 +13,12 @@ class StackedLSTM(nn.Module):
     The paper's stacked architecture (Malhotra et al., section 2): every layer reads
     the hidden states of the layer below. At each origin the top layer's hidden state,
     which has seen all the rows up to it, is mapped linearly to the whole sequence that
-    follows. Where sequences overlap, what is mapped is the change from the origin's
-    row: so near to it, the last value is already a good guess.
+    follows.
+
+    Where the sequences of a single series overlap, what is mapped is the change from
+    the origin's value: so near to it, that is already a good guess. With several series
+    it is not done: an abnormal level of one would explain itself a row later, while
+    what the others do says that it is abnormal.
     """
 
     def __init__(
@@ -58,7 +62,7 @@ class StackedLSTM(nn.Module):
         at_origins = self.dropout(hidden_states[:, first::step])  # (N, M, hidden_size)
         flat: Tensor = self.head(at_origins)  # (N, M, P * D)
         shape = (*flat.shape[:2], self.layout.prediction_length, self.n_series)
-        if self.layout.is_overlapping:
+        if adds_origin(self.layout, self.n_series):
             return flat.view(shape) + bounded[:, first::step, None]
         return flat.view(shape)
 

@@ -23,7 +23,7 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from lstm_ad.axes import ScaledArray, Weights
 from lstm_ad.runtime import RECONSTRUCTIONS, ROWS
 from lstm_ad.scaling import INPUT_BOUND
-from lstm_ad.sequences import Layout
+from lstm_ad.sequences import Layout, adds_origin
 
 OPSET = 17
 IR_VERSION = 8
@@ -63,7 +63,7 @@ def to_onnx(weights: Weights, layout: Layout) -> bytes:
             "Gemm", ["origins", "head.weight", "head.bias"], ["flat"], transB=1
         ),
     ]
-    if carries:  # what the linear layer gives is the change from the origin's row
+    if adds_origin(layout, n_series):
         nodes += [
             helper.make_node("Reshape", ["flat", "sequence_shape"], ["changes"]),
             helper.make_node("Add", ["below_0", "changes"], [RECONSTRUCTIONS]),

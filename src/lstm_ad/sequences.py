@@ -85,6 +85,14 @@ class Layout:
         return cls(**{field.name: int(metadata[field.name]) for field in fields})
 
 
+def adds_origin(layout: Layout, n_series: int) -> bool:
+    """Return whether the network reconstructs changes from the origin's value.
+
+    See :class:`lstm_ad.network.StackedLSTM` for the reason.
+    """
+    return layout.is_overlapping and n_series == 1
+
+
 def input_sequences(scaled: ScaledArray, layout: Layout) -> ScaledArray:
     """Return what each sequence is reconstructed from, where none overlap.
 

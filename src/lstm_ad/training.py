@@ -25,6 +25,7 @@ from lstm_ad.exceptions import TrainingError
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.losses import EpochMetrics, Loss
 from lstm_ad.network import StackedLSTM
+from lstm_ad.scaling import INPUT_BOUND
 from lstm_ad.sequences import Rows, Segments
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,8 @@ def train_network(
     ``torch.nn.DataParallel``.
 
     Args:
-        fitting: What the network learns from, each series of at least ``C + P`` rows.
+        fitting: What the network learns from, each series of at least ``C + P`` rows;
+            its values are bounded in place.
         selection: What chooses the best epoch, each series of more than ``C`` rows.
         is_validation: Whether that is validation series or calibration parts.
         hyperparameters: The settings of the job.
@@ -144,6 +146,8 @@ class _Loop:
         self.optimiser = torch.optim.Adam(
             self.network.parameters(), lr=hyperparameters.lr
         )
+        # What the network is not shown, it is not asked for; in place, for the memory.
+        np.clip(fitting.values, -INPUT_BOUND, INPUT_BOUND, out=fitting.values)
         self.values = torch.from_numpy(fitting.values).to(self.device)
         self.selection_values = torch.from_numpy(self.selection.values).to(self.device)
         self.history: tuple[EpochMetrics, ...] = ()

@@ -83,7 +83,7 @@ def test_a_body_over_the_limit_is_413_on_a_socket_too(
     assert (chunked.status, chunked.body) == (413, sentence)
 
 
-LAYOUT = {"context_length": 10, "prediction_length": 10, "stride": 10}
+LAYOUT = "context length 10, prediction length 10, stride 10"
 
 
 def remove(folder: Path) -> None:
@@ -128,8 +128,7 @@ def mix(folder: Path) -> None:
         (
             mix,
             "{model_dir}/network.onnx does not fit model.json: it was made for "
-            "{{'n_series': 2, 'layout': {layout}}}, but {{'n_series': 5, 'layout': "
-            "{layout}}} is declared.",
+            "2 series ({layout}), but 5 series ({layout}) are declared.",
         ),
     ],
     ids=["missing", "truncated", "of another version", "of another shape"],

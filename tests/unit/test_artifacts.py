@@ -20,6 +20,7 @@ from lstm_ad.sequences import Layout
 
 FILES = [DESCRIPTION, NETWORK, STATISTICS, WEIGHTS]
 LAYOUT = {"context_length": 10, "prediction_length": 10, "stride": 10}
+LENGTHS = "context length 10, prediction length 10, stride 10"
 
 
 def describe(model_dir: Path, **changes: object) -> None:
@@ -218,8 +219,7 @@ def test_a_network_of_another_shape_is_refused(model_dir: Path) -> None:
     describe(model_dir, n_series=3)
     expected = (
         f"{model_dir / NETWORK} does not fit {DESCRIPTION}: it was made for "
-        f"{{'n_series': 2, 'layout': {LAYOUT}}}, but "
-        f"{{'n_series': 3, 'layout': {LAYOUT}}} is declared."
+        f"2 series ({LENGTHS}), but 3 series ({LENGTHS}) are declared."
     )
 
     with pytest.raises(ArtifactError, match=f"^{re.escape(expected)}$"):

@@ -131,8 +131,22 @@ def test_every_fault_is_in_one_message() -> None:
         "sequence_length is not a hyperparameter (did you mean sequence-length?): "
         f"accepted are {names}. "
         'lr must be a number from 1e-09 to 10.0, but "abc" was given. '
-        'dropout must be a number from 0.0 to 0.99, but "1.0" was given. '
-        f"frobnicate is not a hyperparameter: accepted are {names}."
+        f"frobnicate is not a hyperparameter: accepted are {names}. "
+        'dropout must be a number from 0.0 to 0.99, but "1.0" was given.'
+    )
+
+
+def test_a_stride_that_divides_nothing_is_named_beside_other_faults() -> None:
+    """It takes two values to be wrong, and is reported with the rest all the same."""
+    strings = {"frobnicate": "1", "prediction-length": "10", "sequence-stride": "3"}
+
+    with pytest.raises(HyperparameterError) as raised:
+        Hyperparameters.from_strings(strings)
+
+    assert str(raised.value).startswith("frobnicate is not a hyperparameter")
+    assert str(raised.value).endswith(
+        'sequence-stride must be a divisor of prediction-length, which is 10, but "3" '
+        "was given."
     )
 
 

@@ -121,17 +121,26 @@ def test_many_origins_give_what_each_gives_alone(stride: int, num_layers: int) -
         )
 
 
-def test_overlapping_sequences_start_from_the_row_at_their_origin() -> None:
-    """Untrained, each repeats the last row read, no further than the bound."""
-    network = StackedLSTM(3, OVERLAPPING, 5, 2, 0.1).eval()
-    rows = TWO_ORIGINS.clone()
-    rows[0, 3] = torch.tensor([1e6, -np.inf, 0.5])
+def test_overlapping_sequences_of_one_series_start_from_the_value_at_their_origin() -> (
+    None
+):
+    """Untrained, each repeats the last value read, no further than the bound."""
+    network = StackedLSTM(1, OVERLAPPING, 5, 2, 0.1).eval()
+    rows = TWO_ORIGINS[..., :1].clone()
+    rows[0, 3], rows[1, 5] = 1e6, -np.inf
 
     outputs = network(rows)
 
     expected = rows.clamp(-INPUT_BOUND, INPUT_BOUND)
-    assert torch.equal(outputs[:, 0], expected[:, 3:4].expand(4, 6, 3))
-    assert torch.equal(outputs[:, 1], expected[:, 5:6].expand(4, 6, 3))
+    assert torch.equal(outputs[:, 0], expected[:, 3:4].expand(4, 6, 1))
+    assert torch.equal(outputs[:, 1], expected[:, 5:6].expand(4, 6, 1))
+
+
+def test_overlapping_sequences_of_several_series_start_from_the_mean() -> None:
+    """An abnormal level of one series must not explain itself a row later."""
+    network = StackedLSTM(3, OVERLAPPING, 5, 2, 0.1).eval()
+
+    assert torch.equal(network(TWO_ORIGINS), torch.zeros(4, 2, 6, 3))
 
 
 def test_a_longer_context_changes_no_shape_but_the_inputs() -> None:

@@ -14,7 +14,7 @@ from lstm_ad.checkpoints import CheckpointFolder
 from lstm_ad.exceptions import TrainingError
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.losses import EpochMetrics
-from lstm_ad.scaling import Scaler
+from lstm_ad.scaling import INPUT_BOUND, Scaler
 from lstm_ad.sequences import Rows
 from lstm_ad.training import (
     DECAY,
@@ -408,8 +408,8 @@ def test_training_ends_when_patience_does(
 def test_a_loss_that_is_no_number_in_the_first_epoch_names_the_learning_rate(
     job: Callable[..., Trained],
 ) -> None:
-    """There is no model to fall back to. 1e30 stands for weights that exploded."""
-    values = np.full((100, 2), 1e30, dtype=np.float32)
+    """There is no model to fall back to. NaN stands for weights that exploded."""
+    values = np.full((100, 2), np.nan, dtype=np.float32)
 
     with pytest.raises(
         TrainingError,
@@ -434,11 +434,11 @@ def test_a_later_loss_that_is_no_number_returns_to_the_best_weights(
 ) -> None:
     """With a warning that names the epoch and the learning rate.
 
-    The last row is 1e30, and only one in ten phases of the grid reaches it: until
+    The last row is NaN, and only one in ten phases of the grid reaches it: until
     such an epoch, training goes well.
     """
     values = Scaler.fit([make_series(49)]).transform(make_series(49))
-    values[-1] = 1e30
+    values[-1] = np.nan
     fitting = Rows(values, np.array([49]))
     selection = Rows(values[:-1], np.array([48]))
 
@@ -454,6 +454,18 @@ def test_a_later_loss_that_is_no_number_returns_to_the_best_weights(
     assert all(p.isfinite().all() for p in trained.network.parameters())
     losses = [metrics.calibration.mse for metrics in trained.history]
     assert losses.index(min(losses)) + 1 == trained.best_epoch
+
+
+def test_the_network_is_not_asked_for_what_it_is_not_shown(
+    job: Callable[..., Trained],
+) -> None:
+    """Rows beyond the bound are learnt as the bound: the training loss is of those."""
+    spikes = np.full((100, 2), 1e30, dtype=np.float32)
+
+    history = job(fitting=Rows(spikes, np.array([100])), lr=1e-9, epochs=1).history
+
+    assert history[0].train.mse == pytest.approx(INPUT_BOUND**2)
+    assert history[0].train.mae == pytest.approx(INPUT_BOUND)
 
 
 def test_each_epoch_sees_another_phase_of_the_series(
