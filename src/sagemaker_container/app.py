@@ -30,6 +30,7 @@ Every request but a ping is one JSON line in the log, without anything of its pa
 import gzip
 import logging
 import math
+import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -123,7 +124,7 @@ def create_app(detector: LSTMAD, max_payload_mb: int, is_batch: bool = False) ->
 
     Args:
         detector: What scores; already loaded, so that a ping means readiness.
-        max_payload_mb: The largest request body, in MB of 2**20 bytes.
+        max_payload_mb: The largest request body, in MB of 2**20 bytes; 0 = no limit.
         is_batch: Whether the requests come from a batch transform.
     """
     app = Flask("lstm-ad")
@@ -143,7 +144,9 @@ def create_app(detector: LSTMAD, max_payload_mb: int, is_batch: bool = False) ->
         if refusal := _refusal():
             return refusal
         with places.take():
-            series = _receive(max_payload_mb * MB, detector.reconstructor.cores)
+            series = _receive(
+                max_payload_mb * MB or sys.maxsize, detector.reconstructor.cores
+            )
             g.n_rows, g.n_series = series.shape
             if is_batch:
                 batch.refuse_piece(g.n_bytes, g.n_rows, max_payload_mb)

@@ -157,7 +157,7 @@ class ServingEnvironment:
     threads_per_worker: int
     """How many threads a process computes one request with."""
     max_payload_mb: int
-    """The largest request body, in MB of 2**20 bytes."""
+    """The largest request body, in MB of 2**20 bytes; 0 = no limit."""
     is_batch: bool
     """Whether this is a batch transform."""
 
@@ -180,7 +180,7 @@ class ServingEnvironment:
             threads_per_worker=_positive(
                 "OMP_NUM_THREADS", default=max(1, cores // n_workers)
             ),
-            max_payload_mb=_positive(MAX_PAYLOAD, default=DEFAULT_MAX_PAYLOAD_MB),
+            max_payload_mb=_max_payload_mb(),
             is_batch=os.environ.get("SAGEMAKER_BATCH", "").lower() == "true",
         )
 
@@ -198,6 +198,13 @@ def _n_cores() -> int:
 def _base_dir() -> Path:
     """Return the root that SageMaker lays a container's files out under."""
     return Path(os.environ.get(BASE_DIR, DEFAULT_BASE_DIR))
+
+
+def _max_payload_mb() -> int:
+    """Return the limit to the size of a body; batch transform's 0 means none."""
+    if os.environ.get(MAX_PAYLOAD, "").strip() == "0":
+        return 0
+    return _positive(MAX_PAYLOAD, default=DEFAULT_MAX_PAYLOAD_MB)
 
 
 def _positive(variable: str, default: int) -> int:

@@ -92,9 +92,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             with contextlib.suppress(OSError):
                 if conn.sock.recv(MAX_HEAD):
                     _answer(conn.sock, HTTPStatus.REQUEST_TIMEOUT)
-        super().murder_pending()
+            self._end(conn, self.pending_conns)
         for conn in _expired(self._lingering):
-            self._end(conn)
+            self._end(conn, self._lingering)
 
     def handle(self, conn: Any) -> Any:
         """Handle a request on a connection; runs in a thread."""
@@ -144,12 +144,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                     return
             except ConnectionError:
                 pass
-            self._end(conn)
+            self._end(conn, self._lingering)
 
-    def _end(self, conn: Any) -> None:
-        """Close a connection that has been lingering."""
+    def _end(self, conn: Any, waiting: deque[Any]) -> None:
+        """Close a connection that has been waiting without a thread."""
         self.poller.unregister(conn.sock)
-        self._lingering.remove(conn)
+        waiting.remove(conn)
         self.nr_conns -= 1
         conn.close()
 

@@ -162,3 +162,15 @@ def test_an_endpoint_takes_a_body_of_the_size_of_a_piece(
 
     assert status == 200
     assert text.count("\n") == first.count("\n")
+
+
+def test_a_batch_transform_may_do_without_a_limit(
+    local: Any, invoke: Callable[..., Invoke], csv_file: Path
+) -> None:
+    """MaxPayloadInMB 0 sends whole files of any size: no size is a piece's."""
+    (body,) = batches(local, "as many rows as fit", csv_file, mb=0)
+    call = invoke(SAGEMAKER_BATCH="true", SAGEMAKER_MAX_PAYLOAD_IN_MB="0")
+    status, _, text = call(body)
+
+    assert status == 200
+    assert text.count("\n") == 50_000

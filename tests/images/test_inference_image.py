@@ -79,6 +79,20 @@ print(json.dumps({"pings": sorted(set(pings)), "scores": statuses}))
 """
 """Ping again and again until the first of several large requests is answered."""
 
+LARGEST = """\
+import http.client, sys
+rows = sys.stdin.buffer.read()
+body = rows * (100 * 2**20 // len(rows))
+connection = http.client.HTTPConnection("127.0.0.1", 8080)
+connection.request("POST", "/invocations", body, {"Content-Type": "text/csv"})
+response = connection.getresponse()
+n_rows = 0
+while piece := response.read(2**20):
+    n_rows += piece.count(b"\\n")
+print(response.status, n_rows == body.count(b"\\n"))
+"""
+"""Send as much as batch transform may, and count the rows of the answer."""
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -100,6 +114,16 @@ def test_it_serves_with_no_network_no_disk_no_rights_and_little_memory(
     assert answer.status == 200
     assert answer.body.split(b"\n") == expected.split(b"\n")
     assert "telemetry" not in container.log
+
+
+def test_a_file_of_100_mb_is_scored_in_1_gb_of_memory(
+    serve: Callable[..., Any], as_csv: Callable[..., bytes], make_series: Any
+) -> None:
+    """The largest payload of batch transform fits the smallest of instances."""
+    container = serve(*STERN)
+    printed = container.python(LARGEST, given=as_csv(make_series(10_000)))
+
+    assert printed == b"200 True\n"
 
 
 def test_the_first_ping_is_answered_within_5_seconds_of_the_start(

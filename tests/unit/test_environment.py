@@ -353,14 +353,23 @@ def test_a_server_does_as_it_is_told(serving) -> None:
     assert environment.threads_per_worker == 5
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many", "1e3"])
+NO_POSITIVE_INTEGERS = ["0", "-1", "1.5", "many", "1e3"]
+
+
+def test_a_payload_limit_of_0_is_none(serving) -> None:
+    """Batch transform's MaxPayloadInMB of 0 means that files may have any size."""
+    serving.setenv("SAGEMAKER_MAX_PAYLOAD_IN_MB", "0")
+
+    assert ServingEnvironment.from_variables().max_payload_mb == 0
+
+
 @pytest.mark.parametrize(
-    "variable",
+    ("variable", "text"),
     [
-        "SAGEMAKER_BIND_TO_PORT",
-        "SAGEMAKER_MODEL_SERVER_WORKERS",
-        "OMP_NUM_THREADS",
-        "SAGEMAKER_MAX_PAYLOAD_IN_MB",
+        *(("SAGEMAKER_BIND_TO_PORT", text) for text in NO_POSITIVE_INTEGERS),
+        *(("SAGEMAKER_MODEL_SERVER_WORKERS", text) for text in NO_POSITIVE_INTEGERS),
+        *(("OMP_NUM_THREADS", text) for text in NO_POSITIVE_INTEGERS),
+        *(("SAGEMAKER_MAX_PAYLOAD_IN_MB", text) for text in NO_POSITIVE_INTEGERS[1:]),
     ],
 )
 def test_a_variable_that_is_no_positive_integer_is_named(
