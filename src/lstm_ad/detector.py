@@ -90,7 +90,8 @@ def _moving_average(score: FloatArray, n_rows: int) -> FloatArray:
     """Return the mean of each score and of the ones before it, ``n_rows`` in all.
 
     Causal, so that a series scored while it grows has the scores of the whole. The
-    first rows' averages are over what there is.
+    first rows' averages are over what there is. Each window is summed by itself: with
+    running sums, one very low score would spoil all that come after it.
     """
     if n_rows == 1:
         return score

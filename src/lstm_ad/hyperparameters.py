@@ -134,7 +134,7 @@ class Hyperparameters:
     score_smoothing: int = _declare(
         1,
         1,
-        100_000,
+        1000,
         "The number of time steps over which scores are averaged, the last one "
         "included; 1 = off.",
     )

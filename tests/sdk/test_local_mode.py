@@ -22,6 +22,7 @@ COMPOSE = """\
 # docker-compose may ask for the exit code of a container before podman knows that it
 # has ended, and then takes it for 0: ask once more.
 real=%s
+trap : TERM  # the SDK ends a server through this, and the real one as well
 $real "$@" || exit
 case " $* " in *" --abort-on-container-exit "*)
   for container in $($real "$1" "$2" ps --quiet); do
