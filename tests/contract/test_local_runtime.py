@@ -136,7 +136,7 @@ def test_a_file_sent_row_by_row_is_refused_with_what_to_set(
     assert status == 400
     assert text == (
         "The series is too short: 1 rows were found, but at least 11 are needed, "
-        f"because the first sequence (10 rows) has no score. {ADVICE}\n"
+        f"because the first 10 rows have no score. {ADVICE}\n"
     )
 
 
