@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +197,30 @@ def run_container(engine: str) -> Callable[..., subprocess.CompletedProcess[str]
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def find_superfluous(
+    run_container: Callable[..., subprocess.CompletedProcess[str]],
+) -> Callable[[str, Sequence[str]], str]:
+    """Return the function that lists what an image does not need.
+
+    It takes the image and the Python packages that are to be absent, and returns a line
+    each for packages, compilers, tests and caches: ``[]`` where there are none.
+    """
+
+    def find(image: str, packages: Sequence[str]) -> str:
+        script = f"""
+import importlib.util, pathlib, shutil
+print([name for name in {packages} if importlib.util.find_spec(name)])
+print([name for name in ("gcc", "cc", "g++", "make") if shutil.which(name)])
+root = pathlib.Path("/opt/lstm-ad")
+print([p for p in root.rglob("*") if p.name in ("test", "tests") and p.is_dir()])
+print([p for p in pathlib.Path("/root").rglob("*") if ".cache" in p.parts])
+"""
+        return run_container(image, "python", "-c", script).stdout
+
+    return find
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import io
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -226,20 +226,10 @@ def test_a_model_that_cannot_be_loaded_ends_the_server_with_one_sentence(
 
 
 def test_it_holds_what_serving_needs_and_no_more(
-    infer_image: str, run_container: Run
+    infer_image: str, find_superfluous: Callable[[str, Sequence[str]], str]
 ) -> None:
     """There is no torch, compiler, test or cache in the inference image."""
-    script = f"""
-import importlib.util, pathlib, shutil
-print([name for name in {ABSENT} if importlib.util.find_spec(name)])
-print([name for name in ("gcc", "cc", "g++", "make") if shutil.which(name)])
-root = pathlib.Path("/opt/lstm-ad")
-print([p for p in root.rglob("*") if p.name in ("test", "tests") and p.is_dir()])
-print([p for p in pathlib.Path("/root").rglob("*") if ".cache" in p.parts])
-"""
-    process = run_container(infer_image, "python", "-c", script)
-
-    assert process.stdout == "[]\n[]\n[]\n[]\n"
+    assert find_superfluous(infer_image, ABSENT) == "[]\n[]\n[]\n[]\n"
 
 
 def test_it_is_small_enough_for_a_serverless_endpoint(
