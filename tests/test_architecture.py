@@ -22,25 +22,26 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "lstm_ad": (set(), set()),
     "lstm_ad.axes": (set(), ARRAYS),
     "lstm_ad.exceptions": (set(), set()),
-    "lstm_ad.hyperparameters": ({"exceptions", "sequences"}, set()),
+    "lstm_ad.layout": (set(), set()),
+    "lstm_ad.hyperparameters": ({"exceptions", "layout"}, set()),
     "lstm_ad.parallel": (set(), set()),
     "lstm_ad.losses": ({"axes"}, ARRAYS),
-    "lstm_ad.sequences": ({"axes"}, ARRAYS),
+    "lstm_ad.sequences": ({"axes", "layout"}, ARRAYS),
     "lstm_ad.scaling": ({"axes", "sequences"}, ARRAYS),
     "lstm_ad.gaussian": ({"axes", "scaling"}, ARRAYS),
     "lstm_ad.checkpoints": ({"losses"}, ARRAYS | {"safetensors"}),
-    "lstm_ad.network": ({"scaling", "sequences"}, {"torch"}),
+    "lstm_ad.network": ({"layout", "scaling"}, {"torch"}),
     "lstm_ad.training": (
         {"axes", "checkpoints", "exceptions", "hyperparameters", "losses", "network"}
         | {"scaling", "sequences"},
         ARRAYS | {"torch"},
     ),
     "lstm_ad.onnx_graph": (
-        {"axes", "runtime", "scaling", "sequences"},
+        {"axes", "layout", "runtime", "scaling"},
         ARRAYS | {"onnx"},
     ),
     "lstm_ad.runtime": (
-        {"axes", "exceptions", "sequences"},
+        {"axes", "exceptions", "layout"},
         ARRAYS | {"onnxruntime"},
     ),
     "lstm_ad.reconstruction": (
@@ -55,7 +56,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     ),
     "lstm_ad.fitting": (
         {"artifacts", "axes", "checkpoints", "detector", "exceptions", "gaussian"}
-        | {"hyperparameters", "losses", "network", "onnx_graph", "parallel"}
+        | {"hyperparameters", "layout", "losses", "network", "onnx_graph", "parallel"}
         | {"reconstruction", "runtime", "scaling", "sequences", "training"},
         ARRAYS | {"torch"},
     ),

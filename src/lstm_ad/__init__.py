@@ -3,8 +3,9 @@
 The pipeline (Malhotra et al., ESANN 2015), one module per step::
 
     scaling         each series to mean 0 and standard deviation 1
-    sequences       a series into non-overlapping sequences
-    network         a stacked LSTM reconstructs each sequence from the one before it
+    layout          how a series is divided into sequences
+    sequences       a series into sequences, and reconstructions back to its rows
+    network         a stacked LSTM reconstructs each sequence from the rows before it
     training        the LSTM learns that on the first part of the normal data
     onnx_graph      the trained network as ONNX
     runtime         ONNX Runtime runs it, here and in the server alike

@@ -16,6 +16,7 @@ from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import SeriesError, TrainingError
 from lstm_ad.gaussian import MAXIMUM_LIKELIHOOD, WIDE, Gaussian
 from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.layout import Layout
 from lstm_ad.losses import Loss
 from lstm_ad.network import StackedLSTM
 from lstm_ad.onnx_graph import to_onnx
@@ -23,7 +24,7 @@ from lstm_ad.parallel import Cores
 from lstm_ad.reconstruction import Reconstructor
 from lstm_ad.runtime import OnnxNetwork
 from lstm_ad.scaling import Scaler
-from lstm_ad.sequences import Layout, Rows, input_sequences
+from lstm_ad.sequences import Rows, input_sequences
 from lstm_ad.training import Control, train_network
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lstm_ad.exceptions import HyperparameterError
-from lstm_ad.sequences import Layout
+from lstm_ad.layout import Layout
 
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 

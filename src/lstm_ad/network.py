@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from lstm_ad.layout import Layout, adds_origin
 from lstm_ad.scaling import INPUT_BOUND
-from lstm_ad.sequences import Layout, adds_origin
 
 
 class StackedLSTM(nn.Module):

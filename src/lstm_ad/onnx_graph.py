@@ -21,9 +21,9 @@ import onnx
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from lstm_ad.axes import ScaledArray, Weights
+from lstm_ad.layout import Layout, adds_origin
 from lstm_ad.runtime import RECONSTRUCTIONS, ROWS
 from lstm_ad.scaling import INPUT_BOUND
-from lstm_ad.sequences import Layout, adds_origin
 
 OPSET = 17
 IR_VERSION = 8

@@ -7,7 +7,7 @@ import onnxruntime
 
 from lstm_ad.axes import ScaledArray
 from lstm_ad.exceptions import ArtifactError
-from lstm_ad.sequences import Layout
+from lstm_ad.layout import Layout
 
 ROWS = "rows"
 RECONSTRUCTIONS = "reconstructions"

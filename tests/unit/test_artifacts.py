@@ -15,8 +15,8 @@ from lstm_ad.artifacts import DESCRIPTION, NETWORK, STATISTICS, WEIGHTS, Fit
 from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import ArtifactError
 from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.layout import Layout
 from lstm_ad.network import StackedLSTM
-from lstm_ad.sequences import Layout
 
 FILES = [DESCRIPTION, NETWORK, STATISTICS, WEIGHTS]
 LAYOUT = {"context_length": 10, "prediction_length": 10, "stride": 10}

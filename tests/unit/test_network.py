@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from lstm_ad.layout import Layout
 from lstm_ad.network import StackedLSTM
 from lstm_ad.scaling import INPUT_BOUND
-from lstm_ad.sequences import Layout
 
 LAYOUT = Layout(context_length=7, prediction_length=7, stride=7)
 

@@ -3,10 +3,10 @@ import onnx
 import pytest
 import torch
 
+from lstm_ad.layout import Layout
 from lstm_ad.network import StackedLSTM
 from lstm_ad.onnx_graph import OPSET, to_onnx
 from lstm_ad.runtime import OnnxNetwork
-from lstm_ad.sequences import Layout
 
 APART = Layout(context_length=12, prediction_length=12, stride=12)
 

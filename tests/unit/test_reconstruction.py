@@ -6,13 +6,13 @@ import torch
 
 from lstm_ad import runtime
 from lstm_ad.exceptions import SeriesError
+from lstm_ad.layout import Layout
 from lstm_ad.losses import Loss
 from lstm_ad.network import StackedLSTM
 from lstm_ad.onnx_graph import to_onnx
 from lstm_ad.reconstruction import Reconstructor, error_vectors
 from lstm_ad.runtime import OnnxNetwork
 from lstm_ad.scaling import Scaler
-from lstm_ad.sequences import Layout
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 from lstm_ad import runtime
 from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import ArtifactError
+from lstm_ad.layout import Layout
 from lstm_ad.onnx_graph import to_onnx
 from lstm_ad.runtime import OnnxNetwork
-from lstm_ad.sequences import Layout
 
 
 def zeros_network(layout: Layout, n_series: int) -> OnnxNetwork:
