@@ -1,5 +1,6 @@
 """Compute the parts of something on several cores, in order and in bounded memory."""
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,10 +30,16 @@ class Cores:
     ) -> Iterator[Result]:
         """Yield ``function(item)`` of each item, in order.
 
-        Items are taken only a few ahead of the results, so that neither pile up.
+        Items are taken only a few ahead of the results, so that neither pile up. A
+        single item is computed by the caller: handing it over costs more than it gains.
         """
+        iterator = iter(items)
+        few = list(itertools.islice(iterator, 2))
+        if len(few) == 1:
+            yield function(few[0])
+            return
         pending: deque[Future[Result]] = deque()
-        for item in items:
+        for item in itertools.chain(few, iterator):
             pending.append(self._pool.submit(function, item))
             if len(pending) > self._ahead:
                 yield pending.popleft().result()

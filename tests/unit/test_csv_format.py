@@ -346,6 +346,31 @@ def test_scores_become_one_line_per_row_the_first_sequence_empty() -> None:
     assert text == b",,\n,,\n-1.5,1.0,-2.25\n2e-7,30000000000.0,4.0\n"
 
 
+@given(
+    st.lists(
+        st.one_of(
+            st.floats(-1e100, 1e100).map(repr),
+            st.text("0123456789+-.eE ", min_size=1, max_size=9),
+        ),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_few_cells_are_read_as_many_are(cells: list[str]) -> None:
+    """The two parsers agree to the last bit, and on what is no number."""
+    text = "".join(f"{cell}\n" for cell in cells).encode()
+    found = []
+    for few in (0, len(text) + 1):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(csv_format, "_FEW", few)
+            try:
+                found.append(read_series(io.BytesIO(text)).tobytes())
+            except SeriesError as error:
+                found.append(str(error))
+
+    assert found[0] == found[1]
+
+
 def test_parts_of_scores_written_apart_join_to_the_whole() -> None:
     """A long answer is written part by part, of which nothing is seen."""
     scores = Scores(np.arange(7.0), np.arange(14.0).reshape(7, 2))

@@ -49,3 +49,10 @@ def test_an_exception_of_an_item_reaches_the_caller() -> None:
     assert next(results) == 1
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_a_single_item_is_computed_by_the_caller() -> None:
+    """Handing it to another thread would cost more than a small request itself."""
+    (thread,) = Cores(2).map(lambda item: threading.get_ident(), [0])
+
+    assert thread == threading.get_ident()
