@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lstm_ad import fitting
+from lstm_ad import fitting, runtime
 from lstm_ad.artifacts import Fit
 from lstm_ad.exceptions import SeriesError, TrainingError
 from lstm_ad.fitting import fit
@@ -280,6 +280,20 @@ def test_a_difference_is_relative_where_reconstructions_are_far_from_the_mean(
 
     with refusal:
         fitting._require_equal(network, saved, np.zeros((10, 1), dtype=np.float32))
+
+
+def test_a_context_longer_than_a_run_can_be_saved(
+    tiny: Hyperparameters, make_series, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The saved network is compared where it reconstructs: after a whole context."""
+    monkeypatch.setattr(runtime, "RUN_ROWS", 7)
+    settings = dataclasses.replace(
+        tiny, context_length=10, prediction_length=4, sequence_stride=1, epochs=1
+    )
+
+    result = fit({"a.csv": make_series(400)}, {}, settings)
+
+    assert result.detector.reconstructor.network.run_rows == 7
 
 
 def test_the_default_lengths_are_the_sequence_length_spelled_out(
