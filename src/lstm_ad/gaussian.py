@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from lstm_ad.axes import FloatArray
+from lstm_ad.axes import AddUp, FloatArray
 from lstm_ad.scaling import name_series
 
 logger = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ class Gaussian:
         errors: FloatArray,
         scale: FloatArray,
         caution: Caution = MAXIMUM_LIKELIHOOD,
+        add_up: AddUp = lambda array: array,
     ) -> "Gaussian":
         """Return the Gaussian of maximum likelihood, regularised where it must be.
 
@@ -84,9 +85,13 @@ class Gaussian:
                 of the series.
             scale: The standard deviations of the series, of shape ``(D,)``.
             caution: What else keeps it from believing all of the errors.
+            add_up: Returns sums over all processes, each with errors of its own; by
+                default, there are no others. Each pass is finished everywhere before
+                the next: squares are of distances from the mean of all errors.
         """
-        mean = errors.mean(axis=0)
-        deviation = errors.std(axis=0)
+        n_rows = int(add_up(np.array([float(len(errors))]))[0])
+        mean = add_up(errors.sum(axis=0)) / n_rows
+        deviation = np.sqrt(add_up(np.square(errors - mean).sum(axis=0)) / n_rows)
         scales = np.tile(scale, errors.shape[1] // len(scale))
         is_fixed = deviation < RESOLUTION * scales
         if is_fixed.any():
@@ -98,10 +103,10 @@ class Gaussian:
         deviation = np.maximum(deviation, caution.floor * scales)
         standardised = (errors - mean) / deviation
         np.clip(standardised, -caution.bound, caution.bound, out=standardised)
-        correlation = standardised.T @ standardised / len(errors)
+        correlation = add_up(standardised.T @ standardised) / n_rows
         np.fill_diagonal(correlation, 1.0)
         correlation = _shrunk(correlation, caution.shrinkage)
-        if amount := _needed_shrinkage(correlation, len(scale), len(errors)):
+        if amount := _needed_shrinkage(correlation, len(scale), n_rows):
             correlation = _shrunk(correlation, amount)
         covariance = correlation * np.outer(deviation, deviation)
         return cls(mean=mean, covariance=covariance, bound=caution.bound)
