@@ -48,14 +48,22 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
         {"axes", "exceptions", "losses", "parallel", "runtime", "scaling", "sequences"},
         ARRAYS,
     ),
-    "lstm_ad.detector": ({"axes", "gaussian", "reconstruction"}, ARRAYS),
+    "lstm_ad.tail": ({"axes"}, ARRAYS),
+    "lstm_ad.decision": ({"axes", "tail"}, ARRAYS),
+    "lstm_ad.detector": ({"axes", "decision", "gaussian", "reconstruction"}, ARRAYS),
+    "lstm_ad.events": ({"axes", "decision", "detector"}, ARRAYS),
+    "lstm_ad.calibration": (
+        {"axes", "decision", "detector", "gaussian", "tail"},
+        ARRAYS,
+    ),
     "lstm_ad.artifacts": (
-        {"axes", "detector", "exceptions", "gaussian", "hyperparameters", "losses"}
-        | {"parallel", "reconstruction", "runtime", "scaling"},
+        {"axes", "decision", "detector", "exceptions", "gaussian", "hyperparameters"}
+        | {"losses", "parallel", "reconstruction", "runtime", "scaling", "tail"},
         ARRAYS | {"safetensors"},
     ),
     "lstm_ad.fitting": (
-        {"artifacts", "axes", "checkpoints", "detector", "exceptions", "gaussian"}
+        {"artifacts", "axes", "calibration", "checkpoints", "detector", "exceptions"}
+        | {"gaussian"}
         | {"hyperparameters", "layout", "losses", "network", "onnx_graph", "parallel"}
         | {"reconstruction", "runtime", "scaling", "sequences", "training"},
         ARRAYS | {"torch"},

@@ -11,6 +11,7 @@ import torch
 
 from lstm_ad.artifacts import Fit
 from lstm_ad.axes import FloatArray, ScaledArray
+from lstm_ad.calibration import decide, held_out_scores
 from lstm_ad.checkpoints import CheckpointFolder, digest_series, fingerprint
 from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import SeriesError, TrainingError
@@ -38,6 +39,9 @@ MAX_DEVIATIONS = 1e15
 squares of larger ones are no finite numbers in single precision."""
 
 _BLOCK_SEQUENCES = 4096
+
+_MAX_ERRORS = 10_000
+"""Error vectors that are kept for a report."""
 
 
 def fit(
@@ -107,14 +111,22 @@ def fit(
     _require_equal(trained.network, runtime, selection.series(0))
 
     reconstructor = Reconstructor(scaler, runtime, Cores(torch.get_num_threads()))
-    gaussian = Gaussian.fit(
-        errors=np.concatenate([reconstructor.errors(part) for part in calibration]),
-        scale=scaler.scale,
-        caution=WIDE if layout.is_overlapping else MAXIMUM_LIKELIHOOD,
+    errors = [reconstructor.errors(part) for part in calibration]
+    all_errors = np.concatenate(errors)
+    caution = WIDE if layout.is_overlapping else MAXIMUM_LIKELIHOOD
+    gaussian = Gaussian.fit(all_errors, scaler.scale, caution)
+    smoothing = hyperparameters.score_smoothing
+    scores = held_out_scores(errors, scaler.scale, caution, smoothing)
+    n_series = len(scaler.scale)
+    decision = decide(
+        scores,
+        all_errors.reshape(len(scores), -1, n_series).mean(axis=1),
+        hyperparameters.max_alarm_rate,
+        block_length=smoothing + layout.prediction_length,
     )
     parts = {"train": fitting, "valid": validating, "calibration": calibration}
     result = Fit(
-        detector=LSTMAD(reconstructor, gaussian, hyperparameters.score_smoothing),
+        detector=LSTMAD(reconstructor, gaussian, decision, smoothing),
         hyperparameters=hyperparameters,
         weights=weights,
         losses={k: reconstructor.evaluate(part) for k, part in parts.items() if part},
@@ -126,6 +138,8 @@ def fit(
             "valid": sum(map(len, validating)),
             "calibration": sum(map(len, training.values())) - sum(cuts),
         },
+        calibration_scores=scores,
+        calibration_errors=all_errors[:: math.ceil(len(scores) / _MAX_ERRORS)],
         data_digest=data_digest,
         fingerprint=digest,
     )

@@ -138,6 +138,13 @@ class Hyperparameters:
         "The number of time steps over which scores are averaged, the last one "
         "included; 1 = off.",
     )
+    max_alarm_rate: float = _declare(
+        0.001,
+        1e-9,
+        0.5,
+        "The part of normal time steps that may be taken for anomalies: it sets the "
+        "threshold.",
+    )
     seed: int = _declare(
         0, 0, 2**32 - 1, "The seed of everything that is random in training."
     )
