@@ -75,7 +75,7 @@ def fit(
     """
     _check(training, validation, hyperparameters)
     layout = hyperparameters.layout
-    cuts = [_n_fitting(len(s), hyperparameters) for s in training.values()]
+    cuts = [hyperparameters.n_fitting(len(s)) for s in training.values()]
     fitting = [s[:cut] for s, cut in zip(training.values(), cuts, strict=True)]
     calibration = [
         s[cut - layout.n_borrowed :]
@@ -180,11 +180,6 @@ def _compare(result: Fit) -> None:
         )
 
 
-def _n_fitting(n_timesteps: int, hyperparameters: Hyperparameters) -> int:
-    """Return how many of a file's first rows fit the LSTM."""
-    return n_timesteps - round(n_timesteps * hyperparameters.calibration_fraction)
-
-
 def _check(
     training: Mapping[str, FloatArray],
     validation: Mapping[str, FloatArray],
@@ -221,7 +216,7 @@ def _check(
                 f"is a time series."
             )
     for name, series in training.items():
-        n_fitting = _n_fitting(len(series), hyperparameters)
+        n_fitting = hyperparameters.n_fitting(len(series))
         if not _is_enough(len(series), hyperparameters):
             raise SeriesError(
                 f"{name}: the file is too short for {setting}: {len(series)} rows were "
@@ -288,7 +283,7 @@ def _what_would_fit(n_timesteps: int, hyperparameters: Hyperparameters) -> str:
     while not _is_enough(needed, hyperparameters):
         needed += 1
     more = f"Files of at least {needed} rows are accepted"
-    n_fitting = _n_fitting(n_timesteps, hyperparameters)
+    n_fitting = hyperparameters.n_fitting(n_timesteps)
     longest = min(n_fitting, n_timesteps - n_fitting) // 2
     if longest == 0 or _named(layout) != f"a sequence-length of {layout.stride}":
         return f"{more}."
@@ -298,7 +293,7 @@ def _what_would_fit(n_timesteps: int, hyperparameters: Hyperparameters) -> str:
 def _is_enough(n_timesteps: int, hyperparameters: Hyperparameters) -> bool:
     """Return whether a file of some rows can be cut into its two parts."""
     layout = hyperparameters.layout
-    n_fitting = _n_fitting(n_timesteps, hyperparameters)
+    n_fitting = hyperparameters.n_fitting(n_timesteps)
     n_calibrating = n_timesteps - n_fitting
     return n_fitting >= layout.n_shortest and n_calibrating >= layout.n_calibrating
 

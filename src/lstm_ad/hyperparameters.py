@@ -175,6 +175,10 @@ class Hyperparameters:
             stride=self.sequence_stride or prediction_length,
         )
 
+    def n_fitting(self, n_timesteps: int) -> int:
+        """Return how many of a training file's first rows fit the LSTM."""
+        return n_timesteps - round(n_timesteps * self.calibration_fraction)
+
     @classmethod
     def from_strings(cls, strings: Mapping[str, str]) -> "Hyperparameters":
         """Return the hyperparameters that a job's strings spell.
