@@ -28,12 +28,21 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "lstm_ad.losses": ({"axes"}, ARRAYS),
     "lstm_ad.sequences": ({"axes", "layout"}, ARRAYS),
     "lstm_ad.scaling": ({"axes", "sequences"}, ARRAYS),
+    "lstm_ad.shares": (
+        {"axes", "hyperparameters", "sequences"},
+        ARRAYS,
+    ),
+    "lstm_ad.team": ({"axes"}, {"torch"}),
+    "lstm_ad.checks": (
+        {"axes", "exceptions", "hyperparameters", "layout", "scaling", "shares"},
+        ARRAYS,
+    ),
     "lstm_ad.gaussian": ({"axes", "scaling"}, ARRAYS),
     "lstm_ad.checkpoints": ({"losses"}, ARRAYS | {"safetensors"}),
     "lstm_ad.network": ({"layout", "scaling"}, {"torch"}),
     "lstm_ad.training": (
         {"axes", "checkpoints", "exceptions", "hyperparameters", "losses", "network"}
-        | {"scaling", "sequences"},
+        | {"scaling", "sequences", "shares", "team"},
         ARRAYS | {"torch"},
     ),
     "lstm_ad.onnx_graph": (
@@ -48,14 +57,22 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
         {"axes", "exceptions", "losses", "parallel", "runtime", "scaling", "sequences"},
         ARRAYS,
     ),
-    "lstm_ad.detector": ({"axes", "gaussian", "reconstruction"}, ARRAYS),
+    "lstm_ad.tail": ({"axes"}, ARRAYS),
+    "lstm_ad.decision": ({"axes", "tail"}, ARRAYS),
+    "lstm_ad.detector": ({"axes", "decision", "gaussian", "reconstruction"}, ARRAYS),
+    "lstm_ad.events": ({"axes", "decision", "detector"}, ARRAYS),
+    "lstm_ad.calibration": (
+        {"axes", "decision", "detector", "gaussian", "layout", "shares", "tail", "team"},
+        ARRAYS,
+    ),
     "lstm_ad.artifacts": (
-        {"axes", "detector", "exceptions", "gaussian", "hyperparameters", "losses"}
-        | {"parallel", "reconstruction", "runtime", "scaling"},
+        {"axes", "decision", "detector", "exceptions", "gaussian", "hyperparameters"}
+        | {"losses", "parallel", "reconstruction", "runtime", "scaling", "tail"},
         ARRAYS | {"safetensors"},
     ),
     "lstm_ad.fitting": (
-        {"artifacts", "axes", "checkpoints", "detector", "exceptions", "gaussian"}
+        {"artifacts", "axes", "calibration", "checkpoints", "checks", "detector"}
+        | {"exceptions", "gaussian", "shares", "team"}
         | {"hyperparameters", "layout", "losses", "network", "onnx_graph", "parallel"}
         | {"reconstruction", "runtime", "scaling", "sequences", "training"},
         ARRAYS | {"torch"},
@@ -207,7 +224,7 @@ def test_torch_and_flask_stay_where_they_are() -> None:
     }
 
     assert users == {
-        "torch": {"lstm_ad.network", "lstm_ad.training", "lstm_ad.fitting"},
+        "torch": {f"lstm_ad.{name}" for name in ("network", "training", "fitting", "team")},
         "flask": {"sagemaker_container.app", "serve"},
     }
 

@@ -5,7 +5,8 @@ file                   what it holds
 ====================== ==============================================================
 network.onnx           the LSTM as the server runs it
 weights.safetensors    the LSTM's parameters by their torch names
-statistics.safetensors the arrays of the scaler and of the Gaussian, double precision
+statistics.safetensors the arrays of the scaler, the Gaussian and the decision, in
+                       double precision
 model.json             what a person wants to know, and the SHA-256 of the others
 ====================== ==============================================================
 
@@ -17,7 +18,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from lstm_ad.axes import FloatArray, Weights
+from lstm_ad.decision import Decision, LabelledThreshold
 from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import ArtifactError
 from lstm_ad.gaussian import Gaussian
@@ -36,8 +38,9 @@ from lstm_ad.parallel import Cores
 from lstm_ad.reconstruction import Reconstructor
 from lstm_ad.runtime import OnnxNetwork
 from lstm_ad.scaling import Scaler
+from lstm_ad.tail import N_LEVELS, Tail
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 NETWORK = "network.onnx"
 WEIGHTS = "weights.safetensors"
@@ -70,6 +73,12 @@ class Fit:
     """The epoch whose weights were saved."""
     n_rows: Mapping[str, int]
     """How many rows fitted the LSTM, gave the Gaussian its errors, and validated."""
+    calibration_scores: FloatArray
+    """The scores that the decision was learnt from: those of all calibration parts, of
+    shape ``(n,)``, in order, each under a Gaussian that was fitted to other rows."""
+    calibration_errors: FloatArray
+    """Error vectors of the calibration parts, in the units of the series, of shape
+    ``(m, K * D)``: all of them, or if there are many, some at equal distances."""
     data_digest: str
     """A digest of the values of all series, by channel and name of the file."""
     fingerprint: str
@@ -84,11 +93,14 @@ def save(model_dir: Path, fit: Fit) -> None:
     """
     scaler = fit.detector.reconstructor.scaler
     gaussian = fit.detector.gaussian
+    decision = fit.detector.decision
     statistics = {
         "scaler.mean": scaler.mean,
         "scaler.scale": scaler.scale,
         "gaussian.mean": gaussian.mean,
         "gaussian.covariance": gaussian.covariance,
+        "decision.tail.body": decision.tail.body,
+        "decision.error_range": decision.error_range,
     }
     files = {
         NETWORK: fit.detector.reconstructor.network.model,
@@ -167,6 +179,7 @@ def load(model_dir: Path, n_threads: int = 1) -> LSTMAD:
             array("gaussian.covariance", n_errors, n_errors),
             document["error_bound"],
         ),
+        _decision(document["decision"], array, n_series),
         document["score_smoothing"],
     )
 
@@ -190,9 +203,33 @@ def describe(model_dir: Path) -> dict[str, Any]:
             f"that trained it."
         )
     needed = {"n_series", "layout", "score_smoothing", "error_bound", "sha256"}
+    needed |= {"decision"}
     if missing := sorted(needed - set(document)):
         raise ArtifactError(f"{path} is incomplete: {', '.join(missing)} is missing.")
     return dict(document)
+
+
+def _described(decision: Decision) -> dict[str, Any]:
+    """Return a decision as JSON, but for its arrays."""
+    described = dataclasses.asdict(decision)
+    del described["error_range"], described["tail"]["body"]
+    return {
+        "threshold": decision.threshold,
+        "source": decision.source,
+        **described,
+    }
+
+
+def _decision(
+    described: Mapping[str, Any], array: Callable[..., FloatArray], n_series: int
+) -> Decision:
+    """Return the decision that :func:`_described` and the arrays spell."""
+    fields = {k: v for k, v in described.items() if k not in ("threshold", "source")}
+    fields["interval"] = tuple(fields["interval"])
+    fields["tail"] = Tail(array("decision.tail.body", N_LEVELS), **fields["tail"])
+    if fields["labelled"]:
+        fields["labelled"] = LabelledThreshold(**fields["labelled"])
+    return Decision(error_range=array("decision.error_range", 2, n_series), **fields)
 
 
 def _spelled(n_series: Any, layout: Mapping[str, Any]) -> str:
@@ -210,6 +247,7 @@ def _description(fit: Fit, files: Mapping[str, bytes]) -> bytes:
         "layout": dataclasses.asdict(network.layout),
         "score_smoothing": fit.detector.smoothing,
         "error_bound": fit.detector.gaussian.bound,
+        "decision": _described(fit.detector.decision),
         "hyperparameters": fit.hyperparameters.to_public(),
         "rows": dict(fit.n_rows),
         "epochs": len(fit.history),

@@ -6,6 +6,7 @@ import logging
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from lstm_ad.axes import AddUp, FloatArray
 from lstm_ad.scaling import name_series
@@ -67,6 +68,7 @@ class Gaussian:
         scale: FloatArray,
         caution: Caution = MAXIMUM_LIKELIHOOD,
         add_up: AddUp = lambda array: array,
+        is_quiet: bool = False,
     ) -> "Gaussian":
         """Return the Gaussian of maximum likelihood, regularised where it must be.
 
@@ -88,13 +90,14 @@ class Gaussian:
             add_up: Returns sums over all processes, each with errors of its own; by
                 default, there are no others. Each pass is finished everywhere before
                 the next: squares are of distances from the mean of all errors.
+            is_quiet: Whether to do without warnings.
         """
         n_rows = int(add_up(np.array([float(len(errors))]))[0])
         mean = add_up(errors.sum(axis=0)) / n_rows
         deviation = np.sqrt(add_up(np.square(errors - mean).sum(axis=0)) / n_rows)
         scales = np.tile(scale, errors.shape[1] // len(scale))
         is_fixed = deviation < RESOLUTION * scales
-        if is_fixed.any():
+        if is_fixed.any() and not is_quiet:
             logger.warning(
                 "The errors of %s do not vary in the calibration part: any other error "
                 "will score very low.",
@@ -106,8 +109,17 @@ class Gaussian:
         correlation = add_up(standardised.T @ standardised) / n_rows
         np.fill_diagonal(correlation, 1.0)
         correlation = _shrunk(correlation, caution.shrinkage)
-        if amount := _needed_shrinkage(correlation, len(scale), n_rows):
+        amount, is_dependent = _needed_shrinkage(correlation)
+        if amount:
             correlation = _shrunk(correlation, amount)
+            if not is_quiet:
+                logger.warning(
+                    "The errors of %s depend on each other linearly in the %d rows of "
+                    "the calibration part: their correlations are shrunk by %.1e.",
+                    name_series(np.any(is_dependent.reshape(-1, len(scale)), axis=0)),
+                    n_rows,
+                    amount,
+                )
         covariance = correlation * np.outer(deviation, deviation)
         return cls(mean=mean, covariance=covariance, bound=caution.bound)
 
@@ -123,13 +135,48 @@ class Gaussian:
         Returns:
             Log-likelihood in nats, of shape ``(T,)``; higher is more normal.
         """
-        deviation, whitening, log_normaliser = self._factors
-        standardised = (errors - self.mean) / deviation
-        np.clip(standardised, -self.bound, self.bound, out=standardised)
-        whitened = standardised @ whitening.T  # squared norm: Mahalanobis distance
+        _, whitening, log_normaliser = self._factors
+        # Squared norm: Mahalanobis distance.
+        whitened = self._standardised(errors) @ whitening.T
         distances = np.einsum("td,td->t", whitened, whitened)
         log_likelihood: FloatArray = log_normaliser - 0.5 * distances
         return log_likelihood
+
+    def distance_drops(self, errors: FloatArray, n_series: int) -> FloatArray:
+        """Return how much the distance drops if a series is left out, for each.
+
+        The distance is the squared Mahalanobis distance of an error vector e: what
+        :meth:`log_likelihood` is linear in. Leaving a series out means all of its
+        errors B, and the marginal distribution of the others. With P the inverse of the
+        covariance, the drop is then exactly ``(P e)_B' (P_BB)^-1 (P e)_B``, which
+        follows from the inverse of a partitioned matrix.
+
+        Args:
+            errors: As for :meth:`log_likelihood`, of shape ``(T, K * D)``.
+            n_series: ``D``.
+
+        Returns:
+            Of shape ``(T, D)``, at least 0. The drops of series that are correlated
+            need not sum to the distance.
+        """
+        _, whitening, _ = self._factors
+        precision = whitening.T @ whitening
+        n_each = len(precision) // n_series
+        blocks = precision.reshape(n_each, n_series, n_each, n_series)
+        blocks = np.einsum("kdld->dkl", blocks)
+        gradients = self._standardised(errors) @ precision
+        gradients = gradients.reshape(len(errors), n_each, n_series).transpose(2, 1, 0)
+        # With P_BB = L L', the drop is the squared norm of L^-1 (P e)_B.
+        whitened = np.linalg.solve(np.linalg.cholesky(blocks), gradients)  # (D, K, T)
+        drops: FloatArray = np.einsum("dkt,dkt->td", whitened, whitened)
+        return drops
+
+    def _standardised(self, errors: FloatArray) -> FloatArray:
+        """Return errors in standard deviations from their mean, within the bound."""
+        deviation, _, _ = self._factors
+        standardised: FloatArray = (errors - self.mean) / deviation
+        np.clip(standardised, -self.bound, self.bound, out=standardised)
+        return standardised
 
     @functools.cached_property
     def _factors(self) -> tuple[FloatArray, FloatArray, float]:
@@ -151,24 +198,21 @@ class Gaussian:
         return deviation, whitening, float(log_normaliser)
 
 
-def _needed_shrinkage(correlation: FloatArray, n_series: int, n_rows: int) -> float:
-    """Return how far a correlation matrix must be shrunk to be well-conditioned."""
+def _needed_shrinkage(
+    correlation: FloatArray,
+) -> tuple[float, npt.NDArray[np.bool_]]:
+    """Return how far a correlation matrix must be shrunk to be well-conditioned.
+
+    Returns:
+        How far, from 0 to 1, and whether each error is among those that depend on each
+        other linearly.
+    """
     eigenvalues, eigenvectors = np.linalg.eigh(correlation)
     smallest, largest = max(eigenvalues[0], 0.0), eigenvalues[-1]
-    excess = largest - MAX_CONDITION * smallest
-    if excess <= 0:
-        return 0.0
-    amount = float(excess / (excess + MAX_CONDITION - 1))
-    is_dependent = eigenvalues < largest / MAX_CONDITION
-    involved = (np.abs(eigenvectors[:, is_dependent]) > 0.1).any(axis=1)
-    logger.warning(
-        "The errors of %s depend on each other linearly in the %d rows of the "
-        "calibration part: their correlations are shrunk by %.1e.",
-        name_series(involved.reshape(-1, n_series).any(axis=0)),
-        n_rows,
-        amount,
-    )
-    return amount
+    is_small = eigenvalues < largest / MAX_CONDITION
+    is_dependent = (np.abs(eigenvectors[:, is_small]) > 0.1).any(axis=1)
+    excess = max(largest - MAX_CONDITION * smallest, 0.0)
+    return float(excess / (excess + MAX_CONDITION - 1)), is_dependent
 
 
 def _shrunk(correlation: FloatArray, amount: float) -> FloatArray:

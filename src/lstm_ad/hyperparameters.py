@@ -160,6 +160,13 @@ class Hyperparameters:
         "The number of time steps over which scores are averaged, the last one "
         "included; 1 = off.",
     )
+    max_alarm_rate: float = _declare(
+        0.001,
+        1e-9,
+        0.5,
+        "The part of normal time steps that may be taken for anomalies: it sets the "
+        "threshold.",
+    )
     precision: str = _declare_choice(
         (FP32, BF16),
         "The numbers that the network learns with: bf16 is faster where the hardware "
@@ -194,6 +201,10 @@ class Hyperparameters:
             prediction_length=prediction_length,
             stride=self.sequence_stride or prediction_length,
         )
+
+    def n_fitting(self, n_timesteps: int) -> int:
+        """Return how many of a training file's first rows fit the LSTM."""
+        return n_timesteps - round(n_timesteps * self.calibration_fraction)
 
     @classmethod
     def from_strings(cls, strings: Mapping[str, str]) -> "Hyperparameters":

@@ -95,7 +95,7 @@ class Shares:
             n_processes: Between how many processes they are divided.
         """
         layout = hyperparameters.layout
-        cuts = tuple(n_fitting(file.n_timesteps, hyperparameters) for file in training)
+        cuts = tuple(hyperparameters.n_fitting(file.n_timesteps) for file in training)
         segments = Segments.of(layout, np.array(cuts, dtype=np.int64))
 
         def divided(
@@ -176,11 +176,6 @@ class Whereabouts:
         return self.owner[index], self.position[index] + rows - self.first[index]
 
 
-def n_fitting(n_timesteps: int, hyperparameters: Hyperparameters) -> int:
-    """Return how many of a file's first rows fit the LSTM."""
-    return n_timesteps - round(n_timesteps * hyperparameters.calibration_fraction)
-
-
 def merged(listings: Sequence[Sequence[File]]) -> list[File]:
     """Return the files of a channel, in order of their names, from what each host has.
 
@@ -192,7 +187,7 @@ def merged(listings: Sequence[Sequence[File]]) -> list[File]:
         known = found.get(file.name)
         readers = (known.readers if known else ()) + file.readers
         found[file.name] = dataclasses.replace(file, readers=readers)
-    return [found[name] for name in sorted(found)]
+    return [found[name] for name in sorted(found, key=lambda name: name.split("/"))]
 
 
 def _cut(

@@ -341,7 +341,7 @@ def test_a_failure_of_the_server_is_500_without_its_reason(
     """The traceback is in the log, and nothing of it in the answer."""
     # A Gaussian of the wrong size: no file could hold it, and no score survives it.
     gaussian = Gaussian(mean=np.zeros(5), covariance=np.eye(5))
-    broken = LSTMAD(detector.reconstructor, gaussian)
+    broken = LSTMAD(detector.reconstructor, gaussian, detector.decision)
     client = create_app(broken, max_payload_mb=1).test_client()
 
     response = client.post("/invocations", data=body, content_type="text/csv")

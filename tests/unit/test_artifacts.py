@@ -85,7 +85,7 @@ def test_the_description_is_readable_and_complete(
         for name in (NETWORK, WEIGHTS, STATISTICS)
     }
     expected = {
-        "format_version": 1,
+        "format_version": 2,
         "n_series": 2,
         "layout": LAYOUT,
         "score_smoothing": 1,
@@ -185,7 +185,7 @@ def test_a_description_that_is_no_json_is_refused(model_dir: Path, text: str) ->
 
 @pytest.mark.parametrize(
     ("text", "version"),
-    [('{"format_version": 2}', 2), ("{}", None), ("[1]", None), ("null", None)],
+    [('{"format_version": 1}', 1), ("{}", None), ("[1]", None), ("null", None)],
 )
 def test_another_format_version_is_refused(
     model_dir: Path, text: str, version: int | None
@@ -194,7 +194,7 @@ def test_another_format_version_is_refused(
     (model_dir / DESCRIPTION).write_text(text)
     expected = (
         f"{model_dir / DESCRIPTION} has format version {version}, but this product "
-        f"reads version 1: train the model again, or serve it with the image that "
+        f"reads version 2: train the model again, or serve it with the image that "
         f"trained it."
     )
 

@@ -26,6 +26,7 @@ def test_names_and_defaults_are_the_documented_ones() -> None:
         "calibration-fraction": 0.2,
         "early-stopping-patience": 0,
         "score-smoothing": 1,
+        "max-alarm-rate": 0.001,
         "seed": 0,
     }
 
