@@ -185,6 +185,18 @@ def make_series() -> Callable[..., npt.NDArray[np.float64]]:
 
 
 @pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Return the function that finds a port of the loopback that nobody uses."""
+
+    def find() -> int:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            return int(free.getsockname()[1])
+
+    return find
+
+
+@pytest.fixture(scope="session")
 def as_csv() -> Callable[[npt.NDArray[np.float64]], bytes]:
     """Return the function that spells a table as CSV."""
     return to_csv

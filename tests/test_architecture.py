@@ -62,7 +62,16 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "lstm_ad.detector": ({"axes", "decision", "gaussian", "reconstruction"}, ARRAYS),
     "lstm_ad.events": ({"axes", "decision", "detector"}, ARRAYS),
     "lstm_ad.calibration": (
-        {"axes", "decision", "detector", "gaussian", "layout", "shares", "tail", "team"},
+        {
+            "axes",
+            "decision",
+            "detector",
+            "gaussian",
+            "layout",
+            "shares",
+            "tail",
+            "team",
+        },
         ARRAYS,
     ),
     "lstm_ad.artifacts": (
@@ -224,7 +233,9 @@ def test_torch_and_flask_stay_where_they_are() -> None:
     }
 
     assert users == {
-        "torch": {f"lstm_ad.{name}" for name in ("network", "training", "fitting", "team")},
+        "torch": {
+            f"lstm_ad.{name}" for name in ("network", "training", "fitting", "team")
+        },
         "flask": {"sagemaker_container.app", "serve"},
     }
 

@@ -125,7 +125,9 @@ class Runs:
             others = [end for f, at, end in known if f == file and at < first]
             before = np.concatenate([np.empty(0), *others])[-n_before:]
             joined = np.concatenate([before, part]) if n_before else part
-            averages.append(moving_average(joined, smoothing)[len(joined) - len(part) :])
+            averages.append(
+                moving_average(joined, smoothing)[len(joined) - len(part) :]
+            )
         return np.concatenate(averages)
 
 

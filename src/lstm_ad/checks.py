@@ -40,9 +40,9 @@ def check_files(
         if file.n_timesteps <= context and file.n_timesteps < file.n_series:
             raise SeriesError(
                 f"{file.name}: the file is too short for {setting}: "
-                f"{file.n_timesteps} rows of {file.n_series} columns were found, but one "
-                f"row is one time step and one column one time series. Are rows and "
-                f"columns exchanged?"
+                f"{file.n_timesteps} rows of {file.n_series} columns were found, but "
+                f"one row is one time step and one column one time series. Are rows "
+                f"and columns exchanged?"
             )
         if file.n_series != reference.n_series:
             raise SeriesError(

@@ -1,9 +1,8 @@
 """Fit a detector: the document's training algorithm, readable as a paragraph."""
 
-import dataclasses
 import importlib.metadata
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,8 @@ import torch
 from lstm_ad.artifacts import Fit
 from lstm_ad.axes import FloatArray, ScaledArray
 from lstm_ad.calibration import MAX_NUMBERS, Runs, decide, held_out_scores
-from lstm_ad.checks import check_files, check_range, counts_rows, index_column
 from lstm_ad.checkpoints import CheckpointFolder, digest_series, fingerprint
+from lstm_ad.checks import check_files, check_range, counts_rows, index_column
 from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import TrainingError
 from lstm_ad.gaussian import MAXIMUM_LIKELIHOOD, WIDE, Gaussian
@@ -27,7 +26,7 @@ from lstm_ad.reconstruction import Reconstructor
 from lstm_ad.runtime import OnnxNetwork
 from lstm_ad.scaling import Scaler
 from lstm_ad.sequences import Rows, input_sequences
-from lstm_ad.shares import File, Piece, Shares, Whereabouts
+from lstm_ad.shares import File, Held, Shares, Whereabouts
 from lstm_ad.team import ALONE, Team
 from lstm_ad.training import Control, train_network
 
@@ -73,7 +72,9 @@ def fit(
             network does not reconstruct as the trained one.
     """
     files = [File(name, *series.shape) for name, series in training.items()]
-    validation_files = [File(name, *series.shape) for name, series in validation.items()]
+    validation_files = [
+        File(name, *series.shape) for name, series in validation.items()
+    ]
     check_files(files, validation_files, hyperparameters)
     shares = Shares.of(files, validation_files, hyperparameters)
     return fit_share(
@@ -83,42 +84,6 @@ def fit(
         control or Control(),
         checkpoint_dir,
     )
-
-
-@dataclasses.dataclass(frozen=True)
-class Held:
-    """The rows that a process holds, for its pieces in their order."""
-
-    shares: Shares
-    """Who owns what."""
-    rank: int
-    """Which process this is."""
-    fitting: Sequence[FloatArray]
-    """For each of its pieces that fit the LSTM, of shape ``(T, D)``."""
-    calibrating: Sequence[FloatArray]
-    """Likewise, that calibrate."""
-    validating: Sequence[FloatArray]
-    """Likewise, that validate."""
-
-    @classmethod
-    def of(
-        cls,
-        shares: Shares,
-        training: Sequence[FloatArray],
-        validation: Sequence[FloatArray],
-    ) -> "Held":
-        """Return what one process holds of whole files, without a copy."""
-
-        def views(pieces: Sequence[Piece], files: Sequence[FloatArray]) -> list[FloatArray]:
-            return [files[piece.file][piece.first : piece.held] for piece in pieces]
-
-        return cls(
-            shares,
-            rank=0,
-            fitting=views(shares.fitting[0], training),
-            calibrating=views(shares.calibrating[0], training),
-            validating=views(shares.validating[0], validation),
-        )
 
 
 def fit_share(
@@ -168,14 +133,16 @@ def fit_share(
         if shares.validation
         else [part[surplus:] for part in held.calibrating]
     )
-    is_keeping = checkpoint_dir is not None and team.rank == 0
+    checkpoints = None
+    if checkpoint_dir and team.rank == 0:
+        checkpoints = CheckpointFolder(checkpoint_dir, digest)
     trained = train_network(
         scaler.transform_all(held.fitting),
         selection,
         is_validation=bool(shares.validation),
         hyperparameters=hyperparameters,
         control=control,
-        checkpoints=CheckpointFolder(checkpoint_dir, digest) if is_keeping else None,
+        checkpoints=checkpoints,
         team=team,
         whereabouts=Whereabouts.of(shares),
     )
@@ -194,7 +161,8 @@ def fit_share(
     smoothing = hyperparameters.score_smoothing
     runs = Runs.of(shares, held.rank, layout)
     scores = held_out_scores(errors, scaler.scale, caution, smoothing, runs, team)
-    mean_errors = all_errors.reshape(len(scores), -1, shares.n_series).mean(axis=1)
+    by_series = all_errors.reshape(-1, layout.n_reconstructions, shares.n_series)
+    mean_errors = by_series.mean(axis=1)
     every = runs.every(MAX_NUMBERS // (1 + shares.n_series))
     table = runs.gathered(np.column_stack([scores, mean_errors]), every, team)
     decision = decide(
@@ -209,10 +177,11 @@ def fit_share(
         for part, piece in zip(held.fitting, shares.fitting[held.rank], strict=True)
         if piece.n_held > layout.n_unscored
     ]
-    parts = {"train": evaluated, "calibration": held.calibrating}
-    if shares.validation:
-        parts = {"train": evaluated, "valid": held.validating, **parts}
-    losses = {k: reconstructor.evaluate(p, team.add_up) for k, p in parts.items()}
+    evaluations = {"train": evaluated, "valid": held.validating}
+    if not shares.validation:
+        del evaluations["valid"]
+    evaluations["calibration"] = held.calibrating
+    losses = {k: reconstructor.evaluate(p, team.add_up) for k, p in evaluations.items()}
     n_training = sum(file.n_timesteps for file in shares.training)
     result = Fit(
         detector=LSTMAD(reconstructor, gaussian, decision, smoothing),

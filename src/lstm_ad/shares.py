@@ -13,11 +13,11 @@ and has one owner per file.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from lstm_ad.axes import IndexArray
+from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.sequences import Segments
 
@@ -123,7 +123,9 @@ class Shares:
             cuts=cuts,
             fitting=divided(training, [range(cut) for cut in cuts], is_scored=False),
             calibrating=divided(
-                training, [range(*ends) for ends in zip(firsts, rows, strict=True)], True
+                training,
+                [range(*ends) for ends in zip(firsts, rows, strict=True)],
+                True,
             ),
             validating=divided(
                 validation, [range(file.n_timesteps) for file in validation], True
@@ -134,6 +136,45 @@ class Shares:
     def n_series(self) -> int:
         """``D``: the columns of every file."""
         return self.training[0].n_series
+
+
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """The rows that a process holds, for its pieces in their order."""
+
+    shares: Shares
+    """Who owns what."""
+    rank: int
+    """Which process this is."""
+    fitting: Sequence[FloatArray]
+    """For each of its pieces that fit the LSTM, of shape ``(T, D)``."""
+    calibrating: Sequence[FloatArray]
+    """Likewise, that calibrate."""
+    validating: Sequence[FloatArray]
+    """Likewise, that validate."""
+
+    @classmethod
+    def of(
+        cls,
+        shares: Shares,
+        training: Sequence[FloatArray],
+        validation: Sequence[FloatArray],
+    ) -> "Held":
+        """Return what one process holds of whole files, without a copy."""
+
+        def views(
+            pieces: Sequence[Piece], files: Sequence[FloatArray]
+        ) -> list[FloatArray]:
+            """Return what is held of each piece."""
+            return [files[piece.file][piece.first : piece.held] for piece in pieces]
+
+        return cls(
+            shares,
+            rank=0,
+            fitting=views(shares.fitting[0], training),
+            calibrating=views(shares.calibrating[0], training),
+            validating=views(shares.validating[0], validation),
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,18 +217,18 @@ class Whereabouts:
         return self.owner[index], self.position[index] + rows - self.first[index]
 
 
-def merged(listings: Sequence[Sequence[File]]) -> list[File]:
-    """Return the files of a channel, in order of their names, from what each host has.
+def readers_of(listings: Sequence[Iterable[str]]) -> dict[str, tuple[int, ...]]:
+    """Return who can read each file of a channel, in order of the names.
 
     Args:
-        listings: For each host, its files; the readers of each are its processes.
+        listings: By rank, the names of the files that a process can read.
     """
-    found: dict[str, File] = {}
-    for file in (file for listing in listings for file in listing):
-        known = found.get(file.name)
-        readers = (known.readers if known else ()) + file.readers
-        found[file.name] = dataclasses.replace(file, readers=readers)
-    return [found[name] for name in sorted(found, key=lambda name: name.split("/"))]
+    readers: dict[str, list[int]] = {}
+    for rank, names in enumerate(listings):
+        for name in names:
+            readers.setdefault(name, []).append(rank)
+    by_folder = sorted(readers, key=lambda name: name.split("/"))
+    return {name: tuple(readers[name]) for name in by_folder}
 
 
 def _cut(
@@ -203,8 +244,7 @@ def _cut(
     totals: dict[tuple[int, ...], int] = {}
     for rows, ranks in zip(ranges, readers, strict=True):
         totals[ranks] = totals.get(ranks, 0) + len(rows)
-    done: Mapping[tuple[int, ...], int] = dict.fromkeys(totals, 0)
-    done = dict(done)
+    done = dict.fromkeys(totals, 0)
     for number, (rows, ranks) in enumerate(zip(ranges, readers, strict=True)):
         before, total = done[ranks], totals[ranks]
         done[ranks] += len(rows)

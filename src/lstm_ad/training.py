@@ -10,11 +10,11 @@ any epoch from its checkpoint, bit by bit as if it had never stopped (on a CPU, 
 the same number of threads).
 
 A team of processes takes the steps that one process would, each with its part of every
-batch: the gradients are those of sums over elements, added up and divided by the
-elements of the whole batch, so the weights are equal but for rounding (and, with
-dropout, for the chance of each process). Which sequences make up a batch does not depend on
-who holds their rows: the rows of some batches at a time are sent to those who compute
-them (see :meth:`_Loop._sent`), so the work is even, whatever the order.
+batch: sums over elements are divided by the elements of the whole batch and their
+gradients added up, so the weights are equal but for rounding (and, with dropout, for
+the chance of each process). Which sequences make up a batch does not depend on who
+holds their rows: the rows of some batches at a time are sent to those who compute with
+them (see :meth:`_Loop._sent`), so the work is even as well.
 """
 
 import dataclasses
@@ -300,9 +300,9 @@ class _Loop:
     def _batches(
         self, order: IndexArray, n_batches: int
     ) -> Iterator[tuple[Tensor, int]]:
-        """Yield the rows of this process's segments of each batch, and all its segments.
+        """Yield, for each batch, the rows of this process's part, and the batch's size.
 
-        The sizes of the batches differ by one at most, and so do its parts.
+        The size is in segments. Sizes differ by one at most, and so do those of parts.
 
         Args:
             order: Where the segments of the epoch start, on the axis of all rows.
@@ -322,8 +322,11 @@ class _Loop:
             windows = self._sent(some)
             if self.values.device != self.device:
                 windows = windows.pin_memory().to(self.device, non_blocking=True)
-            sizes = [len(_part(batch, self.team.rank, self.team.size)) for batch in some]
-            for mine, batch in zip(windows.split(sizes), some, strict=True):
+            sizes = [
+                len(_part(batch, self.team.rank, self.team.size)) for batch in some
+            ]
+            parts = torch.split(windows, sizes)
+            for mine, batch in zip(parts, some, strict=True):
                 yield mine, len(batch)
 
     def _sent(self, batches: list[IndexArray]) -> Tensor:
@@ -338,7 +341,9 @@ class _Loop:
             Of shape ``(segments, rows, D)``, in order.
         """
         ranks = range(self.team.size)
-        parts = [np.concatenate([_part(b, r, len(ranks)) for b in batches]) for r in ranks]
+        parts = [
+            np.concatenate([_part(b, r, len(ranks)) for b in batches]) for r in ranks
+        ]
         mine, n_to = [], []
         for part in parts:  # what each process computes
             owners, positions = self.where.find(part)
@@ -347,8 +352,8 @@ class _Loop:
             n_to.append(int(is_mine.sum()))
         owners, _ = self.where.find(parts[self.team.rank])
         n_from = np.bincount(owners, minlength=len(ranks)).tolist()
-        positions = torch.from_numpy(np.concatenate(mine)).to(self.values.device)
-        held = self._windows(self.values, positions)
+        starts = torch.from_numpy(np.concatenate(mine)).to(self.values.device)
+        held = self._windows(self.values, starts)
         received = self.team.exchange(held, n_to, n_from)
         # They come by owner; what is asked for has an order of its own.
         order = np.empty(len(owners), dtype=np.int64)
@@ -365,7 +370,7 @@ class _Loop:
             for p in parameters
         ]
         total = self.team.sum_in_place(torch.cat(gradients))
-        parts = total.split([p.numel() for p in parameters])
+        parts = torch.split(total, [p.numel() for p in parameters])
         for parameter, part in zip(parameters, parts, strict=True):
             parameter.grad = part.view_as(parameter)
 
