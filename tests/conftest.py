@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -333,12 +333,17 @@ def launch_train(tmp_path: Path) -> Iterator[Callable[..., Training]]:
     trainings: list[Training] = []
     numbers = itertools.count()
 
-    def launch(opt_ml: OptMl, **options: Any) -> Training:
+    def launch(
+        opt_ml: OptMl,
+        variables: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
+        **options: Any,
+    ) -> Training:
         log_file = tmp_path / f"train-{next(numbers)}.log"
-        variables = {"SAGEMAKER_TRAINING_MODULE": "train:main"}
+        variables = {"SAGEMAKER_TRAINING_MODULE": "train:main", **(variables or {})}
         with log_file.open("wb") as log:
             process = subprocess.Popen(
-                [BIN / "train"],
+                [*before, BIN / "train"],
                 cwd=tmp_path,
                 env=clean_environment(opt_ml.base, variables),
                 stdout=log,

@@ -31,6 +31,8 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from lstm_ad.exceptions import LaunchError
 from sagemaker_container.environment import Cluster
 
+logger = logging.getLogger(__name__)
+
 SILENCE_SECONDS = 60
 """After how long without a sign of life a host counts as lost."""
 
@@ -139,23 +141,24 @@ class _Watch:
     def reason_for_all(self, cause: str | None) -> str:
         """Return the reason of a failure, once all hosts know it or are gone."""
         self._ended.set()
-        others = (
+        if self._lost:
+            return self._lost
+        reason = cause or (
             "Training failed: another process of the job ended, or cannot be reached "
             "any more. The failure reason of its host says more."
         )
-        if self._lost:
-            return self._lost
         try:
             store = _store(self._cluster, ENDING_SECONDS)
             if cause:
                 store.compare_set(_REASON, "", cause)
             _wait(lambda: store.check([_REASON]), ENDING_SECONDS / 2)
-            reason = store.compare_set(_REASON, "", others).decode()
+            reason = store.compare_set(_REASON, "", reason).decode()
             store.add("ended", 1)
-            n_hosts = len(self._cluster.hosts)
-            _wait(lambda: store.add("ended", 0) >= n_hosts, ENDING_SECONDS)
-        except RuntimeError:  # the first host is gone
-            return cause or others
+            if self._cluster.rank == 0:  # whose store it is
+                n_hosts = len(self._cluster.hosts)
+                _wait(lambda: store.add("ended", 0) >= n_hosts, ENDING_SECONDS)
+        except RuntimeError:
+            logger.error("The first instance cannot be reached any more.")
         return reason
 
     def _beat(self) -> None:
