@@ -69,15 +69,24 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
         ARRAYS | {"torch"},
     ),
     "sagemaker_container": (set(), set()),
-    "sagemaker_container.environment": (set(), set()),
-    "sagemaker_container.csv_format": (set(), ARRAYS | {"orjson", "pandas"}),
+    "sagemaker_container.wording": (set(), set()),
+    "sagemaker_container.outputs": ({"wording"}, set()),
+    "sagemaker_container.environment": ({"outputs"}, set()),
+    "sagemaker_container.rows": ({"wording"}, ARRAYS),
+    "sagemaker_container.csv_format": (
+        {"outputs", "rows", "wording"},
+        ARRAYS | {"orjson", "pandas"},
+    ),
+    "sagemaker_container.json_format": ({"rows", "wording"}, ARRAYS | {"orjson"}),
+    "sagemaker_container.answers": ({"csv_format", "json_format", "outputs"}, set()),
     "sagemaker_container.metrics": (set(), set()),
     "sagemaker_container.places": (set(), set()),
     "sagemaker_container.batch": (set(), set()),
     "sagemaker_container.specification": ({"environment", "metrics"}, set()),
     "sagemaker_container.http_worker": (set(), {"gunicorn"}),
     "sagemaker_container.app": (
-        {"batch", "csv_format", "places"},
+        {"answers", "batch", "csv_format", "json_format", "outputs", "places"}
+        | {"wording"},
         {"flask", "orjson", "sagemaker_inference", "werkzeug"},
     ),
     "train": (set(), {"sagemaker_training"}),
@@ -86,7 +95,12 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
 
 FROM_THE_ALGORITHM: dict[str, set[str]] = {
     "sagemaker_container.environment": {"exceptions", "hyperparameters"},
-    "sagemaker_container.csv_format": {"axes", "detector", "exceptions", "parallel"},
+    "sagemaker_container.rows": {"axes", "exceptions", "parallel"},
+    "sagemaker_container.csv_format": {"axes", "decision", "detector", "exceptions"}
+    | {"parallel"},
+    "sagemaker_container.json_format": {"axes", "decision", "detector", "events"}
+    | {"exceptions", "parallel"},
+    "sagemaker_container.answers": {"axes", "detector", "events"},
     "sagemaker_container.metrics": {"losses"},
     "sagemaker_container.batch": {"exceptions"},
     "sagemaker_container.specification": {"hyperparameters"},

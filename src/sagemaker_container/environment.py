@@ -16,6 +16,7 @@ from typing import Any
 
 from lstm_ad.exceptions import SettingError
 from lstm_ad.hyperparameters import Hyperparameters
+from sagemaker_container.outputs import DEFAULT_COLUMNS, OutputError, columns_of
 
 BASE_DIR = "SAGEMAKER_BASE_DIR"
 DEFAULT_BASE_DIR = "/opt/ml"
@@ -24,6 +25,9 @@ DEFAULT_CHECKPOINT_DIR = f"{DEFAULT_BASE_DIR}/checkpoints"
 MAX_PAYLOAD = "SAGEMAKER_MAX_PAYLOAD_IN_MB"
 DEFAULT_MAX_PAYLOAD_MB = 100
 """The largest that SageMaker's batch transform sends."""
+
+OUTPUT = "SAGEMAKER_INFERENCE_OUTPUT"
+"""The name that SageMaker's XGBoost gave it."""
 
 CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 """How much of the machine this container may use: microseconds of how many, or max."""
@@ -161,12 +165,15 @@ class ServingEnvironment:
     is_batch: bool
     """Whether this is a batch transform."""
 
+    columns: tuple[str, ...]
+    """Those of CSV, where a request names none."""
     @classmethod
     def from_variables(cls) -> "ServingEnvironment":
         """Return the environment that the variables describe.
 
         Raises:
-            SettingError: If a variable is no positive integer.
+            SettingError: If a variable is no positive integer, or names columns that
+                there are not.
         """
         cores = _n_cores()
         n_workers = _positive(
@@ -183,6 +190,7 @@ class ServingEnvironment:
             max_payload_mb=_max_payload_mb(),
             is_batch=os.environ.get("SAGEMAKER_BATCH", "").lower() == "true",
         )
+            columns=_columns(),
 
 
 def _n_cores() -> int:
@@ -208,6 +216,15 @@ def _max_payload_mb() -> int:
 
 
 def _positive(variable: str, default: int) -> int:
+def _columns() -> tuple[str, ...]:
+    """Return the columns of CSV, where a request names none."""
+    text = os.environ.get(OUTPUT, "").strip()
+    try:
+        return columns_of(text, OUTPUT) if text else DEFAULT_COLUMNS
+    except OutputError as error:
+        raise SettingError(str(error)) from error
+
+
     """Return the positive integer in an environment variable, or the default."""
     text = os.environ.get(variable, "").strip()
     if not text:

@@ -30,6 +30,7 @@ def serving(tmp_path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         "SAGEMAKER_BIND_TO_PORT",
         "SAGEMAKER_MODEL_SERVER_WORKERS",
         "SAGEMAKER_MAX_PAYLOAD_IN_MB",
+        "SAGEMAKER_INFERENCE_OUTPUT",
         "OMP_NUM_THREADS",
     ):
         monkeypatch.delenv(name, raising=False)
@@ -377,5 +378,35 @@ def test_a_variable_that_is_no_positive_integer_is_named(
 ) -> None:
     """The message has the variable, what was given and what is accepted."""
     serving.setenv(variable, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, ("score", "reconstruction")),
+        (" ", ("score", "reconstruction")),
+        ("is_anomaly", ("is_anomaly",)),
+        ("severity, score,upper", ("severity", "score", "upper")),
+    ],
+)
+def test_the_columns_of_csv_are_those_of_the_variable(
+    serving, text: str | None, expected: tuple[str, ...]
+) -> None:
+    """In its order; without it, those of the original."""
+    if text is not None:
+        serving.setenv("SAGEMAKER_INFERENCE_OUTPUT", text)
+
+    assert ServingEnvironment.from_variables().columns == expected
+
+
+@pytest.mark.parametrize("text", ["predicted_label", "score,", "score,score"])
+def test_columns_that_there_are_not_are_named(serving, text: str) -> None:
+    """With the variable that asks for them: a server does not start with it."""
+    serving.setenv("SAGEMAKER_INFERENCE_OUTPUT", text)
+
+    with pytest.raises(
+        SettingError, match=r"^SAGEMAKER_INFERENCE_OUTPUT names .* accepted (are|is) "
+    ):
+        ServingEnvironment.from_variables()
     with pytest.raises(SettingError, match=f'^{variable} must be .*"{text}" was given'):
         ServingEnvironment.from_variables()
