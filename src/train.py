@@ -18,6 +18,7 @@ from lstm_ad.exceptions import LSTMADError
 from sagemaker_container import metrics
 from sagemaker_container.csv_format import read_file
 from sagemaker_container.environment import (
+    LABELS,
     TRAINING,
     VALIDATION,
     TrainingEnvironment,
@@ -74,6 +75,10 @@ def run(environment: TrainingEnvironment, should_stop: Callable[[], bool]) -> No
     logger.info("Hyperparameters: %s", ", ".join(f"{k}={v}" for k, v in settings))
     training = _read(environment.channels[TRAINING], "Training")
     validation = _read(environment.channels[VALIDATION], "Validating")
+    labels = {
+        name: read_file(path, f"{LABELS}/{name}")
+        for name, path in environment.channels[LABELS].items()
+    }
 
     # Bad input was refused by now: only then torch, which takes seconds to import.
     let_threads_sleep()
@@ -92,6 +97,7 @@ def run(environment: TrainingEnvironment, should_stop: Callable[[], bool]) -> No
             should_stop=should_stop,
         ),
         environment.checkpoint_dir,
+        labels,
     )
     logger.info("Scoring the model.")
     for line in metrics.final_lines(result.losses, result.best_epoch):

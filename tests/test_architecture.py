@@ -52,6 +52,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "lstm_ad.decision": ({"axes", "tail"}, ARRAYS),
     "lstm_ad.detector": ({"axes", "decision", "gaussian", "reconstruction"}, ARRAYS),
     "lstm_ad.events": ({"axes", "decision", "detector"}, ARRAYS),
+    "lstm_ad.labels": ({"axes", "decision", "detector", "exceptions"}, ARRAYS),
     "lstm_ad.calibration": (
         {"axes", "decision", "detector", "gaussian", "tail"},
         ARRAYS,
@@ -64,7 +65,8 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "lstm_ad.fitting": (
         {"artifacts", "axes", "calibration", "checkpoints", "detector", "exceptions"}
         | {"gaussian"}
-        | {"hyperparameters", "layout", "losses", "network", "onnx_graph", "parallel"}
+        | {"hyperparameters", "labels", "layout", "losses", "network", "onnx_graph"}
+        | {"parallel"}
         | {"reconstruction", "runtime", "scaling", "sequences", "training"},
         ARRAYS | {"torch"},
     ),

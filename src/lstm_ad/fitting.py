@@ -1,5 +1,6 @@
 """Fit a detector: the document's training algorithm, readable as a paragraph."""
 
+import dataclasses
 import importlib.metadata
 import logging
 import math
@@ -17,6 +18,8 @@ from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import SeriesError, TrainingError
 from lstm_ad.gaussian import MAXIMUM_LIKELIHOOD, WIDE, Gaussian
 from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.labels import check as check_labels
+from lstm_ad.labels import choose_threshold, normal_stretches
 from lstm_ad.layout import Layout
 from lstm_ad.losses import Loss
 from lstm_ad.network import StackedLSTM
@@ -50,6 +53,7 @@ def fit(
     hyperparameters: Hyperparameters,
     control: Control | None = None,
     checkpoint_dir: Path | None = None,
+    labels: Mapping[str, FloatArray] | None = None,
 ) -> Fit:
     """Return a detector fitted to normal data.
 
@@ -66,10 +70,13 @@ def fit(
         hyperparameters: The settings of the job.
         control: How training is watched and ended early.
         checkpoint_dir: Where to keep what is needed to go on; None keeps nothing.
+        labels: Which rows of the validation series are anomalies, by the same names,
+            each of shape ``(T, 1)``: they choose the threshold, and only what is normal
+            validates. None if all of them are normal.
 
     Raises:
         SeriesError: If a series is too short, or has another number of columns than
-            the others. The message names the file.
+            the others, or if the labels do not fit. The message names the file.
         TrainingError: If training diverges from its first epoch on, or if the saved
             network does not reconstruct as the trained one.
     """
@@ -82,7 +89,12 @@ def fit(
         for s, cut in zip(training.values(), cuts, strict=True)
     ]
     validating = list(validation.values())
-    data_digest = digest_series({"training": training, "validation": validation})
+    channels = {"training": training, "validation": validation}
+    if labels:
+        check_labels(labels, validation, layout.n_unscored)
+        validating = normal_stretches(validation, labels, layout.n_unscored)
+        channels["labels"] = labels
+    data_digest = digest_series(channels)
     # Another version may compute other bits: its checkpoints would end elsewhere.
     versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy")}
     digest = fingerprint(hyperparameters.to_public() | versions, data_digest)
@@ -124,9 +136,14 @@ def fit(
         hyperparameters.max_alarm_rate,
         block_length=smoothing + layout.prediction_length,
     )
+    detector = LSTMAD(reconstructor, gaussian, decision, smoothing)
+    if labels:
+        labelled = choose_threshold(detector, validation, labels)
+        decision = dataclasses.replace(decision, labelled=labelled)
+        detector = dataclasses.replace(detector, decision=decision)
     parts = {"train": fitting, "valid": validating, "calibration": calibration}
     result = Fit(
-        detector=LSTMAD(reconstructor, gaussian, decision, smoothing),
+        detector=detector,
         hyperparameters=hyperparameters,
         weights=weights,
         losses={k: reconstructor.evaluate(part) for k, part in parts.items() if part},

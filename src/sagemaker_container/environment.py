@@ -37,7 +37,8 @@ CORES_PER_WORKER = 4
 
 TRAINING = "training"
 VALIDATION = "validation"
-CHANNELS = {TRAINING: True, VALIDATION: False}
+LABELS = "labels"
+CHANNELS = {TRAINING: True, VALIDATION: False, LABELS: False}
 """The input channels, and whether a job must have them."""
 
 _PLATFORM_PREFIX = "sagemaker_"
@@ -58,6 +59,8 @@ class TrainingEnvironment:
     channel that the job does not have is empty."""
     model_dir: Path
     """What is in here when the job ends becomes ``model.tar.gz``."""
+    output_data_dir: Path
+    """What is in here when the job ends becomes ``output.tar.gz``."""
     checkpoint_dir: Path | None
     """What is in here is kept on S3 and is back when the job starts again; None if the
     job has no such folder."""
@@ -84,6 +87,7 @@ class TrainingEnvironment:
                 _read_object(config / "inputdataconfig.json"), base / "input" / "data"
             ),
             model_dir=base / "model",
+            output_data_dir=base / "output" / "data",
             checkpoint_dir=_checkpoint_dir(config, base / "checkpoints"),
         )
 
@@ -164,9 +168,9 @@ class ServingEnvironment:
     """The largest request body, in MB of 2**20 bytes; 0 = no limit."""
     is_batch: bool
     """Whether this is a batch transform."""
-
     columns: tuple[str, ...]
     """Those of CSV, where a request names none."""
+
     @classmethod
     def from_variables(cls) -> "ServingEnvironment":
         """Return the environment that the variables describe.
@@ -189,8 +193,8 @@ class ServingEnvironment:
             ),
             max_payload_mb=_max_payload_mb(),
             is_batch=os.environ.get("SAGEMAKER_BATCH", "").lower() == "true",
-        )
             columns=_columns(),
+        )
 
 
 def _n_cores() -> int:
@@ -215,7 +219,6 @@ def _max_payload_mb() -> int:
     return _positive(MAX_PAYLOAD, default=DEFAULT_MAX_PAYLOAD_MB)
 
 
-def _positive(variable: str, default: int) -> int:
 def _columns() -> tuple[str, ...]:
     """Return the columns of CSV, where a request names none."""
     text = os.environ.get(OUTPUT, "").strip()
@@ -225,6 +228,7 @@ def _columns() -> tuple[str, ...]:
         raise SettingError(str(error)) from error
 
 
+def _positive(variable: str, default: int) -> int:
     """Return the positive integer in an environment variable, or the default."""
     text = os.environ.get(variable, "").strip()
     if not text:
@@ -261,7 +265,8 @@ def _checkpoint_dir(config: Path, default: Path) -> Path | None:
 
 def _channels(config: Mapping[str, Any], data_dir: Path) -> dict[str, dict[str, Path]]:
     """Return the files of every channel of the job."""
-    accepted = " and ".join(CHANNELS)
+    *others, last = CHANNELS
+    accepted = f"{', '.join(others)} and {last}"
     if unknown := sorted(set(config) - set(CHANNELS)):
         raise SettingError(
             f"The job has an unknown channel, {unknown[0]}: accepted are {accepted}."

@@ -43,6 +43,7 @@ def test_a_job_is_read_from_its_files(job) -> None:
     job.write_config("hyperparameters", {"lr": "0.5", "epochs": '"7"'})
     job.add_channel("training", {"b.csv": CSV, "a.csv": CSV})
     job.add_channel("validation", {"v.csv": CSV})
+    job.add_channel("labels", {"v.csv": b"0\n1\n"})
 
     environment = TrainingEnvironment.from_files()
 
@@ -50,6 +51,7 @@ def test_a_job_is_read_from_its_files(job) -> None:
     assert {k: list(v) for k, v in environment.channels.items()} == {
         "training": ["a.csv", "b.csv"],
         "validation": ["v.csv"],
+        "labels": ["v.csv"],
     }
     assert environment.channels["training"]["a.csv"].read_bytes() == CSV
     assert environment.model_dir == job.base / "model"
@@ -180,9 +182,7 @@ def test_an_unknown_channel_is_refused(job) -> None:
     """Nobody's data is silently left unread."""
     job.add_channel("training", {"a.csv": CSV})
     job.add_channel("train", {"a.csv": CSV})
-    expected = (
-        "The job has an unknown channel, train: accepted are training and validation."
-    )
+    expected = "The job has an unknown channel, train: accepted are training, validation and labels."
 
     with pytest.raises(SettingError, match=f"^{re.escape(expected)}$"):
         TrainingEnvironment.from_files()
@@ -378,6 +378,8 @@ def test_a_variable_that_is_no_positive_integer_is_named(
 ) -> None:
     """The message has the variable, what was given and what is accepted."""
     serving.setenv(variable, text)
+    with pytest.raises(SettingError, match=f'^{variable} must be .*"{text}" was given'):
+        ServingEnvironment.from_variables()
 
 
 @pytest.mark.parametrize(
@@ -407,6 +409,4 @@ def test_columns_that_there_are_not_are_named(serving, text: str) -> None:
     with pytest.raises(
         SettingError, match=r"^SAGEMAKER_INFERENCE_OUTPUT names .* accepted (are|is) "
     ):
-        ServingEnvironment.from_variables()
-    with pytest.raises(SettingError, match=f'^{variable} must be .*"{text}" was given'):
         ServingEnvironment.from_variables()
