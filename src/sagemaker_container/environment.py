@@ -37,8 +37,7 @@ CORES_PER_WORKER = 4
 
 TRAINING = "training"
 VALIDATION = "validation"
-LABELS = "labels"
-CHANNELS = {TRAINING: True, VALIDATION: False, LABELS: False}
+CHANNELS = {TRAINING: True, VALIDATION: False}
 """The input channels, and whether a job must have them."""
 
 _PLATFORM_PREFIX = "sagemaker_"
@@ -265,8 +264,7 @@ def _checkpoint_dir(config: Path, default: Path) -> Path | None:
 
 def _channels(config: Mapping[str, Any], data_dir: Path) -> dict[str, dict[str, Path]]:
     """Return the files of every channel of the job."""
-    *others, last = CHANNELS
-    accepted = f"{', '.join(others)} and {last}"
+    accepted = " and ".join(CHANNELS)
     if unknown := sorted(set(config) - set(CHANNELS)):
         raise SettingError(
             f"The job has an unknown channel, {unknown[0]}: accepted are {accepted}."
