@@ -37,7 +37,8 @@ CORES_PER_WORKER = 4
 
 TRAINING = "training"
 VALIDATION = "validation"
-CHANNELS = {TRAINING: True, VALIDATION: False}
+LABELS = "labels"
+CHANNELS = {TRAINING: True, VALIDATION: False, LABELS: False}
 """The input channels, and whether a job must have them."""
 
 _PLATFORM_PREFIX = "sagemaker_"
@@ -264,7 +265,8 @@ def _checkpoint_dir(config: Path, default: Path) -> Path | None:
 
 def _channels(config: Mapping[str, Any], data_dir: Path) -> dict[str, dict[str, Path]]:
     """Return the files of every channel of the job."""
-    accepted = " and ".join(CHANNELS)
+    *others, last = CHANNELS
+    accepted = f"{', '.join(others)} and {last}"
     if unknown := sorted(set(config) - set(CHANNELS)):
         raise SettingError(
             f"The job has an unknown channel, {unknown[0]}: accepted are {accepted}."
