@@ -1,6 +1,6 @@
 """Train a model: what sagemaker-training's ``train`` command runs, as ``train:main``.
 
-files of the platform -> CSV -> fit -> artifacts, with the metrics in the log
+files of the platform -> CSV -> fit -> artifacts -> report, with the metrics in the log
 """
 
 import logging
@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sagemaker_training.errors import ClientError
 
@@ -27,6 +28,10 @@ from sagemaker_container.environment import (
     send_no_telemetry,
     write_failure,
 )
+
+if TYPE_CHECKING:
+    # A type alone: bad input is refused before a runtime is loaded.
+    from lstm_ad.artifacts import Fit
 
 logger = logging.getLogger("train")
 
@@ -104,6 +109,7 @@ def run(environment: TrainingEnvironment, should_stop: Callable[[], bool]) -> No
         logger.info("%s", line)
     artifacts.save(environment.model_dir, result)
     logger.info("Saved the model to %s.", environment.model_dir)
+    _report(environment.output_data_dir, result, training, validation)
 
 
 def _read(files: Mapping[str, Path], purpose: str) -> dict[str, FloatArray]:
@@ -120,6 +126,34 @@ def _read(files: Mapping[str, Path], purpose: str) -> dict[str, FloatArray]:
             n_timesteps,
         )
     return series
+
+
+def _report(
+    folder: Path,
+    result: "Fit",
+    training: Mapping[str, FloatArray],
+    validation: Mapping[str, FloatArray],
+) -> None:
+    """Write the report of a job that has its model: nothing may fail it any more."""
+    try:
+        from sagemaker_container import report
+
+        verdict = report.write(folder, result, training, validation)
+    except BaseException as error:
+        logger.warning(
+            "The model is complete, but the report cannot be written to %s: %s: %s\n%s",
+            folder,
+            type(error).__name__,
+            error,
+            traceback.format_exc(),
+        )
+    else:
+        logger.info(
+            "Wrote the report to %s: its verdict is %s (reasons: %d).",
+            folder,
+            verdict.level,
+            len(verdict.reasons),
+        )
 
 
 def _failure(sentence: str) -> ClientError:

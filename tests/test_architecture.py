@@ -70,6 +70,11 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
         | {"reconstruction", "runtime", "scaling", "sequences", "training"},
         ARRAYS | {"torch"},
     ),
+    "lstm_ad.inspection": (
+        {"artifacts", "axes", "detector", "gaussian", "reconstruction"},
+        ARRAYS,
+    ),
+    "lstm_ad.verdict": ({"artifacts", "axes", "inspection", "scaling"}, ARRAYS),
     "sagemaker_container": (set(), set()),
     "sagemaker_container.wording": (set(), set()),
     "sagemaker_container.outputs": ({"wording"}, set()),
@@ -82,9 +87,15 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "sagemaker_container.json_format": ({"rows", "wording"}, ARRAYS | {"orjson"}),
     "sagemaker_container.answers": ({"csv_format", "json_format", "outputs"}, set()),
     "sagemaker_container.metrics": (set(), set()),
+    "sagemaker_container.svg": (set(), ARRAYS),
+    "sagemaker_container.figures": ({"svg"}, ARRAYS),
+    "sagemaker_container.report": ({"figures"}, {"jinja2", "orjson"}),
     "sagemaker_container.places": (set(), set()),
     "sagemaker_container.batch": (set(), set()),
-    "sagemaker_container.specification": ({"environment", "metrics"}, set()),
+    "sagemaker_container.specification": (
+        {"environment", "metrics", "outputs"},
+        set(),
+    ),
     "sagemaker_container.http_worker": (set(), {"gunicorn"}),
     "sagemaker_container.app": (
         {"answers", "batch", "csv_format", "json_format", "outputs", "places"}
@@ -104,6 +115,10 @@ FROM_THE_ALGORITHM: dict[str, set[str]] = {
     | {"exceptions", "parallel"},
     "sagemaker_container.answers": {"axes", "detector", "events"},
     "sagemaker_container.metrics": {"losses"},
+    "sagemaker_container.svg": {"axes"},
+    "sagemaker_container.figures": {"artifacts", "axes", "inspection"},
+    "sagemaker_container.report": {"artifacts", "axes", "inspection", "losses"}
+    | {"verdict"},
     "sagemaker_container.batch": {"exceptions"},
     "sagemaker_container.specification": {"hyperparameters"},
     "sagemaker_container.app": {"axes", "detector", "exceptions", "parallel"},
