@@ -83,7 +83,12 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             sys.exit(Arbiter.WORKER_BOOT_ERROR)  # the server ends, with this code
         detector.warm_up()
         logger.info("The model in %s is loaded.", environment.model_dir)
-        return create_app(detector, environment.max_payload_mb, environment.is_batch)
+        return create_app(
+            detector,
+            environment.max_payload_mb,
+            environment.is_batch,
+            environment.columns,
+        )
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Train a model: what sagemaker-training's ``train`` command runs, as ``train:main``.
 
-files of the platform -> CSV -> fit -> artifacts, with the metrics in the log
+files of the platform -> CSV -> fit -> artifacts -> report, with the metrics in the log
 """
 
 import logging
@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_training.errors import ClientError
@@ -17,6 +18,7 @@ from lstm_ad.exceptions import LSTMADError
 from sagemaker_container import metrics
 from sagemaker_container.channels import read_all, read_share
 from sagemaker_container.environment import (
+    LABELS,
     TRAINING,
     VALIDATION,
     Cluster,
@@ -29,7 +31,11 @@ from sagemaker_container.environment import (
 )
 
 if TYPE_CHECKING:
+    # A type alone: bad input is refused before a runtime is loaded.
     from lstm_ad.artifacts import Fit
+
+    # Types alone: bad input is refused before a runtime is loaded.
+    from lstm_ad.inspection import Inspection
     from lstm_ad.team import Team
     from lstm_ad.training import Control
 
@@ -91,8 +97,16 @@ def run(environment: TrainingEnvironment, should_stop: Callable[[], bool]) -> No
         environment.hyperparameters,
         _control(should_stop),
         environment.checkpoint_dir,
+        series[LABELS],
     )
     _save(result, environment)
+    from lstm_ad.inspection import inspect
+
+    _report(
+        environment.output_data_dir,
+        result,
+        lambda: inspect(result, series[TRAINING], series[VALIDATION]),
+    )
 
 
 def run_processes(environment: TrainingEnvironment, stops: list[int]) -> None:
@@ -162,18 +176,26 @@ def _run_share(
     _log_settings(environment)
     n_hosts = len(environment.cluster.hosts)
     logger.info("Training with %d processes on %d instances.", team.size, n_hosts)
-    held, data_digest = read_share(environment, team)
+    share = read_share(environment, team)
     logger.info("Training the model.")
     result = fit_share(
-        held,
+        share.held,
         environment.hyperparameters,
-        data_digest,
+        share.digest,
         _control(should_stop),
         environment.checkpoint_dir,
+        share.labelled,
         team,
     )
     if team.rank == 0:
+        from lstm_ad.inspection import inspect_held
+
         _save(result, environment)
+        _report(
+            environment.output_data_dir,
+            result,
+            lambda: inspect_held(result, share.held),
+        )
     team.meet()
 
 
@@ -214,6 +236,29 @@ def _set_up_log(level: int) -> None:
 def _unexpected(error: BaseException) -> str:
     """Return the reason of a failure that is not the user's."""
     return f"Training failed unexpectedly: {type(error).__name__}: {error}"
+
+
+def _report(folder: Path, result: "Fit", inspect: Callable[[], "Inspection"]) -> None:
+    """Write the report of a job that has its model: nothing may fail it any more."""
+    try:
+        from sagemaker_container import report
+
+        verdict = report.write_inspected(folder, result, inspect)
+    except BaseException as error:
+        logger.warning(
+            "The model is complete, but the report cannot be written to %s: %s: %s\n%s",
+            folder,
+            type(error).__name__,
+            error,
+            traceback.format_exc(),
+        )
+    else:
+        logger.info(
+            "Wrote the report to %s: its verdict is %s (reasons: %d).",
+            folder,
+            verdict.level,
+            len(verdict.reasons),
+        )
 
 
 def _failure(sentence: str) -> ClientError:

@@ -61,6 +61,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "lstm_ad.decision": ({"axes", "tail"}, ARRAYS),
     "lstm_ad.detector": ({"axes", "decision", "gaussian", "reconstruction"}, ARRAYS),
     "lstm_ad.events": ({"axes", "decision", "detector"}, ARRAYS),
+    "lstm_ad.labels": ({"axes", "decision", "detector", "exceptions"}, ARRAYS),
     "lstm_ad.calibration": (
         {
             "axes",
@@ -81,21 +82,43 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     ),
     "lstm_ad.fitting": (
         {"artifacts", "axes", "calibration", "checkpoints", "checks", "detector"}
-        | {"exceptions", "gaussian", "shares", "team"}
-        | {"hyperparameters", "layout", "losses", "network", "onnx_graph", "parallel"}
+        | {"exceptions", "gaussian", "hyperparameters", "labels", "layout", "losses"}
+        | {"network", "onnx_graph", "parallel", "shares", "team"}
         | {"reconstruction", "runtime", "scaling", "sequences", "training"},
         ARRAYS | {"torch"},
     ),
+    "lstm_ad.inspection": (
+        {"artifacts", "axes", "detector", "gaussian", "reconstruction", "shares"},
+        ARRAYS,
+    ),
+    "lstm_ad.verdict": ({"artifacts", "axes", "inspection", "scaling"}, ARRAYS),
     "sagemaker_container": (set(), set()),
-    "sagemaker_container.environment": (set(), set()),
-    "sagemaker_container.csv_format": (set(), ARRAYS | {"orjson", "pandas"}),
+    "sagemaker_container.wording": (set(), set()),
+    "sagemaker_container.outputs": ({"wording"}, set()),
+    "sagemaker_container.environment": ({"outputs"}, set()),
+    "sagemaker_container.rows": ({"wording"}, ARRAYS),
+    "sagemaker_container.csv_format": (
+        {"outputs", "rows", "wording"},
+        ARRAYS | {"orjson", "pandas"},
+    ),
+    "sagemaker_container.json_format": ({"rows", "wording"}, ARRAYS | {"orjson"}),
+    "sagemaker_container.answers": ({"csv_format", "json_format", "outputs"}, set()),
+    "sagemaker_container.channels": ({"csv_format", "environment"}, ARRAYS),
+    "sagemaker_container.launcher": ({"environment"}, {"torch"}),
     "sagemaker_container.metrics": (set(), set()),
+    "sagemaker_container.svg": (set(), ARRAYS),
+    "sagemaker_container.figures": ({"svg"}, ARRAYS),
+    "sagemaker_container.report": ({"figures"}, {"jinja2", "orjson"}),
     "sagemaker_container.places": (set(), set()),
     "sagemaker_container.batch": (set(), set()),
-    "sagemaker_container.specification": ({"environment", "metrics"}, set()),
+    "sagemaker_container.specification": (
+        {"environment", "metrics", "outputs"},
+        set(),
+    ),
     "sagemaker_container.http_worker": (set(), {"gunicorn"}),
     "sagemaker_container.app": (
-        {"batch", "csv_format", "places"},
+        {"answers", "batch", "csv_format", "json_format", "outputs", "places"}
+        | {"wording"},
         {"flask", "orjson", "sagemaker_inference", "werkzeug"},
     ),
     "train": (set(), {"sagemaker_training"}),
@@ -104,8 +127,21 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
 
 FROM_THE_ALGORITHM: dict[str, set[str]] = {
     "sagemaker_container.environment": {"exceptions", "hyperparameters"},
-    "sagemaker_container.csv_format": {"axes", "detector", "exceptions", "parallel"},
+    "sagemaker_container.rows": {"axes", "exceptions", "parallel"},
+    "sagemaker_container.csv_format": {"axes", "decision", "detector", "exceptions"}
+    | {"parallel"},
+    "sagemaker_container.json_format": {"axes", "decision", "detector", "events"}
+    | {"exceptions", "parallel"},
+    "sagemaker_container.answers": {"axes", "detector", "events"},
+    "sagemaker_container.channels": {
+        *("axes", "checkpoints", "checks", "exceptions", "labels", "shares", "team"),
+    },
+    "sagemaker_container.launcher": {"exceptions"},
     "sagemaker_container.metrics": {"losses"},
+    "sagemaker_container.svg": {"axes"},
+    "sagemaker_container.figures": {"artifacts", "axes", "inspection"},
+    "sagemaker_container.report": {"artifacts", "axes", "inspection", "losses"}
+    | {"verdict"},
     "sagemaker_container.batch": {"exceptions"},
     "sagemaker_container.specification": {"hyperparameters"},
     "sagemaker_container.app": {"axes", "detector", "exceptions", "parallel"},
@@ -222,7 +258,7 @@ def test_opt_ml_is_known_in_one_place() -> None:
 
 
 def test_torch_and_flask_stay_where_they_are() -> None:
-    """Three modules know torch; one knows Flask, and a door its type."""
+    """Five modules know torch; one knows Flask, and a door its type."""
     users = {
         library: {
             module
@@ -234,7 +270,8 @@ def test_torch_and_flask_stay_where_they_are() -> None:
 
     assert users == {
         "torch": {
-            f"lstm_ad.{name}" for name in ("network", "training", "fitting", "team")
+            *(f"lstm_ad.{name}" for name in ("network", "training", "fitting", "team")),
+            "sagemaker_container.launcher",
         },
         "flask": {"sagemaker_container.app", "serve"},
     }

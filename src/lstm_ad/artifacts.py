@@ -18,7 +18,8 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,12 @@ def load(model_dir: Path, n_threads: int = 1) -> LSTMAD:
             array("gaussian.covariance", n_errors, n_errors),
             document["error_bound"],
         ),
-        _decision(document["decision"], array, n_series),
+        _decision(
+            model_dir / DESCRIPTION,
+            document["decision"],
+            array("decision.tail.body", N_LEVELS),
+            array("decision.error_range", 2, n_series),
+        ),
         document["score_smoothing"],
     )
 
@@ -213,23 +219,40 @@ def _described(decision: Decision) -> dict[str, Any]:
     """Return a decision as JSON, but for its arrays."""
     described = dataclasses.asdict(decision)
     del described["error_range"], described["tail"]["body"]
-    return {
-        "threshold": decision.threshold,
-        "source": decision.source,
-        **described,
-    }
+    return described
 
 
 def _decision(
-    described: Mapping[str, Any], array: Callable[..., FloatArray], n_series: int
+    path: Path, described: Any, body: FloatArray, error_range: FloatArray
 ) -> Decision:
-    """Return the decision that :func:`_described` and the arrays spell."""
-    fields = {k: v for k, v in described.items() if k not in ("threshold", "source")}
-    fields["interval"] = tuple(fields["interval"])
-    fields["tail"] = Tail(array("decision.tail.body", N_LEVELS), **fields["tail"])
-    if fields["labelled"]:
-        fields["labelled"] = LabelledThreshold(**fields["labelled"])
-    return Decision(error_range=array("decision.error_range", 2, n_series), **fields)
+    """Return the decision that :func:`_described` and two arrays describe.
+
+    Args:
+        path: The file that describes it.
+        described: What it says.
+        body: See :attr:`Tail.body`.
+        error_range: See :attr:`Decision.error_range`.
+    """
+    try:
+        numbers = dict(described)
+        interval, tail = numbers.pop("interval"), numbers.pop("tail")
+        labelled = numbers.pop("labelled")
+        decision = Decision(
+            interval=tuple(interval),
+            tail=Tail(body, **tail),
+            error_range=error_range,
+            labelled=labelled and LabelledThreshold(**labelled),
+            **numbers,
+        )
+        parts = [numbers, tail, labelled or {}]
+        found = [*interval, *(value for part in parts for value in part.values())]
+        if not all(map(math.isfinite, found)):
+            raise ValueError("a number is not finite")
+        if not (tail["scale"] > 0 < tail["fraction"] < 1 > decision.max_alarm_rate > 0):
+            raise ValueError("a number is out of its range")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{path}: the decision cannot be used: {error}.") from error
+    return decision
 
 
 def _spelled(n_series: Any, layout: Mapping[str, Any]) -> str:

@@ -55,6 +55,8 @@ class Decision:
     """The distribution of minus the scores."""
     n_rows: int
     """How many scores it was fitted to."""
+    n_independent: int
+    """How many scores that do not depend on each other would say as much."""
     n_exceedances: int
     """How many of them were its tail."""
     error_range: FloatArray

@@ -46,6 +46,13 @@ class Scores:
             **{k: np.concatenate(v) for k, v in columns.items() if v[0] is not None}
         )
 
+    def rows(self, rows: slice) -> "Scores":
+        """Return the scores of some of the rows."""
+        columns = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+        }
+        return Scores(**{k: v[rows] for k, v in columns.items() if v is not None})
+
 
 @dataclasses.dataclass(frozen=True)
 class LSTMAD:

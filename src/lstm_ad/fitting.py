@@ -1,8 +1,11 @@
 """Fit a detector: the document's training algorithm, readable as a paragraph."""
 
+import dataclasses
+import functools
 import importlib.metadata
 import logging
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,8 @@ from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import TrainingError
 from lstm_ad.gaussian import MAXIMUM_LIKELIHOOD, WIDE, Gaussian
 from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.labels import Labelled, choose_threshold, normal_stretches
+from lstm_ad.labels import check as check_labels
 from lstm_ad.layout import Layout
 from lstm_ad.losses import Loss
 from lstm_ad.network import StackedLSTM
@@ -48,6 +53,7 @@ def fit(
     hyperparameters: Hyperparameters,
     control: Control | None = None,
     checkpoint_dir: Path | None = None,
+    labels: Mapping[str, FloatArray] | None = None,
 ) -> Fit:
     """Return a detector fitted to normal data.
 
@@ -64,10 +70,13 @@ def fit(
         hyperparameters: The settings of the job.
         control: How training is watched and ended early.
         checkpoint_dir: Where to keep what is needed to go on; None keeps nothing.
+        labels: Which rows of the validation series are anomalies, by the same names,
+            each of shape ``(T, 1)``: they choose the threshold, and only what is normal
+            validates. None if all of them are normal.
 
     Raises:
         SeriesError: If a series is too short, or has another number of columns than
-            the others. The message names the file.
+            the others, or if the labels do not fit. The message names the file.
         TrainingError: If training diverges from its first epoch on, or if the saved
             network does not reconstruct as the trained one.
     """
@@ -76,13 +85,28 @@ def fit(
         File(name, *series.shape) for name, series in validation.items()
     ]
     check_files(files, validation_files, hyperparameters)
-    shares = Shares.of(files, validation_files, hyperparameters)
+    channels = {"training": training, "validation": validation}
+    stretches = None
+    if labels:
+        n_unscored = hyperparameters.layout.n_unscored
+        check_labels(labels, validation, n_unscored)
+        stretches = normal_stretches(labels, n_unscored)
+        channels["labels"] = labels
+    shares = Shares.of(files, validation_files, hyperparameters, stretches=stretches)
     return fit_share(
         Held.of(shares, list(training.values()), list(validation.values())),
         hyperparameters,
-        digest_series({"training": training, "validation": validation}),
+        digest_series(channels),
         control or Control(),
         checkpoint_dir,
+        labelled=[
+            Labelled(
+                name, functools.partial(validation.__getitem__, name), column[:, 0] == 1
+            )
+            for name, column in labels.items()
+        ]
+        if labels
+        else None,
     )
 
 
@@ -92,6 +116,7 @@ def fit_share(
     data_digest: str,
     control: Control,
     checkpoint_dir: Path | None,
+    labelled: Sequence[Labelled] | None = None,
     team: Team = ALONE,
 ) -> Fit:
     """Return a detector fitted to what all processes of a team hold: the same for all.
@@ -102,6 +127,8 @@ def fit_share(
         data_digest: A digest of all that is held.
         control: As for :func:`fit`.
         checkpoint_dir: As for :func:`fit`; only the first process uses it.
+        labelled: Of the validation series that are labelled, those that this process
+            scores; None if there are no labels.
         team: Who fits.
 
     Raises:
@@ -126,6 +153,8 @@ def fit_share(
     ):
         for piece, part in zip(pieces[held.rank], parts, strict=True):
             check_range(files[piece.file].name, piece.first, part, scaler)
+    for one in labelled or ():
+        check_range(one.name, 0, one.read(), scaler)
     # Where rows are borrowed, the first sequence that counts starts after them.
     surplus = max(0, layout.n_borrowed - layout.context_length)
     selection = scaler.transform_all(
@@ -169,8 +198,13 @@ def fit_share(
         table[:, 0],
         table[:, 1:],
         hyperparameters.max_alarm_rate,
-        block_length=smoothing + layout.prediction_length,
+        block_length=math.ceil((smoothing + layout.prediction_length) / every),
     )
+    detector = LSTMAD(reconstructor, gaussian, decision, smoothing)
+    if labelled is not None:
+        found = choose_threshold(detector, labelled, team.gather)
+        decision = dataclasses.replace(decision, labelled=found)
+        detector = dataclasses.replace(detector, decision=decision)
     # Of a piece, what is held after its last row is the next one's to evaluate.
     evaluated = [
         part[: piece.n_owned + layout.n_unscored]
@@ -184,7 +218,7 @@ def fit_share(
     losses = {k: reconstructor.evaluate(p, team.add_up) for k, p in evaluations.items()}
     n_training = sum(file.n_timesteps for file in shares.training)
     result = Fit(
-        detector=LSTMAD(reconstructor, gaussian, decision, smoothing),
+        detector=detector,
         hyperparameters=hyperparameters,
         weights=weights,
         losses=losses,
@@ -193,7 +227,7 @@ def fit_share(
         best_epoch=trained.best_epoch,
         n_rows={
             "train": sum(shares.cuts),
-            "valid": sum(file.n_timesteps for file in shares.validation),
+            "valid": shares.n_validating,
             "calibration": n_training - sum(shares.cuts),
         },
         calibration_scores=table[:, 0],

@@ -30,18 +30,19 @@ class Caution:
 
     floor: float
     """The smallest standard deviation of an error, in those of its series."""
-    shrinkage: float
-    """How far correlations are shrunk towards 0 in any case, from 0 to 1."""
+    prior_rows: float
+    """How many rows of uncorrelated errors are imagined beside the real ones, per entry
+    of the error vector: the fewer rows there are, the less their correlations tell."""
     bound: float
     """See :attr:`Gaussian.bound`."""
 
 
-MAXIMUM_LIKELIHOOD = Caution(floor=RESOLUTION, shrinkage=0.0, bound=UNBOUNDED)
+MAXIMUM_LIKELIHOOD = Caution(floor=RESOLUTION, prior_rows=0.0, bound=UNBOUNDED)
 """Nothing but what keeps the density finite."""
 
-WIDE = Caution(floor=0.02, shrinkage=0.5, bound=20.0)
-"""For error vectors of several reconstructions: wide, with more correlations than the
-rows can tell, and with errors of the nearest origin so small on normal data that a
+WIDE = Caution(floor=0.02, prior_rows=1.0, bound=20.0)
+"""For error vectors of several reconstructions: wide, with correlations that few rows
+cannot tell, and with errors of the nearest origin so small on normal data that a
 harmless change would outweigh everything; measured in ``benchmarks/README.md``.
 """
 
@@ -108,7 +109,8 @@ class Gaussian:
         np.clip(standardised, -caution.bound, caution.bound, out=standardised)
         correlation = add_up(standardised.T @ standardised) / n_rows
         np.fill_diagonal(correlation, 1.0)
-        correlation = _shrunk(correlation, caution.shrinkage)
+        n_imagined = caution.prior_rows * len(correlation)
+        correlation = _shrunk(correlation, n_imagined / (n_imagined + n_rows))
         amount, is_dependent = _needed_shrinkage(correlation)
         if amount:
             correlation = _shrunk(correlation, amount)

@@ -71,6 +71,8 @@ class Shares:
     """The files of the validation channel; may be empty."""
     cuts: tuple[int, ...]
     """How many first rows of each training file fit the LSTM."""
+    n_validating: int
+    """How many rows validate."""
     fitting: tuple[tuple[Piece, ...], ...]
     """By rank: of the training files, what fits the LSTM."""
     calibrating: tuple[tuple[Piece, ...], ...]
@@ -85,6 +87,7 @@ class Shares:
         validation: Sequence[File],
         hyperparameters: Hyperparameters,
         n_processes: int = 1,
+        stretches: Sequence[tuple[str, range]] | None = None,
     ) -> "Shares":
         """Return a division of some files, which must be long enough.
 
@@ -93,42 +96,51 @@ class Shares:
             validation: Likewise; may be empty.
             hyperparameters: The settings of the job.
             n_processes: Between how many processes they are divided.
+            stretches: Which rows of which validation files validate; None = all.
         """
         layout = hyperparameters.layout
         cuts = tuple(hyperparameters.n_fitting(file.n_timesteps) for file in training)
         segments = Segments.of(layout, np.array(cuts, dtype=np.int64))
 
         def divided(
-            files: Sequence[File], ranges: Sequence[range], is_scored: bool
+            files: Sequence[File], ranges: Sequence[tuple[int, range]], is_scored: bool
         ) -> tuple[tuple[Piece, ...], ...]:
-            """Return the pieces of some rows of each file, by rank."""
+            """Return the pieces of some rows of files by their numbers, by rank."""
             unit = 0 if is_scored and layout.is_overlapping else layout.stride
             n_more = layout.n_unscored if is_scored else segments.n_rows - 1
             by_rank: list[list[Piece]] = [[] for _ in range(n_processes)]
-            readers = [file.readers for file in files]
-            for rank, number, owned in _cut(ranges, readers, unit):
-                held = min(owned.stop + n_more, ranges[number].stop)
+            readers = [files[number].readers for number, _ in ranges]
+            rows = [rows for _, rows in ranges]
+            for rank, index, owned in _cut(rows, readers, unit):
+                held = min(owned.stop + n_more, rows[index].stop)
                 # What is scored starts after a context: one without rows after it
                 # has been left to the owner of the rows before.
                 if not is_scored or held - owned.start > layout.n_unscored:
-                    piece = Piece(number, owned.start, owned.stop, held)
+                    piece = Piece(ranges[index][0], owned.start, owned.stop, held)
                     by_rank[rank].append(piece)
             return tuple(map(tuple, by_rank))
 
-        firsts = [cut - layout.n_borrowed for cut in cuts]
-        rows = [file.n_timesteps for file in training]
+        ends = [
+            (cut, file.n_timesteps) for cut, file in zip(cuts, training, strict=True)
+        ]
+        number_of = {file.name: number for number, file in enumerate(validation)}
+        if stretches is None:
+            stretches = [(file.name, range(file.n_timesteps)) for file in validation]
         return cls(
             training=tuple(training),
             validation=tuple(validation),
             cuts=cuts,
-            fitting=divided(training, [range(cut) for cut in cuts], is_scored=False),
+            n_validating=sum(len(rows) for _, rows in stretches),
+            fitting=divided(
+                training, [(i, range(cut)) for i, (cut, _) in enumerate(ends)], False
+            ),
             calibrating=divided(
                 training,
-                [range(*ends) for ends in zip(firsts, rows, strict=True)],
+                [(i, range(c - layout.n_borrowed, e)) for i, (c, e) in enumerate(ends)],
                 True,
             ),
             validating=divided(
-                validation, [range(file.n_timesteps) for file in validation], True
+                validation, [(number_of[name], rows) for name, rows in stretches], True
             ),
         )
 

@@ -14,7 +14,10 @@ import numpy as np
 from lstm_ad.axes import FloatArray
 
 MAX_FRACTION = 0.2
-"""The largest part of the values that is taken for the tail."""
+"""The largest part of the values that is taken for the tail, where there are many."""
+
+FEW = 10
+"""Exceedances that a tail has at least, as long as they are not more than half."""
 
 PRIOR_SHAPE, PRIOR_WEIGHT = 0.5, 10
 """The shape that few exceedances are drawn to, and how many of them it counts as.
@@ -46,25 +49,43 @@ class Tail:
     """Its shape: positive = heavy, 0 = exponential, negative = there is an end."""
 
     @classmethod
-    def fit(cls, values: FloatArray) -> "Tail":
+    def fit(
+        cls,
+        values: FloatArray,
+        n_alike: float = 1.0,
+        scale_if_few: float = 0.0,
+        prior_weight: float = PRIOR_WEIGHT,
+    ) -> "Tail":
         """Return the distribution of some values.
 
-        The tail is the largest ``3 sqrt(n)`` of them, and a fifth at most.
+        The tail is ``3 sqrt(n n_alike)`` of the ``n`` values: a fifth at most and ten
+        at least, or half of them if there are fewer than twenty.
 
         Args:
-            values: Of shape ``(n,)``, at least one, in any order. That they may depend
-                on their neighbours does not change what they tend to.
+            values: Of shape ``(n,)``, at least one, in any order.
+            n_alike: How many large values come together, on average; as many count as
+                one. See :func:`mean_cluster_size`.
+            scale_if_few: The smallest scale of a tail of fewer than ten different
+                exceedances, which cannot tell their scale themselves.
+            prior_weight: How many exceedances :data:`PRIOR_SHAPE` counts as.
         """
         ordered = np.sort(values, kind="stable")  # fast where they are nearly in order
         n_values = len(ordered)
-        n_tail = int(min(MAX_FRACTION * n_values, 3 * math.sqrt(n_values)))
-        fraction = max(n_tail, 0.5) / n_values
+        n_tail = min(MAX_FRACTION * n_values, 3 * math.sqrt(n_values * n_alike))
+        n_tail = max(n_tail, min(FEW, n_values / 2))
+        fraction = n_tail / n_values
         # The k-th largest of n is exceeded by the part (k - 1/2) / n of all values.
         exceeded = 1 - (np.arange(n_values) + 0.5) / n_values
         body = np.interp(-np.exp(_log_levels(fraction, N_LEVELS)), -exceeded, ordered)
         exceedances = ordered[ordered > body[-1]] - body[-1]
         scale, shape = _fit_exceedances(exceedances)
+        if len(exceedances):
+            n_independent = len(exceedances) / n_alike
+            shape = n_independent * shape + prior_weight * PRIOR_SHAPE
+            shape /= n_independent + prior_weight
         smallest = _RESOLUTION * max(1.0, abs(float(body[-1])))
+        if len(np.unique(exceedances)) < FEW:
+            smallest = max(smallest, scale_if_few)
         return cls(body, fraction, max(scale, smallest), shape)
 
     def log_probability(self, values: FloatArray) -> FloatArray:
@@ -101,6 +122,25 @@ class Tail:
         return float(self.body[-1] + excess)
 
 
+def mean_cluster_size(values: FloatArray) -> float:
+    """Return how many large values come together, on average: 1 if they come apart.
+
+    One over the extremal index of the largest fifth, by the gaps between them (Ferro
+    and Segers, 2003): where values depend on those before, large ones come in clusters,
+    and a cluster says hardly more than one value.
+
+    Args:
+        values: Of shape ``(n,)``, in order.
+    """
+    is_large = values > np.quantile(values, 1 - MAX_FRACTION)
+    gaps = np.diff(np.flatnonzero(is_large)).astype(np.float64)
+    if len(gaps) == 0:
+        return 1.0
+    first, second = (gaps, gaps) if gaps.max() <= 2 else (gaps - 1, gaps - 2)
+    index = 2 * first.sum() ** 2 / (len(gaps) * (first @ second))
+    return float(1 / min(index, 1.0))
+
+
 def _log_levels(fraction: float, n_levels: int) -> FloatArray:
     """Return the logarithms of the probabilities that the quantiles are kept for."""
     return np.linspace(0.0, math.log(fraction), n_levels)
@@ -115,21 +155,17 @@ def _fit_exceedances(exceedances: FloatArray) -> tuple[float, float]:
     Args:
         exceedances: Of shape ``(n,)``, positive, in ascending order.
     """
-    n = len(exceedances)
-    if n == 0:
+    n_values = len(exceedances)
+    if n_values == 0:
         return 0.0, PRIOR_SHAPE
-    n_grid = 30 + math.isqrt(n)
-    quartile, largest = exceedances[(n + 2) // 4 - 1 if n > 1 else 0], exceedances[-1]
+    n_grid = 30 + math.isqrt(n_values)
+    quartile = exceedances[max(round(n_values / 4) - 1, 0)]
     grid = 1 - np.sqrt(n_grid / (np.arange(n_grid) + 0.5))
-    theta = 1 / largest + grid / (3 * quartile)
-    theta = theta[theta != 0.0]
+    theta = 1 / exceedances[-1] + grid / (3 * quartile)
+    theta = theta[theta != 0.0]  # 0 is the exponential distribution: its own formula
     shapes = np.log1p(-theta[:, np.newaxis] * exceedances).mean(axis=1)
-    log_likelihood = n * (np.log(-theta / shapes) - shapes - 1)
+    log_likelihood = n_values * (np.log(-theta / shapes) - shapes - 1)
     weights = np.exp(log_likelihood - log_likelihood.max())
-    mean_theta = float(theta @ weights / weights.sum())
-    if mean_theta == 0.0:
-        return float(exceedances.mean()), 0.0
-    shape = float(np.log1p(-mean_theta * exceedances).mean())
-    scale = -shape / mean_theta
-    drawn = (n * shape + PRIOR_WEIGHT * PRIOR_SHAPE) / (n + PRIOR_WEIGHT)
-    return scale, drawn
+    mean = float(theta @ weights / weights.sum())
+    shape = float(np.log1p(-mean * exceedances).mean())
+    return (-shape / mean if mean else float(exceedances.mean())), shape

@@ -325,9 +325,8 @@ class _Loop:
             sizes = [
                 len(_part(batch, self.team.rank, self.team.size)) for batch in some
             ]
-            parts = torch.split(windows, sizes)
-            for mine, batch in zip(parts, some, strict=True):
-                yield mine, len(batch)
+            for part, size in zip(torch.split(windows, sizes), some, strict=True):
+                yield part, len(size)
 
     def _sent(self, batches: list[IndexArray]) -> Tensor:
         """Return the rows of this process's parts of some batches, from who holds them.

@@ -5,7 +5,8 @@ request                         answer
 ==============================  =====================================================
 GET /ping                       200 and nothing else: the model is loaded
 GET /execution-parameters       200, JSON: what batch transform may send
-POST /invocations               200, ``text/csv``: a row of scores per row of series
+POST /invocations               200: a row of scores per row of series, as CSV, JSON
+                                or JSON Lines
 ==============================  =====================================================
 
 Errors are one sentence of plain text:
@@ -13,13 +14,15 @@ Errors are one sentence of plain text:
 ======  =============================================================================
 status  when
 ======  =============================================================================
-400     the series cannot be used, or the body broke off
+400     the series cannot be used, a custom attribute cannot be met, or the body
+        broke off
 404     no such path
 405     no such method at the path
-406     the client accepts no CSV
+406     the client accepts none of the three formats
 408     the body took too long to come
 413     the body is larger than the server accepts, compressed or not
-415     the body is declared to be no CSV, or encoded otherwise than with gzip
+415     the body is declared to be neither CSV nor JSON, or encoded otherwise than
+        with gzip
 500     what is not in the request; the log has the traceback
 503     more requests are held than can be answered soon; ``Retry-After`` says when
 ======  =============================================================================
@@ -47,9 +50,16 @@ from lstm_ad.axes import FloatArray
 from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.parallel import Cores
-from sagemaker_container import batch
-from sagemaker_container.csv_format import read_series, write_scores
+from sagemaker_container import answers, batch, csv_format, json_format
+from sagemaker_container.outputs import (
+    CSV,
+    DEFAULT_COLUMNS,
+    FORMATS,
+    Asked,
+    OutputError,
+)
 from sagemaker_container.places import OverloadedError, Places
+from sagemaker_container.wording import listed
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +72,14 @@ RETRY_SECONDS = 1
 """What a client is told to wait when a worker holds as many as it can."""
 
 _INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
+_CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+
+_READERS = {
+    "": csv_format.read_series,
+    content_types.CSV: csv_format.read_series,
+    content_types.JSON: json_format.read_series,
+}
+"""What reads a body, by its content type."""
 
 _SHOWN = 200
 """How many characters of a header are repeated in an answer or in the log."""
@@ -119,13 +137,19 @@ class _Body:
         return b"".join(pieces)
 
 
-def create_app(detector: LSTMAD, max_payload_mb: int, is_batch: bool = False) -> Flask:
+def create_app(
+    detector: LSTMAD,
+    max_payload_mb: int,
+    is_batch: bool = False,
+    columns: tuple[str, ...] = DEFAULT_COLUMNS,
+) -> Flask:
     """Return the application that scores with ``detector``.
 
     Args:
         detector: What scores; already loaded, so that a ping means readiness.
         max_payload_mb: The largest request body, in MB of 2**20 bytes; 0 = no limit.
         is_batch: Whether the requests come from a batch transform.
+        columns: Those of CSV, where a request names none.
     """
     app = Flask("lstm-ad")
     places = Places(MAX_REQUESTS)
@@ -143,6 +167,9 @@ def create_app(detector: LSTMAD, max_payload_mb: int, is_batch: bool = False) ->
     def invocations() -> Response:
         if refusal := _refusal():
             return refusal
+        asked = Asked.of(
+            request.headers.get(_CUSTOM_ATTRIBUTES, ""), g.content_type, columns
+        )
         with places.take():
             series = _receive(
                 max_payload_mb * MB or sys.maxsize, detector.reconstructor.cores
@@ -150,11 +177,11 @@ def create_app(detector: LSTMAD, max_payload_mb: int, is_batch: bool = False) ->
             g.n_rows, g.n_series = series.shape
             if is_batch:
                 batch.refuse_piece(g.n_bytes, g.n_rows, max_payload_mb)
-            parts = detector.score_in_parts(series)
-            pieces = [write_scores(part) for part in parts]
+            pieces = answers.pieces(detector, series, asked)
         # A charset would break clients that compare the content type exactly.
-        response = Response(pieces, content_type=content_types.CSV)
-        response.content_length = sum(map(len, pieces))
+        response = Response(pieces, content_type=asked.content_type)
+        if isinstance(pieces, list):
+            response.content_length = sum(map(len, pieces))
         return response
 
     @app.before_request
@@ -175,6 +202,10 @@ def create_app(detector: LSTMAD, max_payload_mb: int, is_batch: bool = False) ->
         )
         advice = f" {batch.ADVICE}" if is_batch and too_short else ""
         return _error(HTTPStatus.BAD_REQUEST, f"{error}{advice}")
+
+    @app.errorhandler(OutputError)
+    def output_error(error: OutputError) -> Response:
+        return _error(HTTPStatus.BAD_REQUEST, str(error))
 
     @app.errorhandler(PayloadTooLargeError)
     def payload_too_large(error: PayloadTooLargeError) -> Response:
@@ -212,11 +243,15 @@ def create_app(detector: LSTMAD, max_payload_mb: int, is_batch: bool = False) ->
 
 
 def _refusal() -> Response | None:
-    """Return the answer to a request whose headers cannot be met, or None."""
-    if request.mimetype not in ("", content_types.CSV):
+    """Return the answer to a request whose headers cannot be met, or None.
+
+    Then ``g.content_type`` is the answer's.
+    """
+    if request.mimetype not in _READERS:
         return _error(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            f'The content type is "{request.mimetype[:_SHOWN]}": accepted is text/csv.',
+            f'The content type is "{request.mimetype[:_SHOWN]}": accepted are '
+            f"{content_types.CSV} and {content_types.JSON}.",
         )
     if _encoding() not in ("", "identity", "gzip"):
         return _error(
@@ -227,10 +262,11 @@ def _refusal() -> Response | None:
     accepted = request.accept_mimetypes
     # A charset makes no difference to who is answered.
     types = MIMEAccept([(name.split(";")[0].strip(), q) for name, q in accepted])
-    if accepted.provided and not types[content_types.CSV]:
+    g.content_type = types.best_match(FORMATS) if accepted.provided else CSV
+    if g.content_type is None:
         return _error(
             HTTPStatus.NOT_ACCEPTABLE,
-            f"The answer is text/csv, but the request accepts only "
+            f"The answer can be {listed(FORMATS, 'or')}, but the request accepts only "
             f'"{str(accepted)[:_SHOWN]}".',
         )
     return None
@@ -255,12 +291,13 @@ def _receive(limit: int, cores: Cores) -> FloatArray:
     if announced > limit:
         raise PayloadTooLargeError
     body = _Body(_read_wire, limit, announced)
+    read = _READERS[request.mimetype]
     try:
         if _encoding() != "gzip":
-            return read_series(cast(BinaryIO, body), cores)
+            return read(cast(BinaryIO, body), cores)
         with gzip.GzipFile(fileobj=cast(BinaryIO, body), mode="rb") as plain:
             expanded = _Body(plain.read, limit)
-            return read_series(cast(BinaryIO, expanded), cores)
+            return read(cast(BinaryIO, expanded), cores)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise SeriesError(
             "The body is declared to be compressed with gzip, but cannot be "
@@ -290,6 +327,7 @@ def _log_line(response: Response) -> str:
         "milliseconds": round(1000 * (time.perf_counter() - g.began), 3),
         "rows": g.get("n_rows"),
         "series": g.get("n_series"),
+        "format": g.get("content_type"),
         "bytes_in": g.get("n_bytes", 0),
         "bytes_out": response.content_length,
     }

@@ -24,9 +24,9 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 import orjson
@@ -35,13 +35,22 @@ import pandas as pd
 from lstm_ad.axes import FloatArray
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.parallel import Cores
+from sagemaker_container.outputs import column_names
+from sagemaker_container.rows import (
+    MAX_MAGNITUDE,
+    Block,
+    Parsed,
+    cells_problem,
+    gather,
+    no_data,
+    refuse_too_many,
+)
+from sagemaker_container.wording import counted, shown
 
 if TYPE_CHECKING:
-    # A type alone: whoever reads a series need not load the runtime of the network.
+    # Types alone: whoever reads a series need not load the runtime of the network.
+    from lstm_ad.decision import Decision
     from lstm_ad.detector import Scores
-
-MAX_MAGNITUDE = 1e100
-"""Beyond this, squares of values are no finite numbers any more."""
 
 _LF, _COMMA = 10, 44
 _NUMBER = re.compile(rb" *[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)? *")
@@ -55,9 +64,6 @@ number: not ``nan``, ``True``, ``0x10`` or quotes."""
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BLOCK_SIZE = 4 * 2**20
 """Bytes that are parsed at a time: what bounds the memory beyond the result."""
-_MAX_COLUMNS = 100_000
-"""Cells of a row: far more than the covariance of a model can have, and few enough to
-say within moments which one is wrong."""
 _FEW = 2**14
 """Bytes that are parsed faster without pandas."""
 _MAX_LINE = 64 * 2**20
@@ -97,6 +103,8 @@ def read_shape(path: Path, name: str) -> tuple[int, int]:
         for block in _blocks(stream):
             n_rows += block.text.count(b"\n")
             n_columns = block.n_columns
+        if n_rows == 0:
+            raise no_data()
     return n_rows, n_columns
 
 
@@ -174,22 +182,7 @@ def read_series(stream: BinaryIO, cores: Cores | None = None) -> FloatArray:
         SeriesError: If the stream is empty or cannot be read as it stands. The message
             names the row and the column where there is one.
     """
-    values = np.empty(0)
-    n_rows = n_columns = 0
-    for block, cells in (cores.map if cores else map)(_parse, _blocks(stream)):
-        if cells is None:
-            raise _explain(block, n_rows)
-        n_columns = block.n_columns
-        start = n_rows * n_columns
-        n_rows += len(cells) // n_columns
-        if n_rows * n_columns > len(values):
-            # Grown in place: joining blocks at the end would need twice the memory.
-            values.resize(max(n_rows * n_columns, len(values) * 5 // 4), refcheck=False)
-        values[start : n_rows * n_columns] = cells
-    if n_rows == 0:
-        raise SeriesError("There is no data: at least one row of numbers is needed.")
-    values.resize(n_rows * n_columns, refcheck=False)
-    return values.reshape(n_rows, n_columns)
+    return gather(_blocks(stream), _parse, _explain, cores)
 
 
 def write_scores(scores: Scores) -> bytes:
@@ -204,16 +197,75 @@ def write_scores(scores: Scores) -> bytes:
     return text.replace(b"],[", b"\n").replace(b"null", b"") + b"\n"
 
 
-class _Block(NamedTuple):
-    """Some whole lines of a stream."""
+def write_columns(scores: Scores, decision: Decision, columns: Sequence[str]) -> bytes:
+    """Return the columns that were asked for as CSV, in their order.
 
-    text: bytes
-    """The lines, each ended by one LF."""
-    n_columns: int
-    """The number of cells in the first line of the stream."""
+    Otherwise as :func:`write_scores`; an anomaly is 1, any other row 0.
+
+    Args:
+        scores: What a detector says of some rows, with contributions if they are asked
+            for.
+        decision: What it means.
+        columns: Some of ``outputs.OUTPUTS``.
+    """
+    cells = [_COLUMNS[column](scores, decision) for column in columns]
+    return b"\n".join(map(b",".join, zip(*cells, strict=True))) + b"\n"
 
 
-def _blocks(stream: BinaryIO) -> Iterator[_Block]:
+def write_header(columns: Sequence[str], n_series: int) -> bytes:
+    """Return the row of names of the columns that were asked for."""
+    return ",".join(column_names(columns, n_series)).encode() + b"\n"
+
+
+def _cells(table: FloatArray) -> list[bytes]:
+    """Return the cells of each row of a table, of shape ``(T, k)``, as text."""
+    text = orjson.dumps(np.ascontiguousarray(table), option=orjson.OPT_SERIALIZE_NUMPY)[
+        2:-2
+    ]
+    return text.replace(b"null", b"").split(b"],[")
+
+
+def _one(values: FloatArray) -> list[bytes]:
+    """Return the cell of each row of a column, of shape ``(T,)``, as text."""
+    return _cells(values[:, np.newaxis])
+
+
+def _anomalies(scores: Scores, decision: Decision) -> list[bytes]:
+    """Return 1 for each anomaly, 0 for any other row, and nothing without a score."""
+    is_anomaly = decision.is_anomaly(scores.normality_score)
+    cells = np.where(is_anomaly, b"1", b"0")
+    cells[np.isnan(scores.normality_score)] = b""
+    return list(cells.tolist())
+
+
+def _thresholds(scores: Scores, decision: Decision) -> list[bytes]:
+    """Return the threshold for each row that has a score."""
+    has_none = np.isnan(scores.normality_score)
+    return _one(np.where(has_none, np.nan, decision.threshold))
+
+
+def _contributions(scores: Scores, decision: Decision) -> list[bytes]:
+    """Return the series' contributions."""
+    assert scores.contribution is not None
+    return _cells(scores.contribution)
+
+
+_COLUMNS: Mapping[str, Callable[[Scores, Decision], list[bytes]]] = {
+    "score": lambda scores, _: _one(scores.normality_score),
+    "reconstruction": lambda scores, _: _cells(scores.reconstruction),
+    "is_anomaly": _anomalies,
+    "severity": lambda scores, decision: _one(
+        decision.severity(scores.normality_score)
+    ),
+    "threshold": _thresholds,
+    "contribution": _contributions,
+    "lower": lambda s, decision: _cells(decision.normal_range(s.reconstruction)[0]),
+    "upper": lambda s, decision: _cells(decision.normal_range(s.reconstruction)[1]),
+}
+"""The cells of each of ``outputs.OUTPUTS``."""
+
+
+def _blocks(stream: BinaryIO) -> Iterator[Block]:
     """Yield the stream in blocks of whole lines."""
     n_columns = 0
     rest = stream.read(_BLOCK_SIZE)
@@ -231,12 +283,8 @@ def _blocks(stream: BinaryIO) -> Iterator[_Block]:
                 text = text.removesuffix(b"\r") + b"\n"
             if not n_columns:
                 n_columns = text.count(b",", 0, text.find(b"\n")) + 1
-                if n_columns > _MAX_COLUMNS:
-                    raise SeriesError(
-                        f"Row 1 has {n_columns} cells: accepted are at most "
-                        f"{_MAX_COLUMNS}, one per series."
-                    )
-            yield _Block(text, n_columns)
+                refuse_too_many(n_columns)
+            yield Block(text, n_columns)
         rest = rest[end:] + more
         if len(rest) > _MAX_LINE + _BLOCK_SIZE and b"\n" not in rest:
             raise SeriesError(
@@ -245,8 +293,8 @@ def _blocks(stream: BinaryIO) -> Iterator[_Block]:
             )
 
 
-def _parse(block: _Block) -> tuple[_Block, FloatArray | None]:
-    """Return a block and its cells, of shape ``(T * D,)``, or None if one is bad."""
+def _parse(block: Block) -> Parsed:
+    """Return a block and its cells, or None if one is bad."""
     characters = np.frombuffer(block.text, dtype=np.uint8)
     ends = characters[(characters == _COMMA) | (characters == _LF)] == _LF
     if len(ends) % block.n_columns:
@@ -284,7 +332,7 @@ def _parse_many(lines: bytes) -> FloatArray:
     return numbers
 
 
-def _explain(block: _Block, n_rows_before: int) -> SeriesError:
+def _explain(block: Block, n_rows_before: int) -> SeriesError:
     """Return the error about the first thing in a block that cannot be read."""
     lines = block.text[:-1].split(b"\n")
     for row, line in enumerate(lines, start=n_rows_before + 1):
@@ -304,7 +352,7 @@ def _line_problem(line: bytes, row: int, n_columns: int) -> str | None:
             f"are LF and CRLF."
         )
     if not line.strip():
-        return f"Row {row} is empty: accepted are {_numbers(n_columns)} in each row."
+        return f"Row {row} is empty: accepted are {counted(n_columns)} in each row."
     for delimiter, name in ((b";", "semicolons"), (b"\t", "tabs")):
         if delimiter in line:
             return (
@@ -313,45 +361,7 @@ def _line_problem(line: bytes, row: int, n_columns: int) -> str | None:
             )
     if row == 1 and not any(map(_NUMBER.fullmatch, cells)) and line.strip(b", "):
         return (
-            f"Row 1 holds no number, but {_shown(line)}: a header row is not accepted, "
+            f"Row 1 holds no number, but {shown(line)}: a header row is not accepted, "
             f"the first row is the first time step."
         )
-    if len(cells) != n_columns:
-        trailing = ", and the row ends with a comma" if not cells[-1].strip() else ""
-        return (
-            f"Row {row} has {_numbers(len(cells), 'cell')}{trailing}, but the rows "
-            f"before have {n_columns}: all rows need the same number."
-        )
-    for column, cell in enumerate(cells, start=1):
-        if problem := _cell_problem(cell):
-            return f"Row {row}, column {column}: {problem}"
-    return None
-
-
-def _cell_problem(cell: bytes) -> str | None:
-    """Return what is wrong with a cell in one sentence, or None."""
-    if not cell.strip():
-        return "the value is missing: accepted is a finite number."
-    if not _NUMBER.fullmatch(cell):
-        return f"{_shown(cell)} is not a number: accepted is a finite decimal number."
-    if abs(float(cell)) > MAX_MAGNITUDE:
-        return (
-            f"{_shown(cell)} is too large: accepted are numbers of at most "
-            f"{MAX_MAGNITUDE:.0e} in magnitude."
-        )
-    return None
-
-
-def _numbers(count: int, noun: str = "number") -> str:
-    """Return a count with its noun."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _shown(text: bytes) -> str:
-    """Return text of the user for a message: quoted, printable and short."""
-    # A few more bytes than are shown: there may be megabytes of them.
-    shown = text.strip()[:400].decode("utf-8", errors="replace").strip()
-    start = "".join(
-        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown[:40]
-    )
-    return f'"{start}"' if len(shown) <= 40 else f'"{start}" ...'
+    return cells_problem(cells, row, n_columns, _NUMBER)

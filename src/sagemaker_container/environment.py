@@ -16,6 +16,7 @@ from typing import Any
 
 from lstm_ad.exceptions import SettingError
 from lstm_ad.hyperparameters import Hyperparameters
+from sagemaker_container.outputs import DEFAULT_COLUMNS, OutputError, columns_of
 
 BASE_DIR = "SAGEMAKER_BASE_DIR"
 DEFAULT_BASE_DIR = "/opt/ml"
@@ -24,6 +25,9 @@ DEFAULT_CHECKPOINT_DIR = f"{DEFAULT_BASE_DIR}/checkpoints"
 MAX_PAYLOAD = "SAGEMAKER_MAX_PAYLOAD_IN_MB"
 DEFAULT_MAX_PAYLOAD_MB = 100
 """The largest that SageMaker's batch transform sends."""
+
+OUTPUT = "SAGEMAKER_INFERENCE_OUTPUT"
+"""The name that SageMaker's XGBoost gave it."""
 
 CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 """How much of the machine this container may use: microseconds of how many, or max."""
@@ -36,7 +40,8 @@ SEQUENCES_PER_PROCESS = 4
 
 TRAINING = "training"
 VALIDATION = "validation"
-CHANNELS = {TRAINING: True, VALIDATION: False}
+LABELS = "labels"
+CHANNELS = {TRAINING: True, VALIDATION: False, LABELS: False}
 """The input channels, and whether a job must have them."""
 
 DISTRIBUTED = "sagemaker_torch_distributed_enabled"
@@ -86,6 +91,8 @@ class TrainingEnvironment:
     channel that the job does not have is empty."""
     model_dir: Path
     """What is in here when the job ends becomes ``model.tar.gz``."""
+    output_data_dir: Path
+    """What is in here when the job ends becomes ``output.tar.gz``."""
     checkpoint_dir: Path | None
     """What is in here is kept on S3 and is back when the job starts again; None if the
     job has no such folder."""
@@ -127,6 +134,7 @@ class TrainingEnvironment:
             ),
             cluster=cluster,
             model_dir=base / "model",
+            output_data_dir=base / "output" / "data",
             checkpoint_dir=_checkpoint_dir(config, base / "checkpoints"),
         )
 
@@ -221,13 +229,16 @@ class ServingEnvironment:
     """The largest request body, in MB of 2**20 bytes; 0 = no limit."""
     is_batch: bool
     """Whether this is a batch transform."""
+    columns: tuple[str, ...]
+    """Those of CSV, where a request names none."""
 
     @classmethod
     def from_variables(cls) -> "ServingEnvironment":
         """Return the environment that the variables describe.
 
         Raises:
-            SettingError: If a variable is no positive integer.
+            SettingError: If a variable is no positive integer, or names columns that
+                there are not.
         """
         cores = _n_cores()
         n_workers = _positive(
@@ -243,6 +254,7 @@ class ServingEnvironment:
             ),
             max_payload_mb=_max_payload_mb(),
             is_batch=os.environ.get("SAGEMAKER_BATCH", "").lower() == "true",
+            columns=_columns(),
         )
 
 
@@ -266,6 +278,15 @@ def _max_payload_mb() -> int:
     if os.environ.get(MAX_PAYLOAD, "").strip() == "0":
         return 0
     return _positive(MAX_PAYLOAD, default=DEFAULT_MAX_PAYLOAD_MB)
+
+
+def _columns() -> tuple[str, ...]:
+    """Return the columns of CSV, where a request names none."""
+    text = os.environ.get(OUTPUT, "").strip()
+    try:
+        return columns_of(text, OUTPUT) if text else DEFAULT_COLUMNS
+    except OutputError as error:
+        raise SettingError(str(error)) from error
 
 
 def _positive(variable: str, default: int) -> int:
@@ -342,7 +363,8 @@ def _channels(
         data_dir: Where they are.
         may_be_empty: Whether other hosts may have the files of a channel.
     """
-    accepted = " and ".join(CHANNELS)
+    *others, last = CHANNELS
+    accepted = f"{', '.join(others)} and {last}"
     if unknown := sorted(set(config) - set(CHANNELS)):
         raise SettingError(
             f"The job has an unknown channel, {unknown[0]}: accepted are {accepted}."

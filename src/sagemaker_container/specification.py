@@ -10,7 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from lstm_ad.hyperparameters import Declaration, declarations
-from sagemaker_container.environment import CHANNELS, DEFAULT_CHECKPOINT_DIR
+from sagemaker_container.environment import (
+    CHANNELS,
+    DEFAULT_CHECKPOINT_DIR,
+    TRAINING,
+    VALIDATION,
+)
 from sagemaker_container.metrics import METRIC_DEFINITIONS
 
 Request = Mapping[str, Any]
@@ -41,6 +46,8 @@ CHANNEL_DESCRIPTIONS = {
     "training": "Normal data as CSV: a column per series, a row per time step, no "
     "header, no index.",
     "validation": "Normal data as CSV that the model is only measured on.",
+    "labels": "Which rows of the validation files are anomalies, to choose the "
+    "threshold: a file of the same name for each, with a 0 or 1 per row.",
 }
 
 OBJECTIVES = ("valid_loss", "valid_mae", "calibration_loss", "calibration_mae")
@@ -71,7 +78,7 @@ def create_algorithm() -> Request:
                 _hyperparameter(declaration) for declaration in declarations()
             ],
             "SupportedTrainingInstanceTypes": CPU_INSTANCES + GPU_INSTANCES,
-            "SupportsDistributedTraining": False,
+            "SupportsDistributedTraining": True,
             "MetricDefinitions": METRIC_DEFINITIONS,
             "TrainingChannels": [
                 {
@@ -227,17 +234,18 @@ DOCUMENTS = {
 
 def _hyperparameter(declaration: Declaration) -> Request:
     """Return a hyperparameter as CreateAlgorithm declares it."""
-    kind = "Integer" if declaration.kind is int else "Continuous"
+    kind = {int: "Integer", float: "Continuous", str: "Categorical"}[declaration.kind]
+    accepted: Request = {
+        "MinValue": str(declaration.minimum),
+        "MaxValue": str(declaration.maximum),
+    }
+    if declaration.choices:
+        accepted = {"Values": list(declaration.choices)}
     return {
         "Name": declaration.name,
         "Description": declaration.meaning,
         "Type": kind,
-        "Range": {
-            f"{kind}ParameterRangeSpecification": {
-                "MinValue": str(declaration.minimum),
-                "MaxValue": str(declaration.maximum),
-            }
-        },
+        "Range": {f"{kind}ParameterRangeSpecification": accepted},
         "IsTunable": True,
         "IsRequired": False,
         "DefaultValue": str(declaration.default),
@@ -275,7 +283,7 @@ def _training() -> Request:
                     }
                 },
             }
-            for name in CHANNELS
+            for name in (TRAINING, VALIDATION)
         ],
         "OutputDataConfig": {"S3OutputPath": f"{BUCKET}/output/"},
         "ResourceConfig": {

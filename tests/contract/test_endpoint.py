@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from lstm_ad.detector import LSTMAD
@@ -14,6 +15,7 @@ from sagemaker_container.csv_format import write_scores
 
 SOURCE = Path(__file__).parents[2] / "src"
 CSV = {"Content-Type": "text/csv"}
+ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
 
 def test_a_server_answers_and_ends_when_it_is_told(
@@ -63,6 +65,97 @@ def test_a_server_answers_and_ends_when_it_is_told(
     assert took < 20, server.log  # SageMaker kills after 30 s
     assert "abort" not in server.log.lower()
     assert "Traceback" not in server.log
+
+
+SCHEMA = json.loads((SOURCE.parent / "docs" / "answer.schema.json").read_text())
+ROW = {"$ref": "#/$defs/row", "$defs": SCHEMA["$defs"]}
+
+
+def test_a_server_answers_in_the_format_that_is_asked_for(
+    model_dir: Path, start_server, detector: LSTMAD, make_series, as_csv
+) -> None:
+    """CSV with other columns, JSON Lines and JSON, whole and complete on a socket."""
+    series = make_series(5000, seed=6)
+    series[4000, 1] = 500.0
+    score = detector.score(series).normality_score
+    body = as_csv(series)
+    server = start_server(model_dir.parent)
+
+    def ask(accept: str, attributes: str = ""):
+        headers = {"Accept": accept, ATTRIBUTES: attributes}
+        return server.request("POST", "/invocations", body, CSV | headers)
+
+    csv = ask("text/csv", "output=is_anomaly,score;header=true;return=last:1500")
+    lines = ask("application/jsonlines")
+    document = ask("application/json")
+    from_json = server.request(
+        "POST",
+        "/invocations",
+        json.dumps({"series": series.tolist()}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    default = ask("*/*", "Trace ID: 42")
+
+    assert (csv.status, csv.headers["Content-Type"]) == (200, "text/csv")
+    head, *cells = csv.body.decode().split("\n")
+    assert head == "is_anomaly,score"
+    assert len(cells) == 1500 + 1
+    assert [float(line.split(",")[1]) for line in cells[:-1]] == score[-1500:].tolist()
+    assert cells[4000 - 3500].startswith("1,")
+
+    assert lines.status == 200
+    assert lines.headers["Content-Type"] == "application/jsonlines"
+    rows = [json.loads(line) for line in lines.body.decode().splitlines()]
+    validator = jsonschema.Draft202012Validator(ROW)
+    assert [error for row in rows for error in validator.iter_errors(row)] == []
+    assert [row["normality_score"] for row in rows[10:]] == score[10:].tolist()
+
+    assert document.status == 200
+    assert document.headers["Content-Type"] == "application/json"
+    answer = json.loads(document.body)
+    jsonschema.Draft202012Validator(SCHEMA).validate(answer)
+    assert answer["rows"] == rows
+    assert 4001 in [event["peak_row"] for event in answer["events"]]
+
+    expected = write_scores(detector.score(series))
+    assert (default.body, from_json.body) == (expected, expected)
+    assert default.headers["Content-Length"] == str(len(expected))
+    formats = [
+        json.loads(line.removeprefix("INFO "))["format"]
+        for line in server.log.splitlines()
+        if "POST /invocations" in line
+    ]
+    assert formats == [
+        "text/csv",
+        "application/jsonlines",
+        "application/json",
+        "text/csv",
+        "text/csv",
+    ]
+
+
+def test_a_server_gives_the_columns_that_it_was_started_with(
+    model_dir: Path, start_server, detector: LSTMAD, make_series, as_csv
+) -> None:
+    """In a batch transform there is no other way to ask: it sends no attributes."""
+    series = make_series(47, seed=6)
+    scores = detector.score(series)
+    severity = detector.decision.severity(scores.normality_score)
+    server = start_server(
+        model_dir.parent,
+        SAGEMAKER_BATCH="true",
+        SAGEMAKER_INFERENCE_OUTPUT="severity,is_anomaly",
+    )
+
+    answer = server.request("POST", "/invocations", as_csv(series), CSV)
+
+    lines = answer.body.decode().split("\n")
+    assert answer.status == 200
+    assert lines[:10] == [","] * 10
+    assert lines[47:] == [""]
+    assert [float(line.split(",")[0]) for line in lines[10:47]] == (
+        severity[10:].tolist()
+    )
 
 
 def test_a_body_over_the_limit_is_413_on_a_socket_too(
@@ -122,7 +215,7 @@ def mix(folder: Path) -> None:
         (
             age,
             "{model_dir}/model.json has format version 0, but this product reads "
-            "version 1: train the model again, or serve it with the image that trained "
+            "version 2: train the model again, or serve it with the image that trained "
             "it.",
         ),
         (
@@ -148,14 +241,21 @@ def test_a_model_that_cannot_be_served_ends_the_server(
     assert "Traceback" not in server.log
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("SAGEMAKER_MAX_PAYLOAD_IN_MB", "lots", "must be "),
+        ("SAGEMAKER_INFERENCE_OUTPUT", "score,predicted_label", "names "),
+    ],
+)
 def test_a_setting_that_cannot_be_used_ends_the_server(
-    model_dir: Path, launch_server
+    model_dir: Path, launch_server, variable: str, value: str, expected: str
 ) -> None:
     """The variable, what was given and what is accepted, before anything starts."""
-    server = launch_server(model_dir.parent, SAGEMAKER_MAX_PAYLOAD_IN_MB="lots")
+    server = launch_server(model_dir.parent, **{variable: value})
 
     assert server.process.wait(60) == 1
-    assert server.log.startswith("ERROR SAGEMAKER_MAX_PAYLOAD_IN_MB must be ")
+    assert server.log.startswith(f"ERROR {variable} {expected}")
     assert server.log.count("\n") == 1
 
 

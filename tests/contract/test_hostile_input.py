@@ -124,6 +124,55 @@ def test_a_bad_series_is_400_with_the_reason(
     assert reason.startswith(expected)
 
 
+JSON = {"Content-Type": "application/json"}
+TABLE = b'{"series": [' + b"[1.5, 50], " * 30
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"", "There is no data: "),
+        (b"null", "The JSON begins with "),
+        (ROWS, "The JSON begins with "),
+        (b'{"series": []}', "There is no data: "),
+        (b'{"data": [[1, 2]]}', "The JSON begins with "),
+        (b"{" * 10**6, "The JSON begins with "),
+        (b'{"series": ' * 10**5, "The JSON begins with "),
+        (b'{"series": ' + b"[" * 2**24, "Row 1 is not a list of numbers, but "),
+        (b'{"series": [[' + b"[" * 10**6 + b"]" * 10**6 + b"]]}", "Row 1 is not a "),
+        (TABLE + b"[87654321]]}", "Row 31 has 1 cell, "),
+        (TABLE + b"[1, NaN]]}", 'Row 31, column 2: "NaN" is not a number: '),
+        (TABLE + b"[1, -Infinity]]}", 'Row 31, column 2: "-Infinity" is not a '),
+        (TABLE + b"[1, null]]}", "Row 31, column 2: the value is missing: "),
+        (TABLE + b'[1, "87654321"]]}', 'Row 31, column 2: ""87654321"" is not a '),
+        (TABLE + b"[true, 1]]}", 'Row 31, column 1: "true" is not a number: '),
+        (TABLE + b"[1, 1e400]]}", 'Row 31, column 2: "1e400" is too large: '),
+        (TABLE + b"[1, " + b"9" * 10**6 + b"]]}", 'Row 31, column 2: "9999'),
+        (TABLE + b"[1, 01]]}", 'Row 31, column 2: "01" is not a number: '),
+        (TABLE + b"[1, \xff]]}", "Row 31, column 2: "),
+        (TABLE + b"[1, [2]]]}", "Row 31 is not a list of numbers, but "),
+        (TABLE + b'{"a": 1}]}', "Row 31 is not a list of numbers, but "),
+        (TABLE + b"[1, 2],]}", "Row 32 is not a list of numbers, but "),
+        (TABLE + b"[1, 2]", "Row 31 is followed by "),
+        (TABLE + b"[1, 2]], 87654321}", "Row 31 is followed by "),
+        (TABLE + b'[1, 2]], "series": [[1, 2]]}', "Row 31 is followed by "),
+        (TABLE + b"[1, 2", "Row 31 is not a list of numbers, but "),
+        (b'{"series": [[1, 2], [3, 4]]}', "The series is too short: "),
+        (b'{"series": [[1], [2]]}', "The number of columns is wrong: 1 were found, "),
+        (b'{"series": [[' + b"8," * 2**20 + b"8]]}", "Row 1 has 1048577 cells: "),
+        (b'{"series": [[' + b"8" * 90 * 2**20, "A row is longer than 64 MB: "),
+        (b'{"series": [' + b" " * 90 * 2**20, "A row is longer than 64 MB: "),
+    ],
+    ids=lambda value: value[:24] if isinstance(value, str) else f"{len(value)} bytes",
+)
+def test_bad_json_is_400_with_the_reason(refuse, body: bytes, expected: str) -> None:
+    """Whatever is no list of rows of numbers, however deep or long."""
+    status, reason = refuse(body, JSON)
+
+    assert status == 400
+    assert reason.startswith(expected)
+
+
 def test_a_small_body_that_expands_without_end_is_413(refuse) -> None:
     """Half a megabyte of gzip that holds half a gigabyte."""
     bomb = gzip.compress(b"1.5,50\n" * 2**13 * 2) * 2**12
@@ -156,6 +205,37 @@ def test_a_bad_encoding_is_refused(
 ) -> None:
     """Damaged gzip is 400, and what is not gzip 415."""
     assert refuse(body, CSV | {"Content-Encoding": encoding})[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ("output=", 'The custom attribute output names "", '),
+        ("output=passwords", 'The custom attribute output names "passwords", '),
+        ("output=score,score", "The custom attribute output names score twice: "),
+        ("output=" + "score," * 1000, "The custom attribute output names score twice"),
+        ("output=" + "x" * 6000, 'The custom attribute output names "xxx'),
+        ("output=score;" * 500, "The custom attribute output is given twice: "),
+        ("output=score;__class__=x", 'There is no custom attribute "__class__": '),
+        ("header=TRUE", 'The custom attribute header is "TRUE": '),
+        ("return=last:" + "9" * 6000, 'The custom attribute return is "last:999'),
+        ("return=last:-1", 'The custom attribute return is "last:-1": '),
+        ("return=last:0x10", 'The custom attribute return is "last:0x10": '),
+        ("return=\xb2", 'The custom attribute return is "\xb2": '),
+        ("header=\x80", 'The custom attribute header is "'),
+    ],
+    ids=lambda value: repr(value[:24]),
+)
+def test_bad_attributes_are_400_with_the_reason(
+    refuse, attributes: str, expected: str
+) -> None:
+    """Names that there are not, numbers out of all bounds, and what is no text."""
+    headers = {"X-Amzn-SageMaker-Custom-Attributes": attributes}
+
+    status, reason = refuse(ROWS, CSV | headers)
+
+    assert status == 400
+    assert reason.startswith(expected)
 
 
 LENGTH = b"Content-Length: %d\r\n" % len(ROWS)
@@ -286,6 +366,27 @@ def test_any_body_is_scored_or_refused(shared_server, body: bytes) -> None:
     content_type = answer.headers["Content-Type"]
     assert is_scored or sentence(answer.status, content_type, answer.body)
     assert not is_scored or answer.body.count(b"\n") == len(body.splitlines())
+
+
+@fuzz
+@given(body=mutations(TABLE + b"[1, 2]]}"), attributes=mutations(b"return=last:9"))
+def test_any_json_and_any_attributes_are_answered_or_refused(
+    shared_server, body: bytes, attributes: bytes
+) -> None:
+    """JSON Lines, or one sentence: for bent JSON, and for bent attributes."""
+    text = "".join(filter(str.isprintable, attributes.decode("latin-1")))
+    headers = {
+        "Accept": "application/jsonlines",
+        "X-Amzn-SageMaker-Custom-Attributes": text,
+    }
+
+    answer = shared_server.request("POST", "/invocations", body, JSON | headers)
+
+    is_scored = answer.status == 200
+    content_type = answer.headers["Content-Type"]
+    assert is_scored or sentence(answer.status, content_type, answer.body)
+    assert not is_scored or content_type == "application/jsonlines"
+    assert not is_scored or answer.body.endswith(b"}\n")
 
 
 @fuzz

@@ -208,7 +208,8 @@ FAILURES: dict[str, tuple[Callable, str]] = {
             job.add_channel("training", {"a.csv": rows(400)}),
             job.add_channel("test", {"a.csv": rows(400)}),
         ),
-        "The job has an unknown channel, test: accepted are training and validation.",
+        "The job has an unknown channel, test: accepted are training, validation and "
+        "labels.",
     ),
     "pipe mode": (
         lambda job: job.add_channel("training", {}, mode="Pipe"),

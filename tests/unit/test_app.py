@@ -97,7 +97,8 @@ def test_csv_is_accepted_with_any_parameters(
 
 
 @pytest.mark.parametrize(
-    "content_type", ["application/json", "text/plain", "application/x-npy", "csv"]
+    "content_type",
+    ["application/jsonlines", "text/plain", "application/x-npy", "csv", "json"],
 )
 def test_another_content_type_is_415(
     client: FlaskClient, body: bytes, content_type: str
@@ -107,7 +108,8 @@ def test_another_content_type_is_415(
 
     assert response.status_code == 415
     assert sentence(response) == (
-        f'The content type is "{content_type}": accepted is text/csv.'
+        f'The content type is "{content_type}": accepted are text/csv and '
+        f"application/json."
     )
 
 
@@ -122,7 +124,9 @@ def test_another_content_type_is_415(
         "TEXT/CSV",
         "text/csv; charset=utf-8",
         "text/csv;q=0.5",
-        "application/json, text/csv;q=0.1",
+        "application/json;q=0.1, text/csv;q=0.5",
+        "application/json;q=0.5, text/csv;q=0.5",
+        "application/jsonlines;q=0.9, text/*",
         "text/html, */*;q=0.1",
         "text/csv, application/json;q=0",
     ],
@@ -142,20 +146,157 @@ def test_whoever_accepts_csv_gets_csv(
 
 
 @pytest.mark.parametrize(
-    "accept", ["application/json", "text/csv;q=0", "text/csv;q=0, */*", "text/html"]
+    ("accept", "expected"),
+    [
+        ("application/json", "application/json"),
+        ("Application/JSON; charset=utf-8", "application/json"),
+        ("application/json, text/csv;q=0.1", "application/json"),
+        ("application/json, */*", "application/json"),
+        ("application/*", "application/json"),
+        ("text/csv;q=0, */*", "application/json"),
+        ("text/csv;q=0.1, */*", "application/json"),
+        ("application/jsonlines", "application/jsonlines"),
+        ("application/json;q=0.5, application/jsonlines", "application/jsonlines"),
+        ("text/csv;q=0.1, application/jsonlines;q=0.2", "application/jsonlines"),
+        ("text/html, application/jsonlines;q=0.1", "application/jsonlines"),
+        ("application/json;q=0, application/*", "application/jsonlines"),
+    ],
 )
-def test_whoever_accepts_no_csv_gets_406(
+def test_what_a_client_likes_best_it_gets(
+    client: FlaskClient, body: bytes, accept: str, expected: str
+) -> None:
+    """By the weights of what it accepts; the more specific name first."""
+    response = client.post(
+        "/invocations", data=body, content_type="text/csv", headers={"Accept": accept}
+    )
+
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == expected
+
+
+@pytest.mark.parametrize(
+    "accept",
+    ["text/html", "text/csv;q=0", "text/plain, image/*", "application/x-ndjson"],
+)
+def test_whoever_accepts_none_of_the_formats_gets_406(
     client: FlaskClient, body: bytes, accept: str
 ) -> None:
-    """The sentence says what the answer would be."""
+    """The sentence says what the answer can be."""
     response = client.post(
         "/invocations", data=body, content_type="text/csv", headers={"Accept": accept}
     )
 
     assert response.status_code == 406
     assert sentence(response).startswith(
-        "The answer is text/csv, but the request accepts only "
+        "The answer can be text/csv, application/json or application/jsonlines, but "
+        'the request accepts only "'
     )
+
+
+def post(client: FlaskClient, body: bytes, accept: str, attributes: str = ""):
+    """Return the answer to a series in CSV."""
+    headers = {"Accept": accept, "X-Amzn-SageMaker-Custom-Attributes": attributes}
+    return client.post(
+        "/invocations", data=body, content_type="text/csv", headers=headers
+    )
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; a=b"])
+def test_a_series_may_come_as_json(
+    client: FlaskClient, series: np.ndarray, body: bytes, content_type: str
+) -> None:
+    """It is the same series: the answer has the same bytes."""
+    response = client.post(
+        "/invocations",
+        data=json.dumps({"series": series.tolist()}),
+        content_type=content_type,
+    )
+
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "text/csv"
+    assert response.data == post(client, body, "text/csv").data
+
+
+def test_json_that_cannot_be_used_is_400(client: FlaskClient) -> None:
+    """With the row and the column, as for CSV."""
+    response = client.post(
+        "/invocations",
+        data='{"series": [[1, 2], [3, null]]}',
+        content_type="application/json",
+    )
+
+    assert response.status_code == 400
+    assert sentence(response) == (
+        "Row 2, column 2: the value is missing: accepted is a finite number."
+    )
+
+
+def test_json_over_the_limit_is_413(client: FlaskClient) -> None:
+    """Its size is limited as that of CSV is."""
+    data = b'{"series": [' + b"[1.5,2.5]," * 2**17 + b"[1,2]]}"
+
+    response = client.post("/invocations", data=data, content_type="application/json")
+
+    assert response.status_code == 413
+    assert sentence(response) == TOO_LARGE
+
+
+def test_attributes_choose_columns_and_rows(
+    client: FlaskClient, detector: LSTMAD, series: np.ndarray, body: bytes
+) -> None:
+    """In the order of the request, with their names, the last rows alone."""
+    attributes = "return=last:2;header=true;output=is_anomaly,score"
+    scores = detector.score(series).normality_score[-2:]
+    anomalies = detector.decision.is_anomaly(scores)
+
+    response = post(client, body, "text/csv", attributes)
+
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "text/csv"
+    assert response.get_data(as_text=True) == "is_anomaly,score\n" + "".join(
+        f"{int(is_anomaly)},{score!r}\n"
+        for is_anomaly, score in zip(anomalies, scores.tolist(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("accept", ["text/csv", "application/json"])
+def test_attributes_that_cannot_be_met_are_400(
+    client: FlaskClient, body: bytes, accept: str
+) -> None:
+    """With one sentence; nothing is scored."""
+    response = post(client, body, accept, "return=last")
+
+    assert response.status_code == 400
+    assert sentence(response) == (
+        'The custom attribute return is "last": accepted is last:N, N a positive '
+        "integer, such as last:100."
+    )
+
+
+def test_attributes_that_are_an_id_change_nothing(
+    client: FlaskClient, body: bytes
+) -> None:
+    """SageMaker hands through whatever a client uses them for."""
+    response = post(client, body, "*/*", "trace=42;Output of the pump")
+
+    assert response.status_code == 200
+    assert response.data == post(client, body, "text/csv").data
+
+
+def test_the_columns_of_the_server_are_those_of_its_csv_alone(
+    detector: LSTMAD, body: bytes
+) -> None:
+    """A request may name others; JSON has no columns to choose."""
+    app = create_app(detector, max_payload_mb=1, columns=("severity", "is_anomaly"))
+    client = app.test_client()
+
+    configured = post(client, body, "text/csv", "header=true")
+    asked = post(client, body, "text/csv", "header=true;output=upper")
+    lines = post(client, body, "application/jsonlines")
+
+    assert configured.data.startswith(b"severity,is_anomaly\n,\n")
+    assert asked.data.startswith(b"upper_1,upper_2\n,\n")
+    assert lines.data.startswith(b'{"prediction":')
 
 
 @pytest.mark.parametrize(
@@ -356,8 +497,9 @@ def test_a_failure_of_the_server_is_500_without_its_reason(
     assert client.get("/ping").status_code == 200
 
 
+@pytest.mark.parametrize("accept", ["text/csv", "application/jsonlines"])
 def test_a_request_is_one_line_of_json_without_its_payload(
-    client: FlaskClient, body: bytes, caplog: pytest.LogCaptureFixture
+    client: FlaskClient, body: bytes, accept: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What an operator needs; a ping leaves no line."""
     caplog.set_level(logging.INFO)
@@ -367,7 +509,7 @@ def test_a_request_is_one_line_of_json_without_its_payload(
         "/invocations",
         data=body,
         content_type="text/csv",
-        headers={"X-Amzn-SageMaker-Inference-Id": "abc"},
+        headers={"X-Amzn-SageMaker-Inference-Id": "abc", "Accept": accept},
     )
 
     (record,) = caplog.records
@@ -375,6 +517,7 @@ def test_a_request_is_one_line_of_json_without_its_payload(
     assert line.request == "POST /invocations"
     assert line.inference_id == "abc"
     assert (line.status, line.rows, line.series) == (200, 47, 2)
+    assert line.format == accept
     assert line.bytes_in == len(body)
     assert line.milliseconds > 0
     assert body[:10].decode() not in record.getMessage()

@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 import io
 import re
@@ -9,11 +10,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from lstm_ad.detector import Scores
+from lstm_ad.detector import LSTMAD, Scores
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.parallel import Cores
 from sagemaker_container import csv_format
-from sagemaker_container.csv_format import read_file, read_series, write_scores
+from sagemaker_container.csv_format import (
+    read_file,
+    read_series,
+    write_columns,
+    write_header,
+    write_scores,
+)
 
 ACCEPTED = {
     "LF": (b"1,2\n3,4\n", [[1, 2], [3, 4]]),
@@ -344,6 +351,35 @@ def test_scores_become_one_line_per_row_the_first_sequence_empty() -> None:
     text = write_scores(scores)
 
     assert text == b",,\n,,\n-1.5,1.0,-2.25\n2e-7,30000000000.0,4.0\n"
+
+
+def test_columns_become_cells_in_the_order_that_was_asked_for(
+    detector: LSTMAD,
+) -> None:
+    """Booleans are 0 and 1; nothing is said of a row without a score."""
+    nan = np.nan
+    scores = Scores(
+        normality_score=np.array([nan, -9.5, 2.0]),
+        reconstruction=np.array([[nan, nan], [1.0, -2.25], [3e10, 4.0]]),
+        contribution=np.array([[nan, nan], [0.25, 0.75], [1.0, 0.0]]),
+        direction=np.array([[nan, nan], [1.0, -1.0], [1.0, 1.0]]),
+    )
+    decision = dataclasses.replace(
+        detector.decision,
+        alarm_threshold=-5.5,
+        error_range=np.array([[-0.5, -1.0], [0.5, 2.0]]),
+    )
+    columns = ("contribution", "is_anomaly", "lower", "threshold", "upper", "score")
+
+    text = write_header(columns, n_series=2) + write_columns(scores, decision, columns)
+
+    assert text == (
+        b"contribution_1,contribution_2,is_anomaly,lower_1,lower_2,threshold,"
+        b"upper_1,upper_2,score\n"
+        b",,,,,,,,\n"
+        b"0.25,0.75,1,0.5,-3.25,-5.5,1.5,-0.25,-9.5\n"
+        b"1.0,0.0,0,29999999999.5,3.0,-5.5,30000000000.5,6.0,2.0\n"
+    )
 
 
 @given(

@@ -1,5 +1,7 @@
 import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -30,6 +32,7 @@ def serving(tmp_path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         "SAGEMAKER_BIND_TO_PORT",
         "SAGEMAKER_MODEL_SERVER_WORKERS",
         "SAGEMAKER_MAX_PAYLOAD_IN_MB",
+        "SAGEMAKER_INFERENCE_OUTPUT",
         "OMP_NUM_THREADS",
     ):
         monkeypatch.delenv(name, raising=False)
@@ -42,6 +45,7 @@ def test_a_job_is_read_from_its_files(job) -> None:
     job.write_config("hyperparameters", {"lr": "0.5", "epochs": '"7"'})
     job.add_channel("training", {"b.csv": CSV, "a.csv": CSV})
     job.add_channel("validation", {"v.csv": CSV})
+    job.add_channel("labels", {"v.csv": b"0\n1\n"})
 
     environment = TrainingEnvironment.from_files()
 
@@ -49,6 +53,7 @@ def test_a_job_is_read_from_its_files(job) -> None:
     assert {k: list(v) for k, v in environment.channels.items()} == {
         "training": ["a.csv", "b.csv"],
         "validation": ["v.csv"],
+        "labels": ["v.csv"],
     }
     assert environment.channels["training"]["a.csv"].read_bytes() == CSV
     assert environment.model_dir == job.base / "model"
@@ -179,9 +184,7 @@ def test_an_unknown_channel_is_refused(job) -> None:
     """Nobody's data is silently left unread."""
     job.add_channel("training", {"a.csv": CSV})
     job.add_channel("train", {"a.csv": CSV})
-    expected = (
-        "The job has an unknown channel, train: accepted are training and validation."
-    )
+    expected = "The job has an unknown channel, train: accepted are training, validation and labels."
 
     with pytest.raises(SettingError, match=f"^{re.escape(expected)}$"):
         TrainingEnvironment.from_files()
@@ -278,6 +281,32 @@ def test_threads_sleep_unless_the_user_says_otherwise(
     let_threads_sleep()
 
     assert os.environ["OMP_WAIT_POLICY"] == expected
+
+
+def test_memory_that_is_freed_is_kept_for_what_is_asked_for_next() -> None:
+    """The second of two large pieces takes no page from the kernel, where it can be so.
+
+    In a process of its own, because the setting is one of the whole process. The first
+    piece takes about a page per 4 KB.
+    """
+    code = """
+import resource
+from sagemaker_container.environment import keep_freed_memory
+
+def pages_taken():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    bytearray(2**26)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+keep_freed_memory()
+print(pages_taken(), pages_taken())
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    output = subprocess.check_output([sys.executable, "-c", code], env=environment)
+
+    first, second = map(int, output.split())
+    assert first > 2**26 / 4096 / 2
+    assert second < first / 100
 
 
 def test_a_server_has_defaults(serving, tmp_path) -> None:
@@ -378,4 +407,34 @@ def test_a_variable_that_is_no_positive_integer_is_named(
     """The message has the variable, what was given and what is accepted."""
     serving.setenv(variable, text)
     with pytest.raises(SettingError, match=f'^{variable} must be .*"{text}" was given'):
+        ServingEnvironment.from_variables()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, ("score", "reconstruction")),
+        (" ", ("score", "reconstruction")),
+        ("is_anomaly", ("is_anomaly",)),
+        ("severity, score,upper", ("severity", "score", "upper")),
+    ],
+)
+def test_the_columns_of_csv_are_those_of_the_variable(
+    serving, text: str | None, expected: tuple[str, ...]
+) -> None:
+    """In its order; without it, those of the original."""
+    if text is not None:
+        serving.setenv("SAGEMAKER_INFERENCE_OUTPUT", text)
+
+    assert ServingEnvironment.from_variables().columns == expected
+
+
+@pytest.mark.parametrize("text", ["predicted_label", "score,", "score,score"])
+def test_columns_that_there_are_not_are_named(serving, text: str) -> None:
+    """With the variable that asks for them: a server does not start with it."""
+    serving.setenv("SAGEMAKER_INFERENCE_OUTPUT", text)
+
+    with pytest.raises(
+        SettingError, match=r"^SAGEMAKER_INFERENCE_OUTPUT names .* accepted (are|is) "
+    ):
         ServingEnvironment.from_variables()

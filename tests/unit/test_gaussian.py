@@ -233,20 +233,26 @@ DIAGONAL = np.array([[1.0, 2.0], [-1.0, -2.0]])
 """Means 0, deviations 1 and 2, correlation 1."""
 
 
-def test_correlations_are_shrunk_and_variances_are_not() -> None:
-    """By hand: correlation 1 shrunk by a quarter is 0.75, times 1 and 2."""
-    caution = Caution(floor=RESOLUTION, shrinkage=0.25, bound=UNBOUNDED)
+@pytest.mark.parametrize(("n_times", "correlation"), [(1, 0.5), (3, 0.75)])
+def test_correlations_of_few_rows_are_shrunk_and_variances_are_not(
+    n_times: int, correlation: float
+) -> None:
+    """By hand: to two rows of correlation 1, two rows of none are added; to six, too.
 
-    gaussian = Gaussian.fit(DIAGONAL, scale=ONES, caution=caution)
+    They make 2 / 4 and 6 / 8; times the deviations, 1 and 2.
+    """
+    caution = Caution(floor=RESOLUTION, prior_rows=1.0, bound=UNBOUNDED)
+    errors = np.tile(DIAGONAL, (n_times, 1))
 
-    np.testing.assert_allclose(
-        gaussian.covariance, [[1.0, 1.5], [1.5, 4.0]], rtol=1e-12
-    )
+    gaussian = Gaussian.fit(errors, scale=ONES, caution=caution)
+
+    covariance = [[1.0, 2 * correlation], [2 * correlation, 4.0]]
+    np.testing.assert_allclose(gaussian.covariance, covariance, rtol=1e-12)
 
 
 def test_deviations_are_raised_to_the_floor_of_their_series() -> None:
     """By hand: 1 stays above half of 1, and becomes half of 10. No warning."""
-    caution = Caution(floor=0.5, shrinkage=0.0, bound=UNBOUNDED)
+    caution = Caution(floor=0.5, prior_rows=0.0, bound=UNBOUNDED)
 
     gaussian = Gaussian.fit(SQUARE, scale=np.array([1.0, 10.0]), caution=caution)
 
@@ -257,7 +263,7 @@ def test_deviations_are_raised_to_the_floor_of_their_series() -> None:
 
 def test_the_floor_is_that_of_the_series_in_every_reconstruction() -> None:
     """With two reconstructions of two series, the floors are 1, 10, 1, 10 halves."""
-    caution = Caution(floor=0.5, shrinkage=0.0, bound=UNBOUNDED)
+    caution = Caution(floor=0.5, prior_rows=0.0, bound=UNBOUNDED)
     errors = np.hstack([SQUARE, SQUARE[[2, 3, 1, 0]]]) * [1.0, 1.0, 0.1, 8.0]
 
     gaussian = Gaussian.fit(errors, scale=np.array([1.0, 10.0]), caution=caution)
@@ -293,7 +299,7 @@ def test_the_bound_also_holds_for_the_errors_that_are_fitted() -> None:
     """
     errors = np.zeros((20, 2))
     errors[0], errors[1] = 3.0, -3.0
-    caution = Caution(floor=RESOLUTION, shrinkage=0.0, bound=1.0)
+    caution = Caution(floor=RESOLUTION, prior_rows=0.0, bound=1.0)
 
     gaussian = Gaussian.fit(errors, scale=ONES, caution=caution)
 
@@ -337,12 +343,16 @@ def test_dependent_places_are_named_as_their_series(
 def test_wide_error_vectors_of_few_rows_stay_well_conditioned(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """40 places and 10 rows: the caution for error vectors needs no warning."""
+    """40 places and 10 rows, so 40 more are imagined: no warning is needed.
+
+    Of the correlation matrix, at least 40 / 50 is the identity; no eigenvalue is
+    larger than 40.
+    """
     errors = errors_of(10, 40)
 
     gaussian = Gaussian.fit(errors, scale=ONES, caution=WIDE)
 
     deviation = np.sqrt(np.diag(gaussian.covariance))
     condition = np.linalg.cond(gaussian.covariance / np.outer(deviation, deviation))
-    assert condition <= 40 / WIDE.shrinkage
+    assert condition <= 40 / (40 / 50)
     assert caplog.messages == []
