@@ -95,7 +95,8 @@ class Gaussian:
         """
         n_rows = int(add_up(np.array([float(len(errors))]))[0])
         mean = add_up(errors.sum(axis=0)) / n_rows
-        deviation = np.sqrt(add_up(np.square(errors - mean).sum(axis=0)) / n_rows)
+        variance = add_up(np.square(errors - mean).sum(axis=0)) / n_rows
+        deviation: FloatArray = np.sqrt(variance)
         scales = np.tile(scale, errors.shape[1] // len(scale))
         is_fixed = deviation < RESOLUTION * scales
         if is_fixed.any() and not is_quiet:
@@ -118,7 +119,7 @@ class Gaussian:
                 logger.warning(
                     "The errors of %s depend on each other linearly in the %d rows of "
                     "the calibration part: their correlations are shrunk by %.1e.",
-                    name_series(np.any(is_dependent.reshape(-1, len(scale)), axis=0)),
+                    name_series(is_dependent.reshape(-1, len(scale)).any(axis=0)),
                     n_rows,
                     amount,
                 )
