@@ -23,6 +23,7 @@ from sagemaker_container.environment import (
     VALIDATION,
     Cluster,
     TrainingEnvironment,
+    keep_freed_memory,
     let_threads_sleep,
     prepare_processes,
     prepare_training,
@@ -87,6 +88,7 @@ def run(environment: TrainingEnvironment, should_stop: Callable[[], bool]) -> No
 
     # Bad input was refused by now: only then torch, which takes seconds to import.
     let_threads_sleep()
+    keep_freed_memory()
     send_no_telemetry()
     from lstm_ad.fitting import fit
 
