@@ -148,6 +148,7 @@ def work(stop: Any, cluster: Cluster) -> None:
         stop: Its value becomes 1 when training is to end.
         cluster: The hosts.
     """
+    keep_freed_memory()
     from lstm_ad.team import LostError, joined
     from sagemaker_container.launcher import report
 

@@ -103,7 +103,7 @@ class Gaussian:
             logger.warning(
                 "The errors of %s do not vary in the calibration part: any other error "
                 "will score very low.",
-                name_series(is_fixed.reshape(-1, len(scale)).any(axis=0)),
+                name_series(np.any(is_fixed.reshape(-1, len(scale)), axis=0)),
             )
         deviation = np.maximum(deviation, caution.floor * scales)
         standardised = (errors - mean) / deviation
@@ -119,7 +119,7 @@ class Gaussian:
                 logger.warning(
                     "The errors of %s depend on each other linearly in the %d rows of "
                     "the calibration part: their correlations are shrunk by %.1e.",
-                    name_series(is_dependent.reshape(-1, len(scale)).any(axis=0)),
+                    name_series(np.any(is_dependent.reshape(-1, len(scale)), axis=0)),
                     n_rows,
                     amount,
                 )

@@ -26,20 +26,21 @@ from sagemaker_container.environment import Cluster, TrainingEnvironment
 
 def environment_of(folder: Path, case: dict, rank: int, size: int):
     """Return what a process knows of a case: if it is divided by key, not all files."""
-    channels = {}
-    for channel in ("training", "validation"):
-        files = {
-            name: folder / name
+    channels = {
+        channel: {
+            name: folder / channel / name
             for number, name in enumerate(case[channel])
             if not case["is_sharded"] or number % size == rank
         }
-        channels[channel] = files
+        for channel in ("training", "validation", "labels")
+    }
     return TrainingEnvironment(
-        Hyperparameters.from_strings(case["hyperparameters"]),
-        channels,
-        folder / "model",
-        None,
-        Cluster(("localhost",), "localhost", True, size, 0),
+        hyperparameters=Hyperparameters.from_strings(case["hyperparameters"]),
+        channels=channels,
+        model_dir=folder / "model",
+        output_data_dir=folder / "output",
+        checkpoint_dir=None,
+        cluster=Cluster(("localhost",), "localhost", True, size, 0),
     )
 
 
@@ -78,16 +79,28 @@ def main() -> None:
         for name, case in cases.items():
             environment = environment_of(folder, case, 0, 1)
             series = read_all(environment)
-            result = fit(*series.values(), environment.hyperparameters)
+            result = fit(
+                series["training"],
+                series["validation"],
+                environment.hyperparameters,
+                labels=series["labels"],
+            )
             n_rows = sum(map(len, series["training"].values()))
             np.savez(target / f"{name}.npz", **results_of(result, [n_rows]))
         return
     with joined() as team:
         for name, case in cases.items():
             environment = environment_of(folder, case, team.rank, size)
-            held, digest = read_share(environment, team)
+            share = read_share(environment, team)
+            held = share.held
             result = fit_share(
-                held, environment.hyperparameters, digest, Control(), None, team
+                held,
+                environment.hyperparameters,
+                share.digest,
+                Control(),
+                None,
+                share.labelled,
+                team,
             )
             n_held = team.gather(sum(map(len, [*held.fitting, *held.calibrating])))
             if team.rank == 0:

@@ -31,32 +31,29 @@ OVERLAPPING = {
     "score-smoothing": "3",
 }
 FILES = {
-    "a.csv": 400,
-    "b.csv": 130,
-    "c.csv": 261,
-    "d.csv": 333,
-    "v.csv": 123,
-    "w.csv": 77,
+    "training": {"a.csv": 400, "b.csv": 130, "c.csv": 261, "d.csv": 333},
+    "validation": {"v.csv": 123, "w.csv": 77},
 }
-
 CASES = {
     "files, and batches of uneven sizes": {
         "training": ["a.csv", "b.csv", "c.csv"],
         "validation": ["v.csv", "w.csv"],
         "hyperparameters": {**TINY, "batch-size": "7"},
-        "is_sharded": False,
     },
     "one file, smoothed, and no validation": {
         "training": ["a.csv"],
-        "validation": [],
         "hyperparameters": {**TINY, "batch-size": "8", "score-smoothing": "40"},
-        "is_sharded": False,
     },
     "batches smaller than the team": {
         "training": ["b.csv"],
         "validation": ["w.csv"],
         "hyperparameters": {**TINY, "batch-size": "2"},
-        "is_sharded": False,
+    },
+    "labels": {
+        "training": ["a.csv"],
+        "validation": ["v.csv", "w.csv"],
+        "labels": ["v.csv", "w.csv"],
+        "hyperparameters": {**TINY, "batch-size": "8"},
     },
     "sequences that overlap, and files divided by key": {
         "training": ["a.csv", "b.csv", "c.csv", "d.csv"],
@@ -68,8 +65,11 @@ CASES = {
         "training": ["a.csv"],
         "validation": ["v.csv"],
         "hyperparameters": {**OVERLAPPING, "batch-size": "5"},
-        "is_sharded": False,
     },
+}
+CASES = {
+    name: {"validation": [], "labels": [], "is_sharded": False} | case
+    for name, case in CASES.items()
 }
 
 INEXACT = {"sequences of one file that overlap": "losses"}
@@ -103,8 +103,16 @@ def results(
     """Return what every case gives to one, two and three processes."""
     folder = tmp_path_factory.mktemp("team")
     (folder / "cases.json").write_text(json.dumps(CASES))
-    for seed, (name, n_timesteps) in enumerate(FILES.items()):
-        (folder / name).write_bytes(as_csv(make_series(n_timesteps, seed=seed)))
+    for channel, files in FILES.items():
+        (folder / channel).mkdir()
+        for name, n_timesteps in files.items():
+            text = as_csv(make_series(n_timesteps, seed=n_timesteps))
+            (folder / channel / name).write_bytes(text)
+    (folder / "labels").mkdir()
+    for name, n_timesteps in FILES["validation"].items():
+        is_anomaly = np.arange(n_timesteps) // 10 % 5 == 4
+        text = b"\n".join(b"%d" % one for one in is_anomaly)
+        (folder / "labels" / name).write_bytes(text)
     for size in (1, 2, 3):
         port = free_port()
         members = [run_member(folder, port, rank, size) for rank in range(size)]

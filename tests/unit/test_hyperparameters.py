@@ -196,7 +196,7 @@ def test_every_hyperparameter_is_declared_once() -> None:
     assert [name.replace("-", "_") for name in BY_NAME] == attributes
 
 
-@pytest.mark.parametrize("declaration", NUMBERS.values(), ids=NUMBERS)
+@pytest.mark.parametrize("declaration", BY_NAME.values(), ids=BY_NAME)
 def test_every_hyperparameter_has_a_meaning_in_one_sentence(
     declaration: Declaration,
 ) -> None:
