@@ -58,6 +58,7 @@ benchmark-accuracy: $(ACCURACY)
 
 benchmark: setup
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/memory.py
 
 benchmark-memory: setup

@@ -14,7 +14,10 @@ The pipeline (Malhotra et al., ESANN 2015), one module per step::
     detector        the score: the log-likelihood of each time step's errors
     fitting         all of the above, in order
 
-The letters of the axes are in :mod:`lstm_ad.axes`. Only ``network``, ``training`` and
-``fitting`` import torch, and nothing that scores imports them. This file imports
-nothing, so that a server can read its settings before it loads a runtime.
+Several processes can do it together: :mod:`lstm_ad.shares` divides the rows between them,
+and :mod:`lstm_ad.team` adds up what each has of them.
+
+The letters of the axes are in :mod:`lstm_ad.axes`. Only ``network``, ``training``,
+``team`` and ``fitting`` import torch, and nothing that scores imports them. This file
+imports nothing, so that a server can read its settings before it loads a runtime.
 """
