@@ -43,7 +43,7 @@ squares of larger ones are no finite numbers in single precision."""
 
 _BLOCK_SEQUENCES = 4096
 
-_MAX_ERRORS = 10_000
+MAX_KEPT_ERRORS = 10_000
 """Error vectors that are kept for a report."""
 
 
@@ -156,7 +156,7 @@ def fit(
             "calibration": sum(map(len, training.values())) - sum(cuts),
         },
         calibration_scores=scores,
-        calibration_errors=all_errors[:: math.ceil(len(scores) / _MAX_ERRORS)],
+        calibration_errors=all_errors[:: math.ceil(len(scores) / MAX_KEPT_ERRORS)],
         data_digest=data_digest,
         fingerprint=digest,
     )
