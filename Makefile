@@ -14,7 +14,7 @@ BUILD_ARGS ?=
 export TRAIN_IMAGE ?= localhost/lstm-ad-train
 export INFER_IMAGE ?= localhost/lstm-ad-infer
 
-.PHONY: setup demo data test check format fuzz benchmark benchmark-memory benchmark-accuracy soak documents images image-sizes test-images test-hosts sdk test-sdk clean
+.PHONY: setup demo data notebook test check format fuzz benchmark benchmark-memory benchmark-accuracy soak documents images image-sizes test-images test-hosts sdk test-sdk clean
 
 setup: .venv/.complete
 
@@ -42,6 +42,10 @@ demo: setup
 data: setup
 	$(BIN)/python scripts/make_data.py data
 	$(BIN)/python scripts/demo.py $(BUILD)/data --write-samples
+
+# From top to bottom, with its outputs stored: run it when its code or the product changes.
+notebook: setup
+	$(BIN)/python scripts/run_notebook.py notebook.ipynb
 
 # Not part of `make test`: they take minutes.
 fuzz: setup

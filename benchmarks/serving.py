@@ -5,7 +5,8 @@
 Everything is measured on this machine, one after the other, with the same threads:
 
 - throughput: a 100 000 x 8 CSV through HTTP, against the network alone on its arrays;
-- latency: a 200 x 2 CSV, one caller and sixteen;
+- formats: the same with every other answer, against the default one;
+- latency: a 200 x 2 CSV, one caller and sixteen, and a growing series;
 - cold start: process start to the first ping, against ``python -c "import torch"``;
 - memory: idle, the peak of a 100 MB request, and the growth over many requests.
 
@@ -26,7 +27,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,9 @@ from lstm_ad import artifacts  # noqa: E402  # the path comes first
 from lstm_ad.hyperparameters import Hyperparameters  # noqa: E402
 from lstm_ad.runtime import ROWS  # noqa: E402
 from lstm_ad.sequences import input_sequences  # noqa: E402
+from sagemaker_container.outputs import OUTPUTS  # noqa: E402
+
+ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
 THREADS = len(os.sched_getaffinity(0))
 
@@ -55,6 +59,7 @@ def main() -> None:
             save_model(Path(folder) / str(n_series), n_series)
         cold_start(Path(folder) / "2")
         throughput(Path(folder) / "8")
+        formats(Path(folder) / "8")
         latency(Path(folder) / "2", options.seconds)
         memory(Path(folder) / "8", Path(folder) / "2", options.requests)
 
@@ -83,6 +88,28 @@ def throughput(base: Path) -> None:
     )
 
 
+def formats(base: Path) -> None:
+    """Compare the answers that can be asked for to a large request."""
+    series = np.random.default_rng(1).normal(size=(100_000, 8))
+    body = to_csv(series)
+    asked = {
+        "default": {},
+        "all columns": {ATTRIBUTES: f"output={','.join(OUTPUTS)}"},
+        "JSON Lines": {"Accept": "application/jsonlines"},
+        "JSON": {"Accept": "application/json"},
+    }
+    times = []
+    with server(base) as port:
+        for name, headers in asked.items():
+            with caller(port, headers) as post:
+                size = len(post(body)) / 1e6
+                seconds = statistics.median(
+                    timed(lambda p=post: p(body)) for _ in "123"
+                )
+            times.append((f"{name}, {size:.0f} MB", seconds))
+    table("Answers to a POST of 100 000 x 8", times)
+
+
 def latency(base: Path, seconds: float) -> None:
     """Compare a small request with the bare network, alone and among sixteen."""
     series = np.random.default_rng(2).normal(size=(200, 2))
@@ -91,6 +118,11 @@ def latency(base: Path, seconds: float) -> None:
     with server(base) as port:
         alone = closed_loop(port, body, n_callers=1, seconds=min(seconds, 10))
         crowd = closed_loop(port, body, n_callers=16, seconds=seconds)
+        with caller(port, {ATTRIBUTES: "output=score;return=last:1"}) as post:
+            growing = [
+                statistics.median(timed(lambda b=b: post(b)) for _ in range(300))
+                for b in (to_csv(series[:51]), to_csv(series[:99]))
+            ]
     print("\nLatency of a 200 x 2 request, milliseconds")
     print(f"| {'':18} | {'p50':>7} | {'p99':>7} | {'requests/s':>10} | errors |")
     print(f"| {'bare network':18} | {forward * 1e3:7.2f} | {'':7} | {'':10} | {'':6} |")
@@ -99,6 +131,10 @@ def latency(base: Path, seconds: float) -> None:
             f"| {name:18} | {load.p50 * 1e3:7.2f} | {load.p99 * 1e3:7.2f} | "
             f"{load.rate:10.0f} | {load.n_errors:6} |"
         )
+    print(
+        f"a new row of a growing series, after 50 and after 98 others: "
+        f"{growing[0] * 1e3:.2f} and {growing[1] * 1e3:.2f} ms"
+    )
     limit = 2 * 16 / THREADS * alone.p50
     print(
         f"p50 over the bare network: {(alone.p50 - forward) * 1e3:.2f} ms; p99 / p50 "
@@ -250,14 +286,16 @@ def wait_for_ping(port: int) -> None:
 
 
 @contextlib.contextmanager
-def caller(port: int) -> Iterator[Callable[[bytes], bytes]]:
+def caller(
+    port: int, asked: Mapping[str, str] | None = None
+) -> Iterator[Callable[[bytes], bytes]]:
     """Give a function that posts a body over one kept connection."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     connection.connect()
     connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def post(body: bytes) -> bytes:
-        headers = {"Content-Type": "text/csv"}
+        headers = {"Content-Type": "text/csv", **(asked or {})}
         connection.request("POST", "/invocations", body, headers)
         response = connection.getresponse()
         answer = response.read()

@@ -235,17 +235,17 @@ def _decision(
     """
     try:
         numbers = dict(described)
-        interval, tail = numbers.pop("interval"), numbers.pop("tail")
+        (low, high), tail = numbers.pop("interval"), numbers.pop("tail")
         labelled = numbers.pop("labelled")
         decision = Decision(
-            interval=tuple(interval),
+            interval=(low, high),
             tail=Tail(body, **tail),
             error_range=error_range,
             labelled=labelled and LabelledThreshold(**labelled),
             **numbers,
         )
         parts = [numbers, tail, labelled or {}]
-        found = [*interval, *(value for part in parts for value in part.values())]
+        found = [low, high, *(value for part in parts for value in part.values())]
         if not all(map(math.isfinite, found)):
             raise ValueError("a number is not finite")
         if not (tail["scale"] > 0 < tail["fraction"] < 1 > decision.max_alarm_rate > 0):

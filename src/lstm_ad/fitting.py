@@ -43,7 +43,7 @@ for reconstructions further than one from the mean, relatively."""
 
 _BLOCK_SEQUENCES = 4096
 
-_MAX_ERRORS = 10_000
+MAX_KEPT_ERRORS = 10_000
 """Error vectors that are kept for a report."""
 
 
@@ -231,7 +231,7 @@ def fit_share(
             "calibration": n_training - sum(shares.cuts),
         },
         calibration_scores=table[:, 0],
-        calibration_errors=runs.gathered(all_errors, runs.every(_MAX_ERRORS), team),
+        calibration_errors=runs.gathered(all_errors, runs.every(MAX_KEPT_ERRORS), team),
         data_digest=data_digest,
         fingerprint=digest,
     )

@@ -6,6 +6,10 @@ from torch import Tensor, nn
 from lstm_ad.layout import Layout, adds_origin
 from lstm_ad.scaling import INPUT_BOUND
 
+VARIATION = 0.15
+"""How much a single series' level and scale vary while the network learns from
+sequences that overlap, in standard deviations: see :class:`StackedLSTM`."""
+
 
 class StackedLSTM(nn.Module):
     """Reads rows with stacked LSTM layers and reconstructs the sequences after them.
@@ -19,6 +23,11 @@ class StackedLSTM(nn.Module):
     the origin's value: so near to it, that is already a good guess. With several series
     it is not done: an abnormal level of one would explain itself a row later, while
     what the others do says that it is abnormal.
+
+    A normal single series also wanders and breathes more than the rows that it is
+    learnt from show. So, while the network learns its changes, it reads each segment at
+    another level and another scale: the shape is what it must know. What it gives is
+    scaled back.
     """
 
     def __init__(
@@ -56,14 +65,20 @@ class StackedLSTM(nn.Module):
             Standardised values, of shape ``(N, M, P, D)``.
         """
         bounded = rows.clamp(-INPUT_BOUND, INPUT_BOUND)
+        changes = adds_origin(self.layout, self.n_series)
+        read, scale = bounded, bounded.new_ones(())
+        if changes and self.training:
+            random = VARIATION * torch.randn(2, len(rows), 1, 1, device=rows.device)
+            scale, level = random[0].exp(), random[1]  # of each segment
+            read = scale * bounded + level
         self.lstm.flatten_parameters()  # DataParallel's replicas lose cuDNN's layout
-        hidden_states, _ = self.lstm(bounded)  # (N, rows, hidden_size)
+        hidden_states, _ = self.lstm(read)  # (N, rows, hidden_size)
         first, step = self.layout.context_length - 1, self.layout.stride
         at_origins = self.dropout(hidden_states[:, first::step])  # (N, M, hidden_size)
         flat: Tensor = self.head(at_origins)  # (N, M, P * D)
         shape = (*flat.shape[:2], self.layout.prediction_length, self.n_series)
-        if adds_origin(self.layout, self.n_series):
-            return flat.view(shape) + bounded[:, first::step, None]
+        if changes:
+            return (flat / scale).view(shape) + bounded[:, first::step, None]
         return flat.view(shape)
 
     @torch.no_grad()

@@ -19,13 +19,20 @@ MAX_FRACTION = 0.2
 FEW = 10
 """Exceedances that a tail has at least, as long as they are not more than half."""
 
-PRIOR_SHAPE, PRIOR_WEIGHT = 0.5, 10
+PRIOR_SHAPE, PRIOR_WEIGHT = 0.5, 5
 """The shape that few exceedances are drawn to, and how many of them it counts as.
 
 It is the heavy tail that squares of Student's t with four degrees of freedom have: a
-tail of a few values is believed to be long, so that it raises few false alarms. The
-numbers are those of Vehtari, Simpson, Gelman, Yao and Gabry (2024).
+tail of a few values is believed to be long, so that it raises few false alarms. This is
+the prior of Vehtari, Simpson, Gelman, Yao and Gabry (2024) with half of its weight:
+with all of it, few rows of Gaussian errors raise a quarter of the alarms asked for, and
+heavy-tailed ones hardly fewer.
 """
+
+MAX_SHAPE = 1.0
+"""The heaviest tail that is believed: that of squares of Student's t with two degrees
+of freedom. What looks heavier is a few rows that are not normal: they must not move the
+threshold out of reach of all others."""
 
 N_LEVELS = 65
 """Quantiles that are kept of the values below the tail."""
@@ -77,16 +84,17 @@ class Tail:
         # The k-th largest of n is exceeded by the part (k - 1/2) / n of all values.
         exceeded = 1 - (np.arange(n_values) + 0.5) / n_values
         body = np.interp(-np.exp(_log_levels(fraction, N_LEVELS)), -exceeded, ordered)
-        exceedances = ordered[ordered > body[-1]] - body[-1]
+        # Differences below what double precision resolves are none.
+        smallest = _RESOLUTION * max(1.0, abs(float(body[-1])))
+        exceedances = ordered[ordered > body[-1] + smallest] - body[-1]
         scale, shape = _fit_exceedances(exceedances)
         if len(exceedances):
             n_independent = len(exceedances) / n_alike
             shape = n_independent * shape + prior_weight * PRIOR_SHAPE
             shape /= n_independent + prior_weight
-        smallest = _RESOLUTION * max(1.0, abs(float(body[-1])))
         if len(np.unique(exceedances)) < FEW:
             smallest = max(smallest, scale_if_few)
-        return cls(body, fraction, max(scale, smallest), shape)
+        return cls(body, fraction, max(scale, smallest), min(shape, MAX_SHAPE))
 
     def log_probability(self, values: FloatArray) -> FloatArray:
         """Return the logarithm of the probability to exceed each value.

@@ -168,7 +168,7 @@ def _excess(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
     # Labelled data hold anomalies, which are meant to have a large loss.
     part = "calibration" if fit.detector.decision.labelled else inspection.part
     learnt, found = fit.losses["train"].mse, fit.losses[part].mse
-    if found > MAX_EXCESS * learnt:
+    if MAX_EXCESS * learnt < found < math.inf:
         yield Reason(
             Level.CHECK,
             f"The model does worse on {_DATA[part]} than on the rows that it has "
@@ -184,7 +184,7 @@ def _threshold(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
     decision = fit.detector.decision
     rate = decision.max_alarm_rate
     ends = -np.array(decision.interval)
-    low, high = np.exp(decision.tail.log_probability(ends)[::-1])
+    low, high = np.exp(decision.tail.log_probability(ends))
     advice = "Give more calibration data, or accept a larger max-alarm-rate."
     if decision.n_independent * rate < 1:
         yield Reason(

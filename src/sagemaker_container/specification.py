@@ -17,6 +17,7 @@ from sagemaker_container.environment import (
     VALIDATION,
 )
 from sagemaker_container.metrics import METRIC_DEFINITIONS
+from sagemaker_container.outputs import CSV, FORMATS, JSON
 
 Request = Mapping[str, Any]
 
@@ -27,8 +28,6 @@ INFER_IMAGE = f"{REGISTRY}/lstm-ad-infer:latest"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/SageMakerExecutionRole"
 BUCKET = "s3://amzn-s3-demo-bucket/lstm-ad"
 MODEL = "lstm-ad"
-
-CSV = "text/csv"
 
 CPU_INSTANCES = [
     *("ml.m5.large", "ml.m5.xlarge", "ml.m5.2xlarge", "ml.m5.4xlarge"),
@@ -99,8 +98,8 @@ def create_algorithm() -> Request:
             "Containers": [{"Image": INFER_IMAGE}],
             "SupportedTransformInstanceTypes": CPU_INSTANCES + GPU_INSTANCES,
             "SupportedRealtimeInferenceInstanceTypes": CPU_INSTANCES + GPU_INSTANCES,
-            "SupportedContentTypes": [CSV],
-            "SupportedResponseMIMETypes": [CSV],
+            "SupportedContentTypes": [CSV, JSON],
+            "SupportedResponseMIMETypes": list(FORMATS),
         },
         "CertifyForMarketplace": False,
     }

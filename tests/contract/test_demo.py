@@ -1,9 +1,6 @@
 """The demo's parts, and the sample predictions that it writes."""
 
-import contextlib
 import importlib
-import os
-import select
 import signal
 import subprocess
 import sys
@@ -61,95 +58,28 @@ def test_empty_cells_are_read_as_no_number(demo: ModuleType) -> None:
     )
 
 
-def test_alarms_are_counted_per_fault_and_false_ones_by_distance(
-    demo: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An alarm after a fault is told from one that has nothing to do with it.
+def test_the_story_names_the_faults_that_events_meet(demo: ModuleType) -> None:
+    """A fault is found if an event has a row of it; one that meets none says so.
 
-    Sequences of 2 rows; the fault is in the third, so rows 4 to 7 are near it.
+    Rows are counted from 1, the last one included: the phase slip is in rows 356 to
+    391, the flat stretch in rows 813 to 846.
     """
-    monkeypatch.setattr(demo, "FAULTS", [(slice(4, 5), test_roc_auc_counts_ties_half)])
-    score = np.array([np.nan, np.nan, -9.0, 0.0, -9.0, -9.0, 0.0, -9.0, -9.0, -5.0])
-    is_anomaly = np.arange(10) == 4
+    event = {"anomaly_score": 0.75, "name": "2", "direction": "below"}
+    events = [
+        {"start_row": 300, "end_row": 355, **event},
+        {"start_row": 391, "end_row": 450, **event},
+        {"start_row": 700, "end_row": 813, **event},
+    ]
 
-    verdict = demo.judge(score, is_anomaly, alarm=-5.0)
-
-    assert verdict == demo.Verdict(alarm=-5.0, n_alarmed=[1], n_false=4, n_false_near=2)
-
-
-def test_the_story_says_which_faults_were_missed(demo: ModuleType) -> None:
-    """A fault without any alarm is not called found."""
-    verdict = demo.Verdict(-7.0, n_alarmed=[0, 30, 1, 2, 3], n_false=5, n_false_near=4)
-    lines = demo.story(verdict).splitlines()
-
-    assert lines[1] == "  1 phase slip       rows  356 to  391  missed   0 of 36 rows"
-    assert lines[2] == "  2 flat stretch     rows  813 to  846  found   30 of 34 rows"
-
-
-@pytest.mark.parametrize(
-    ("preparation", "expected"),
-    [("", -signal.SIGTERM), ("trap '' TERM;", -signal.SIGKILL)],
-    ids=["ends when asked", "ignores the request to end"],
-)
-def test_nothing_that_was_started_is_left(
-    demo: ModuleType,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    preparation: str,
-    expected: int,
-) -> None:
-    """A process and its child end with the demo, even if it is interrupted.
-
-    Both hold a pipe open: it ends when neither lives.
-    """
-    monkeypatch.setattr(demo, "STOP_SECONDS", 0.5)
-    pipe = tmp_path / "alive"
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    script = f"{preparation} exec 3>{pipe}; (echo a child >&3; sleep 600) & sleep 600"
-
-    with (
-        contextlib.suppress(KeyboardInterrupt),
-        demo.running(["sh", "-c", script], tmp_path, tmp_path / "log") as process,
-    ):
-        has_started = next_of(reader)
-        raise KeyboardInterrupt
-    has_ended = next_of(reader)
-    os.close(reader)
-
-    assert has_started == b"a child\n"
-    assert has_ended == b""
-    assert process.returncode == expected
-
-
-def next_of(reader: int) -> bytes | None:
-    """Return what comes out of a pipe next; b"" is its end, None is 30 s of silence."""
-    is_readable = select.select([reader], [], [], 30)[0]
-    return os.read(reader, 100) if is_readable else None
-
-
-def test_a_failing_job_ends_the_demo_with_its_own_sentence(
-    demo: ModuleType, tmp_path: Path
-) -> None:
-    """What `train` says is wrong with the data is what the user of the demo reads."""
-    base = demo.lay_out(tmp_path)
-    (base / "input/data/training/train.csv").write_text("1,2\n3\n")
-
-    with pytest.raises(demo.DemoError, match=r"train\.csv: Row 2 has 1 cell"):
-        demo.train(base, tmp_path / "train.log")
-
-
-def test_a_server_without_a_model_ends_the_demo(
-    demo: ModuleType, tmp_path: Path
-) -> None:
-    """A server that ends is not waited for, and its log is named."""
-    with (
-        pytest.raises(demo.DemoError, match=r"did not start; .*server\.log says why"),
-        demo.serving(tmp_path, tmp_path / "server.log"),
-    ):
-        pass
-
-    assert "model.json cannot be read" in (tmp_path / "server.log").read_text()
+    assert demo.story(events).splitlines() == [
+        "  1  rows  300 to  355  severity 0.75  current below its reconstruction  "
+        "no fault",
+        "  2  rows  391 to  450  severity 0.75  current below its reconstruction  "
+        "phase slip",
+        "  3  rows  700 to  813  severity 0.75  current below its reconstruction  "
+        "flat stretch",
+        "Faults found: 2 of 5",
+    ]
 
 
 def test_a_demo_that_cannot_write_says_so_in_one_sentence(tmp_path: Path) -> None:
@@ -185,22 +115,6 @@ def test_an_interrupted_demo_ends_at_once(tmp_path: Path, number: int) -> None:
     assert first.startswith("Training on data/training/train.csv")
     assert process.returncode == 1
     assert errors == "The demo was interrupted.\n"
-
-
-def test_the_picture_is_drawn_without_a_display(
-    demo: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """The demo leaves a picture, twice as wide as a README shows it."""
-    monkeypatch.delenv("DISPLAY", raising=False)
-    series = np.loadtxt(demo.TEST, delimiter=",")
-    predictions = demo.parse((OUTPUT / "batch/batch_predictions.csv").read_bytes())
-    verdict = demo.Verdict(-7.0, n_alarmed=[1] * 5, n_false=0, n_false_near=0)
-
-    demo.draw(tmp_path / "demo.png", series, predictions, verdict)
-    picture = (tmp_path / "demo.png").read_bytes()
-
-    assert picture.startswith(b"\x89PNG\r\n")
-    assert int.from_bytes(picture[16:20], "big") == 1400
 
 
 def test_the_sample_predictions_are_one_answer() -> None:
@@ -240,4 +154,4 @@ def test_the_sample_predictions_find_every_fault(demo: ModuleType) -> None:
     alarm = float(np.nanquantile(score[is_far], 0.01))
 
     assert demo.roc_auc(score, is_anomaly) >= 0.9
-    assert 0 not in demo.judge(score, is_anomaly, alarm).n_alarmed
+    assert all(score[rows].min() < alarm for rows, _ in demo.FAULTS)

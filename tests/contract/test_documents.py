@@ -7,6 +7,7 @@ import pytest
 
 from lstm_ad.hyperparameters import declarations
 from sagemaker_container.metrics import METRIC_DEFINITIONS
+from sagemaker_container.outputs import DEFAULT_COLUMNS, OUTPUTS
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -41,6 +42,20 @@ def test_the_readmes_metrics_are_the_declared_ones() -> None:
 
     rows = rows_like(r" *`(?:train|valid|calibration)_\w+` *")
     assert [row[0] for row in rows] == expected
+
+
+def test_the_readmes_columns_are_those_that_there_are() -> None:
+    """In order, with those of a request that names none."""
+    (table,) = re.findall(
+        r"^\| column of the CSV .*\n.*\n((?:\|.*\n)+)", README.read_text(), re.MULTILINE
+    )
+    names = re.findall(
+        r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines())
+    )
+
+    (variable,) = rows_like(r" *`SAGEMAKER_INFERENCE_OUTPUT` *")
+    assert names == list(OUTPUTS)
+    assert variable[1] == f"`{','.join(DEFAULT_COLUMNS)}`"
 
 
 def test_the_metric_definitions_are_within_sagemakers_limits() -> None:

@@ -4,15 +4,11 @@ The stand-in speaks HTTP: each example runs in a process of its own, with the cl
 is written for, which checks what it sends. Its endpoint is our own server.
 """
 
-import dataclasses
-import http.server
-import json
 import os
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +22,6 @@ BLOCKS = re.findall(
     (ROOT / "docs" / "on-sagemaker.md").read_text(),
     re.DOTALL | re.MULTILINE,
 )
-
-MODEL_DATA = "s3://amzn-s3-demo-bucket/lstm-ad/output/lstm-ad/output/model.tar.gz"
-
-DESCRIPTIONS: dict[str, dict[str, Any]] = {
-    "DescribeTrainingJob": {
-        "TrainingJobName": "lstm-ad",
-        "TrainingJobStatus": "Completed",
-        "SecondaryStatus": "Completed",
-        "ModelArtifacts": {"S3ModelArtifacts": MODEL_DATA},
-        "ResourceConfig": {"InstanceCount": 1, "VolumeSizeInGB": 10},
-    },
-    "DescribeModel": {"ModelName": "lstm-ad"},
-    "DescribeEndpointConfig": {"EndpointConfigName": "lstm-ad"},
-    "DescribeEndpoint": {"EndpointName": "lstm-ad", "EndpointStatus": "InService"},
-    "DescribeLogStreams": {"logStreams": []},
-}
-"""What the stand-in says of what was made: all is well."""
 
 EXAMPLES = [
     pytest.param(BLOCKS[1], Path(sys.executable), id="boto3"),
@@ -59,83 +38,16 @@ EXAMPLES = [
 ]
 
 
-@dataclasses.dataclass(frozen=True)
-class Aws:
-    """A stand-in for AWS."""
-
-    url: str
-    requests: list[tuple[str, Any]]
-    """The operations that were asked for, and their parameters."""
-
-
 @pytest.fixture
-def aws(model_dir: Path, start_server: Callable[..., Any]) -> Iterator[Aws]:
-    """Return a stand-in for AWS whose one endpoint is our server."""
-    endpoint = start_server(model_dir.parent)
-    requests: list[tuple[str, Any]] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.path == "/endpoints/lstm-ad/invocations":
-                headers = {"Content-Type": self.headers["Content-Type"]}
-                answer = endpoint.request("POST", "/invocations", body, headers)
-                requests.append(("InvokeEndpoint", self.headers["Content-Type"]))
-                return self.answer(answer.status, "text/csv", answer.body)
-            operation = self.headers["X-Amz-Target"].split(".")[-1]
-            requests.append((operation, json.loads(body)))
-            made = {"TrainingJobArn": "arn", "ModelArn": "arn", "EndpointArn": "arn"}
-            document = DESCRIPTIONS.get(operation, {})
-            content = json.dumps({**made, **document}).encode()
-            return self.answer(200, "application/x-amz-json-1.1", content)
-
-        def answer(self, status: int, content_type: str, content: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *arguments: object) -> None:
-            """Say nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield Aws(f"http://127.0.0.1:{server.server_port}", requests)
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def run_example(aws: Aws, tmp_path: Path, make_series: Any, as_csv: Any) -> Any:
+def run_example(aws: Any, tmp_path: Path) -> Callable[[str, Path], str]:
     """Return the function that runs an example as a user would, and its scores."""
-    series = tmp_path / "data" / "inference" / "input" / "test_data.csv"
-    series.parent.mkdir(parents=True)
-    series.write_bytes(as_csv(make_series(123)))
-    config = tmp_path / "config.yaml"
-    config.write_text(
-        "SchemaVersion: '1.0'\n"
-        "SageMaker: {PythonSDK: {Modules: {TelemetryOptOut: true}}}\n"
-    )
-    variables = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "AWS_ENDPOINT_URL": aws.url,
-        "AWS_ACCESS_KEY_ID": "none",
-        "AWS_SECRET_ACCESS_KEY": "none",
-        "AWS_DEFAULT_REGION": "eu-west-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "SAGEMAKER_SUPPRESS_V2_WARNING": "1",
-        "SAGEMAKER_USER_CONFIG_OVERRIDE": str(config),
-    }
 
     def run(example: str, python: Path) -> str:
         script = f"{BLOCKS[0]}\n{example}\nopen('scores.csv', 'w').write(scores)"
         process = subprocess.run(
             [python, "-c", script],
             cwd=tmp_path,
-            env=variables,
+            env=aws.variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -150,7 +62,7 @@ def run_example(aws: Aws, tmp_path: Path, make_series: Any, as_csv: Any) -> Any:
 
 @pytest.mark.parametrize(("example", "python"), EXAMPLES)
 def test_the_example_trains_deploys_and_scores(
-    example: str, python: Path, aws: Aws, run_example: Callable[[str, Path], str]
+    example: str, python: Path, aws: Any, run_example: Callable[[str, Path], str]
 ) -> None:
     """It asks for the job, the model and the endpoint that it shows; it is answered."""
     scores = run_example(example, python)
@@ -172,5 +84,5 @@ def test_the_example_trains_deploys_and_scores(
     ]
     assert job["EnableNetworkIsolation"] is True
     assert container["Image"].endswith("/lstm-ad-infer")
-    assert container["ModelDataUrl"] == MODEL_DATA
+    assert container["ModelDataUrl"] == aws.model_data
     assert variant["ModelName"] == asked["CreateModel"]["ModelName"]

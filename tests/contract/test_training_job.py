@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lstm_ad import artifacts
 from lstm_ad.hyperparameters import Hyperparameters
 from sagemaker_container.metrics import METRIC_DEFINITIONS
 
@@ -231,6 +232,24 @@ FAILURES: dict[str, tuple[Callable, str]] = {
         'v.csv: Row 2, column 2: "x" is not a number: accepted is a finite decimal '
         "number.",
     ),
+    "labels of another length": (
+        lambda job: (
+            job.add_channel("training", {"a.csv": rows(400)}),
+            job.write_config("hyperparameters", {"sequence-length": "10"}),
+            job.add_channel("validation", {"v.csv": rows(60)}),
+            job.add_channel("labels", {"v.csv": b"0\n1\n"}),
+        ),
+        "labels/v.csv has 2 rows, but validation/v.csv has 60: one label per row is "
+        "needed.",
+    ),
+    "labels that are no numbers": (
+        lambda job: (
+            job.add_channel("training", {"a.csv": rows(400)}),
+            job.add_channel("labels", {"v.csv": b"0\nyes\n"}),
+        ),
+        'labels/v.csv: Row 2, column 1: "yes" is not a number: accepted is a finite '
+        "decimal number.",
+    ),
     "files of different widths": (
         lambda job: job.add_channel(
             "training", {"a.csv": rows(400), "b.csv": rows(400, 3)}
@@ -329,3 +348,24 @@ def test_a_failure_is_no_longer_than_what_sagemaker_shows(opt_ml, run_train) -> 
     assert end.returncode == 1
     assert len(end.failure) == 1024
     assert end.failure.startswith("unknown-0 is not a hyperparameter")
+
+
+def test_labels_choose_the_threshold_of_a_job(opt_ml, run_train, make_series) -> None:
+    """It is saved beside that of the alarm rate, and both are in the log."""
+    validation, labels = make_series(120, seed=1), np.zeros((120, 1))
+    validation[60] += [30.0, -70.0]
+    labels[60] = 1
+    opt_ml.write_config("hyperparameters", {"sequence-length": "10", "epochs": "2"})
+    opt_ml.add_channel("training", {"a.csv": make_series(400)})
+    opt_ml.add_channel("validation", {"v.csv": validation})
+    opt_ml.add_channel("labels", {"v.csv": labels})
+
+    job = run_train(opt_ml)
+
+    assert job.returncode == 0, job.log
+    decision = artifacts.load(opt_ml.model_dir).decision
+    assert decision.labelled is not None
+    assert decision.threshold == decision.labelled.threshold
+    assert (decision.labelled.n_rows, decision.labelled.n_anomalies) == (110, 1)
+    for source in ("Threshold", "Threshold of the labels"):
+        assert f"\n{source}: a score below " in job.log

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 
 from lstm_ad.detector import LSTMAD
 from lstm_ad.gaussian import Gaussian
+from sagemaker_container import specification
 from sagemaker_container.app import create_app
 from sagemaker_container.csv_format import write_scores
 
@@ -215,6 +216,32 @@ def test_a_series_may_come_as_json(
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "text/csv"
     assert response.data == post(client, body, "text/csv").data
+
+
+def test_the_formats_that_sagemaker_is_told_of_are_those_that_are_served(
+    client: FlaskClient, series: np.ndarray, body: bytes
+) -> None:
+    """All that are declared, in and out."""
+    declared = specification.create_algorithm()["InferenceSpecification"]
+    bodies = {
+        "text/csv": body,
+        "application/json": json.dumps({"series": series.tolist()}),
+    }
+
+    answers = {
+        (given, accepted): client.post(
+            "/invocations",
+            data=bodies[given],
+            content_type=given,
+            headers={"Accept": accepted},
+        )
+        for given in declared["SupportedContentTypes"]
+        for accepted in declared["SupportedResponseMIMETypes"]
+    }
+
+    assert len(answers) == 6
+    for (_, accepted), answer in answers.items():
+        assert (answer.status_code, answer.content_type) == (200, accepted)
 
 
 def test_json_that_cannot_be_used_is_400(client: FlaskClient) -> None:

@@ -2,8 +2,10 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
+import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from safetensors.numpy import load_file, save
 
 from lstm_ad import artifacts
 from lstm_ad.artifacts import DESCRIPTION, NETWORK, STATISTICS, WEIGHTS, Fit
+from lstm_ad.decision import Decision, LabelledThreshold
 from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import ArtifactError
 from lstm_ad.hyperparameters import Hyperparameters
@@ -21,6 +24,16 @@ from lstm_ad.network import StackedLSTM
 FILES = [DESCRIPTION, NETWORK, STATISTICS, WEIGHTS]
 LAYOUT = {"context_length": 10, "prediction_length": 10, "stride": 10}
 LENGTHS = "context length 10, prediction length 10, stride 10"
+
+LABELLED = LabelledThreshold(
+    threshold=-12.5,
+    beta=0.1,
+    f_beta=0.9,
+    precision=0.95,
+    recall=0.4,
+    n_rows=100,
+    n_anomalies=7,
+)
 
 
 def describe(model_dir: Path, **changes: object) -> None:
@@ -203,7 +216,8 @@ def test_another_format_version_is_refused(
 
 
 @pytest.mark.parametrize(
-    "name", ["n_series", "layout", "score_smoothing", "error_bound", "sha256"]
+    "name",
+    ["n_series", "layout", "score_smoothing", "error_bound", "decision", "sha256"],
 )
 def test_an_incomplete_description_is_refused(model_dir: Path, name: str) -> None:
     """The message names the entry that is missing."""
@@ -238,7 +252,11 @@ def test_a_network_that_is_none_is_refused(model_dir: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["scaler.mean", "scaler.scale", "gaussian.mean", "gaussian.covariance"]
+    "name",
+    [
+        *("scaler.mean", "scaler.scale", "gaussian.mean", "gaussian.covariance"),
+        *("decision.tail.body", "decision.error_range"),
+    ],
 )
 @pytest.mark.parametrize(
     ("change", "state"),
@@ -318,3 +336,76 @@ def test_an_array_of_the_gaussian_has_a_place_per_reconstruction(
 
     with pytest.raises(ArtifactError, match=f"^{re.escape(expected)}$"):
         artifacts.load(tmp_path)
+
+
+def fields(decision: Decision) -> dict[str, Any]:
+    """Return all that a decision says, so that two can be compared."""
+    found = dataclasses.asdict(decision)
+    found["error_range"] = decision.error_range.tolist()
+    found["tail"]["body"] = decision.tail.body.tolist()
+    return found
+
+
+@pytest.mark.parametrize("labelled", [None, LABELLED], ids=["no labels", "labels"])
+def test_a_loaded_detector_decides_as_the_saved_one(
+    tmp_path: Path, tiny_fit: Fit, labelled: LabelledThreshold | None
+) -> None:
+    """To the last bit, whatever chose the threshold."""
+    decision = dataclasses.replace(tiny_fit.detector.decision, labelled=labelled)
+    detector = dataclasses.replace(tiny_fit.detector, decision=decision)
+    artifacts.save(tmp_path, dataclasses.replace(tiny_fit, detector=detector))
+
+    loaded = artifacts.load(tmp_path).decision
+
+    assert fields(loaded) == fields(decision)
+    assert loaded.threshold == decision.threshold
+
+
+def test_the_description_says_what_is_decided(model_dir: Path, tiny_fit: Fit) -> None:
+    """Everything but the arrays, for a person to read."""
+    document = json.loads((model_dir / DESCRIPTION).read_text())
+
+    decision = tiny_fit.detector.decision
+    assert document["decision"] == {
+        "max_alarm_rate": 0.001,
+        "alarm_threshold": decision.threshold,
+        "interval": list(decision.interval),
+        "tail": {
+            "fraction": decision.tail.fraction,
+            "scale": decision.tail.scale,
+            "shape": decision.tail.shape,
+        },
+        "n_rows": 70,
+        "n_independent": decision.n_independent,
+        "n_exceedances": decision.n_exceedances,
+        "labelled": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"alarm_threshold": math.nan}, "a number is not finite"),
+        ({"alarm_threshold": "low"}, "must be real number, not str"),
+        ({"interval": [0.0]}, "not enough values to unpack"),
+        ({"max_alarm_rate": 0.0}, "a number is out of its range"),
+        ({"tail": {"fraction": 0.1, "scale": 0.0, "shape": 0.1}}, "out of its range"),
+        ({"tail": {"fraction": 0.1, "scale": 1.0}}, "'shape'"),
+        ({"labelled": {"threshold": 1.0}}, "missing 6 required"),
+        ({"surprise": 1.0}, "unexpected keyword argument 'surprise'"),
+        ({"tail": None}, "must be a mapping, not NoneType"),
+    ],
+    ids=str,
+)
+def test_a_decision_that_cannot_be_used_is_refused(
+    model_dir: Path, change: dict[str, object], reason: str
+) -> None:
+    """The message names the file and what is wrong."""
+    document = json.loads((model_dir / DESCRIPTION).read_text())
+    describe(model_dir, decision=document["decision"] | change)
+    start = f"{model_dir / DESCRIPTION}: the decision cannot be used: "
+
+    with pytest.raises(
+        ArtifactError, match=f"^{re.escape(start)}.*{re.escape(reason)}"
+    ):
+        artifacts.load(model_dir)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lstm_ad import runtime
 from lstm_ad.artifacts import Fit
-from lstm_ad.detector import LSTMAD
+from lstm_ad.detector import LSTMAD, moving_average
 from lstm_ad.exceptions import SeriesError
 
 SEQUENCE_LENGTH = 10
@@ -256,3 +256,114 @@ def test_the_largest_values_score_finite_with_overlapping_sequences(
 
     assert np.isfinite(scores.normality_score[N_UNSCORED:]).all()
     assert np.isfinite(scores.reconstruction[N_UNSCORED:]).all()
+
+
+@pytest.fixture(params=["tiny_fit", "overlapping_fit"])
+def any_detector(request: pytest.FixtureRequest) -> LSTMAD:
+    """Return a detector with one reconstruction of a row, or three and averages."""
+    fit: Fit = request.getfixturevalue(request.param)
+    return fit.detector
+
+
+def test_contributions_are_there_only_if_they_are_asked_for(
+    any_detector: LSTMAD, make_series
+) -> None:
+    """And change nothing: the scores are the same bits."""
+    series = make_series(300, seed=3)
+
+    plain = any_detector.score(series)
+    explained = any_detector.score(series, with_contributions=True)
+
+    assert plain.contribution is None
+    assert plain.direction is None
+    assert explained.normality_score.tobytes() == plain.normality_score.tobytes()
+    assert explained.reconstruction.tobytes() == plain.reconstruction.tobytes()
+
+
+def test_contributions_are_parts_of_one(any_detector: LSTMAD, make_series) -> None:
+    """At least 0 and 1 in all, wherever there is a score, whatever is scored."""
+    series = make_series(300, seed=3)
+    series[100] = 1e100
+    series[200:220] = 0.0
+
+    scores = any_detector.score(series, with_contributions=True)
+
+    has_score = ~np.isnan(scores.normality_score)
+    assert scores.contribution is not None
+    assert scores.direction is not None
+    assert np.isnan(scores.contribution[~has_score]).all()
+    assert np.isnan(scores.direction[~has_score]).all()
+    assert (scores.contribution[has_score] >= 0).all()
+    np.testing.assert_allclose(
+        scores.contribution[has_score].sum(axis=1), 1.0, rtol=1e-12
+    )
+    assert set(scores.direction[has_score].flat) == {-1.0, 1.0}
+
+
+def test_contributions_are_the_shares_of_the_drops_averaged_as_the_score(
+    any_detector: LSTMAD, make_series
+) -> None:
+    """Over the same rows; so is the direction, of value minus reconstruction."""
+    series = make_series(300, seed=3)
+    errors = any_detector.reconstructor.errors(series)
+    n_rows = any_detector.smoothing
+
+    scores = any_detector.score(series, with_contributions=True)
+
+    drops = any_detector.gaussian.distance_drops(errors, n_series=2)
+    drops = moving_average(drops, n_rows)
+    signed = moving_average(errors.reshape(len(errors), -1, 2).mean(axis=1), n_rows)
+    first = len(series) - len(errors)
+    assert scores.contribution is not None
+    assert scores.direction is not None
+    np.testing.assert_allclose(
+        scores.contribution[first:], drops / drops.sum(axis=1, keepdims=True), rtol=1e-9
+    )
+    np.testing.assert_array_equal(scores.direction[first:], np.where(signed < 0, -1, 1))
+
+
+@pytest.mark.parametrize(("series", "change"), [(0, 30.0), (1, -70.0)])
+def test_the_series_that_spikes_is_to_blame(
+    detector: LSTMAD, make_series, series: int, change: float
+) -> None:
+    """With the direction that it went, and though the other is nearly as much.
+
+    The two move together: leaving either out, nothing shows that they have parted.
+    """
+    values = make_series(200, seed=3)
+    values[137, series] += change
+
+    scores = detector.score(values, with_contributions=True)
+
+    assert scores.contribution is not None
+    assert scores.direction is not None
+    assert np.argmax(scores.contribution[137]) == series
+    assert scores.direction[137, series] == np.sign(change)
+
+
+def test_where_no_distance_drops_all_series_have_equal_parts(
+    detector: LSTMAD, make_series
+) -> None:
+    """All errors are exactly the expected ones: here, under a Gaussian made so."""
+    series = make_series(11, seed=3)
+    (errors,) = detector.reconstructor.errors(series)
+    gaussian = dataclasses.replace(detector.gaussian, mean=errors)
+    exact = dataclasses.replace(detector, gaussian=gaussian)
+
+    scores = exact.score(series, with_contributions=True)
+
+    assert scores.contribution is not None
+    assert scores.contribution[10].tolist() == [0.5, 0.5]
+
+
+def test_averages_of_columns_are_those_of_each_column() -> None:
+    """By hand: of the row and the one before it."""
+    found = moving_average(np.array([[1.0, 10.0], [3.0, 20.0], [5.0, 60.0]]), 2)
+
+    assert found.tolist() == [[1.0, 10.0], [2.0, 15.0], [4.0, 40.0]]
+
+
+def test_an_event_may_bridge_a_sequence(detector: LSTMAD, overlapping_fit: Fit) -> None:
+    """An anomaly disturbs the sequence that is reconstructed from it."""
+    assert detector.event_gap == SEQUENCE_LENGTH
+    assert overlapping_fit.detector.event_gap == 6

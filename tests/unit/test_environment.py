@@ -185,7 +185,10 @@ def test_an_unknown_channel_is_refused(job) -> None:
     """Nobody's data is silently left unread."""
     job.add_channel("training", {"a.csv": CSV})
     job.add_channel("train", {"a.csv": CSV})
-    expected = "The job has an unknown channel, train: accepted are training, validation and labels."
+    expected = (
+        "The job has an unknown channel, train: accepted are training, validation and "
+        "labels."
+    )
 
     with pytest.raises(SettingError, match=f"^{re.escape(expected)}$"):
         TrainingEnvironment.from_files()

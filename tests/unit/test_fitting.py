@@ -8,10 +8,12 @@ import torch
 
 from lstm_ad import fitting, runtime
 from lstm_ad.artifacts import Fit
+from lstm_ad.calibration import decide, held_out_scores
 from lstm_ad.exceptions import SeriesError, TrainingError
 from lstm_ad.fitting import fit
 from lstm_ad.gaussian import WIDE, Gaussian
 from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.labels import choose_threshold
 from lstm_ad.layout import Layout
 from lstm_ad.network import StackedLSTM
 from lstm_ad.onnx_graph import to_onnx
@@ -536,3 +538,96 @@ def test_repeating_the_last_value_is_judged_on_the_same_sequences(
     ]
     assert result.repeated.mse == pytest.approx(float(np.mean(np.square(errors))))
     assert result.repeated.mae == pytest.approx(float(np.mean(np.abs(errors))))
+
+
+def test_the_decision_is_learnt_from_held_out_scores_of_the_calibration_part(
+    overlapping_fit: Fit, make_series
+) -> None:
+    """Averaged as the detector averages, from its last 80 of 400 rows."""
+    detector = overlapping_fit.detector
+    errors = detector.reconstructor.errors(make_series(400)[320 - 14 :])
+
+    scores = held_out_scores([errors], detector.reconstructor.scaler.scale, WIDE, 3)
+
+    assert overlapping_fit.calibration_scores.tolist() == scores.tolist()
+    assert overlapping_fit.calibration_errors.tolist() == errors.tolist()
+    expected = decide(scores, errors.reshape(80, 3, 2).mean(axis=1), 0.001, 3 + 6)
+    assert detector.decision.threshold == expected.threshold
+    assert detector.decision.interval == expected.interval
+    assert detector.decision.error_range.tolist() == expected.error_range.tolist()
+
+
+def test_the_rate_of_alarms_is_the_one_that_is_set(
+    tiny: Hyperparameters, make_series
+) -> None:
+    """The more alarms are allowed, the higher the threshold, on the same network."""
+    often = dataclasses.replace(tiny, max_alarm_rate=0.1)
+
+    rare, frequent = (
+        fit({"a": make_series(400)}, {}, settings).detector.decision
+        for settings in (tiny, often)
+    )
+
+    assert frequent.max_alarm_rate == 0.1
+    assert frequent.threshold > rare.threshold
+
+
+def test_error_vectors_are_kept_for_a_report_up_to_a_number(
+    tiny: Hyperparameters, make_series, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At equal distances, beyond it; the scores are all kept."""
+    monkeypatch.setattr(fitting, "MAX_KEPT_ERRORS", 20)
+
+    result = fit({"a": make_series(400)}, {}, tiny)
+
+    errors = result.detector.reconstructor.errors(make_series(400)[320:])
+    assert result.calibration_errors.tolist() == errors[::4].tolist()
+    assert result.calibration_scores.shape == (70,)
+
+
+def test_labelled_anomalies_choose_the_threshold_and_validate_nothing(
+    tiny: Hyperparameters, make_series
+) -> None:
+    """The network is that of the normal stretches, given as series of their own."""
+    training = {"a": make_series(400)}
+    series = make_series(120, seed=1)
+    normal = {"v0": series[:60].copy(), "v1": series[63:].copy()}
+    series[60:63] = 1e6
+    labels = np.zeros((120, 1))
+    labels[60:63] = 1
+
+    result = fit(training, {"v": series}, tiny, labels={"v": labels})
+
+    expected = fit(training, normal, tiny)
+    assert result.history == expected.history
+    assert result.losses["valid"] == expected.losses["valid"]
+    assert result.n_rows["valid"] == 117
+    decision = result.detector.decision
+    assert decision.labelled == choose_threshold(
+        result.detector, {"v": series}, {"v": labels}
+    )
+    assert decision.source == "labels"
+    assert decision.alarm_threshold == expected.detector.decision.threshold
+
+
+def test_labels_that_do_not_fit_are_refused_before_training(
+    tiny: Hyperparameters, make_series
+) -> None:
+    """Also where there is nothing that they could be of."""
+    with pytest.raises(SeriesError, match=r"^labels/v has no series"):
+        fit({"a": make_series(400)}, {}, tiny, labels={"v": np.zeros((9, 1))})
+
+
+def test_other_labels_are_other_data(tiny: Hyperparameters, make_series) -> None:
+    """So no checkpoint of one fits the other."""
+    validation = {"v": make_series(120, seed=1)}
+    labels = [np.zeros((120, 1)), np.zeros((120, 1))]
+    labels[0][60] = labels[1][61] = 1
+
+    found = [
+        fit({"a": make_series(400)}, validation, tiny, labels=given)
+        for given in (None, {"v": labels[0]}, {"v": labels[1]})
+    ]
+
+    assert len({result.data_digest for result in found}) == 3
+    assert len({result.fingerprint for result in found}) == 3

@@ -356,3 +356,81 @@ def test_wide_error_vectors_of_few_rows_stay_well_conditioned(
     condition = np.linalg.cond(gaussian.covariance / np.outer(deviation, deviation))
     assert condition <= 40 / (40 / 50)
     assert caplog.messages == []
+
+
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_a_distance_drop_is_what_leaving_a_series_out_saves(
+    n_series: int, n_reconstructions: int, seed: int
+) -> None:
+    """By brute force: the distance of the others under their marginal Gaussian."""
+    width = n_series * n_reconstructions
+    errors = errors_of(3 * width + 10, width, seed)
+    gaussian = Gaussian.fit(errors, scale=np.ones(n_series))
+
+    def distance(places: np.ndarray) -> np.ndarray:
+        """Return the squared Mahalanobis distance of some places of the vectors."""
+        centred = (errors - gaussian.mean)[:, places]
+        covariance = gaussian.covariance[np.ix_(places, places)]
+        return (centred * np.linalg.solve(covariance, centred.T).T).sum(axis=1)
+
+    drops = gaussian.distance_drops(errors, n_series)
+
+    places = np.arange(width)
+    whole = distance(places)
+    expected = [
+        whole - distance(places[places % n_series != d]) for d in range(n_series)
+    ]
+    np.testing.assert_allclose(
+        drops / whole[:, np.newaxis],
+        np.transpose(expected) / whole[:, np.newaxis],
+        rtol=0,
+        atol=1e-9,
+    )
+    assert (drops >= 0).all()
+
+
+def test_distance_drops_of_independent_series_are_their_own_distances() -> None:
+    """By hand: with deviations 1 and 2, errors of 3 and 2 are 9 and 1; 0 is nothing."""
+    gaussian = Gaussian(mean=np.zeros(2), covariance=np.diag([1.0, 4.0]))
+
+    drops = gaussian.distance_drops(np.array([[3.0, 2.0], [0.0, -4.0]]), n_series=2)
+
+    np.testing.assert_allclose(drops, [[9.0, 1.0], [0.0, 4.0]], rtol=1e-14)
+
+
+def test_distance_drops_of_errors_beyond_the_bound_are_those_of_the_bound() -> None:
+    """As the score takes them."""
+    gaussian = Gaussian(mean=np.zeros(2), covariance=np.eye(2), bound=3.0)
+
+    drops = gaussian.distance_drops(np.array([[1e9, 2.0]]), n_series=2)
+
+    np.testing.assert_allclose(drops, [[9.0, 4.0]], rtol=1e-14)
+
+
+def test_series_of_all_units_have_their_distance_drops() -> None:
+    """A series in units of 1e30 beside one of 1e-30 hides nothing."""
+    errors = errors_of(50, 2)
+    scales = np.array([1e30, 1e-30])
+    plain = Gaussian.fit(errors, scale=ONES)
+    scaled = Gaussian.fit(errors * scales, scale=ONES * scales)
+
+    np.testing.assert_allclose(
+        scaled.distance_drops(errors * scales, 2),
+        plain.distance_drops(errors, 2),
+        rtol=1e-9,
+        atol=1e-12,
+    )
+
+
+def test_a_quiet_fit_is_the_same_without_warnings(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One series does not vary, two are the same."""
+    errors = errors_of(60, 2)[:, [0, 1, 0]] * [1.0, 0.0, 1.0]
+
+    quiet = Gaussian.fit(errors, scale=np.ones(3), is_quiet=True)
+
+    assert caplog.messages == []
+    loud = Gaussian.fit(errors, scale=np.ones(3))
+    assert quiet.covariance.tolist() == loud.covariance.tolist()
+    assert len(caplog.messages) == 2

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from lstm_ad.layout import Layout
-from lstm_ad.network import StackedLSTM
+from lstm_ad.network import VARIATION, StackedLSTM
 from lstm_ad.scaling import INPUT_BOUND
 
 LAYOUT = Layout(context_length=7, prediction_length=7, stride=7)
@@ -141,6 +141,34 @@ def test_overlapping_sequences_of_several_series_start_from_the_mean() -> None:
     network = StackedLSTM(3, OVERLAPPING, 5, 2, 0.1).eval()
 
     assert torch.equal(network(TWO_ORIGINS), torch.zeros(4, 2, 6, 3))
+
+
+def test_a_single_series_that_overlaps_is_learnt_at_other_levels_and_scales() -> None:
+    """What the network makes of segments that are moved and scaled is scaled back."""
+    network = StackedLSTM(1, OVERLAPPING, 5, 2, dropout=0.0)
+    torch.nn.init.normal_(network.head.weight)
+    rows = TWO_ORIGINS[..., :1]
+
+    torch.manual_seed(1)
+    in_training = network.train()(rows)
+
+    torch.manual_seed(1)
+    random = VARIATION * torch.randn(2, 4, 1, 1)
+    scale, level = random[0].exp(), random[1]
+    scoring = network.eval()
+    expected = (scoring(scale * rows + level) - level[:, None]) / scale[:, None]
+    torch.testing.assert_close(in_training, expected)
+    assert (in_training - scoring(rows)).abs().amax() > 0.01
+
+
+@pytest.mark.parametrize(("n_series", "layout"), [(3, OVERLAPPING), (1, LAYOUT)])
+def test_nothing_else_is_learnt_at_other_levels(n_series: int, layout: Layout) -> None:
+    """Of several series, the levels matter; and the default is the document's."""
+    network = StackedLSTM(n_series, layout, 5, 2, dropout=0.0)
+    torch.nn.init.normal_(network.head.weight)
+    rows = INPUTS[..., :n_series]
+
+    assert torch.equal(network.train()(rows), network.eval()(rows))
 
 
 def test_a_longer_context_changes_no_shape_but_the_inputs() -> None:
