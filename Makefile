@@ -62,7 +62,7 @@ benchmark-accuracy: $(ACCURACY)
 
 benchmark: setup
 	$(BIN)/python benchmarks/serving.py
-	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/distributed.py
 	$(BIN)/python benchmarks/memory.py
 
 benchmark-memory: setup

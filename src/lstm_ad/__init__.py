@@ -14,8 +14,8 @@ The pipeline (Malhotra et al., ESANN 2015), one module per step::
     detector        the score: the log-likelihood of each time step's errors
     fitting         all of the above, in order
 
-Several processes can do it together: :mod:`lstm_ad.shares` divides the rows between them,
-and :mod:`lstm_ad.team` adds up what each has of them.
+Several processes can do it together: :mod:`lstm_ad.shares` divides the rows between
+them, and :mod:`lstm_ad.team` adds up what each has of them.
 
 The letters of the axes are in :mod:`lstm_ad.axes`. Only ``network``, ``training``,
 ``team`` and ``fitting`` import torch, and nothing that scores imports them. This file

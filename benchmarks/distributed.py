@@ -5,7 +5,7 @@ process and for two. One process and the bare network (forward and backward on b
 that lie ready) take turns in one process; then two processes train. The exit code says
 whether two are at least ``MIN_SPEEDUP`` times as fast as one.
 
-    python benchmarks/training.py [--rows 20000] [--series 2] [--precision fp32]
+    python benchmarks/distributed.py [--rows 50000] [--series 2] [--precision fp32]
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 MIN_SPEEDUP = 1.7
-N_EPOCHS = 25
+N_EPOCHS = 12
 """Of each measurement: short ones, of which the fastest counts, because on a machine
 that does something else besides all others are slower."""
 N_ROUNDS = 2
@@ -28,7 +28,7 @@ N_ROUNDS = 2
 def main() -> None:
     """Measure in processes of their own, and print a table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--series", type=int, default=2)
     parser.add_argument("--precision", default="fp32")
     arguments = parser.parse_args()
