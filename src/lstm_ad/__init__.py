@@ -14,6 +14,11 @@ The pipeline (Malhotra et al., ESANN 2015), one module per step::
     detector        the score: the log-likelihood of each time step's errors
     fitting         all of the above, in order
 
+What a report is made of::
+
+    inspection      a closer look at a fitted detector, in bounded time and memory
+    verdict         whether to use it, and why
+
 The letters of the axes are in :mod:`lstm_ad.axes`. Only ``network``, ``training`` and
 ``fitting`` import torch, and nothing that scores imports them. This file imports
 nothing, so that a server can read its settings before it loads a runtime.
