@@ -1,17 +1,21 @@
 """Measure the server against the bare network in one run, and print tables of ratios.
 
-    python benchmarks/serving.py [--seconds 60] [--requests 10000]
+    python benchmarks/serving.py [--only MEASURE] [--seconds 60] [--requests 10000]
 
-Everything is measured on this machine, one after the other, with the same threads:
+The server has its defaults: a worker per core for an endpoint, one worker with all
+threads for a batch transform. Measured on this machine, one after the other:
 
-- throughput: a 100 000 x 8 CSV through HTTP, against the network alone on its arrays;
+- throughput: a 100 000 x 8 CSV through HTTP, against the network alone on its arrays,
+  in turn: as a batch transform sends it, both with a thread per core; and to an
+  endpoint, both with one thread;
 - formats: the same with every other answer, against the default one;
-- latency: a 200 x 2 CSV, one caller and sixteen, and a growing series;
+- latency: a 200 x 2 CSV, one caller and sixteen, in turn, and a growing series;
 - cold start: process start to the first ping, against ``python -c "import torch"``;
-- memory: idle, the peak of a 100 MB request, and the growth over many requests.
+- memory of one worker: idle, at the peak of a 100 MB request, and the growth over many.
 
 The networks have the default sizes and random weights: their speed is that of trained
-ones. The client runs in this process and takes its share of the same cores.
+ones. The client runs in this process and takes its share of the same cores, so the one
+of the sixteen callers does little: prepared bytes out, bytes in and compared.
 """
 
 import argparse
@@ -20,12 +24,12 @@ import dataclasses
 import http.client
 import os
 import platform
+import selectors
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -46,22 +50,31 @@ ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
 THREADS = len(os.sched_getaffinity(0))
 
+ROUNDS = 6
+"""How often one caller and sixteen take turns: the speed of a shared machine drifts."""
+
 
 def main() -> None:
     """Measure everything and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60, help="of sixteen callers")
     parser.add_argument("--requests", type=int, default=10_000, help="for the growth")
+    parser.add_argument("--only", help="one of the measures", metavar="MEASURE")
     options = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, {THREADS} cores, one worker")
+    print(f"{platform.processor() or platform.machine()}, {THREADS} cores")
     with tempfile.TemporaryDirectory() as folder:
         for n_series in (2, 8):
             save_model(Path(folder) / str(n_series), n_series)
-        cold_start(Path(folder) / "2")
-        throughput(Path(folder) / "8")
-        formats(Path(folder) / "8")
-        latency(Path(folder) / "2", options.seconds)
-        memory(Path(folder) / "8", Path(folder) / "2", options.requests)
+        narrow, wide = Path(folder) / "2", Path(folder) / "8"
+        measures = {
+            "cold-start": lambda: cold_start(narrow),
+            "throughput": lambda: throughput(wide),
+            "formats": lambda: formats(wide),
+            "latency": lambda: latency(narrow, options.seconds),
+            "memory": lambda: memory(wide, narrow, options.requests),
+        }
+        for name in [options.only] if options.only else measures:
+            measures[name]()
 
 
 def save_model(base: Path, n_series: int) -> None:
@@ -76,16 +89,19 @@ def throughput(base: Path) -> None:
     """Compare a large request with the bare network on the same arrays."""
     series = np.random.default_rng(1).normal(size=(100_000, 8))
     body = to_csv(series)
-    bare, load = bare_forward(base, series), None
-    with server(base) as port, caller(port) as post:
-        load = paired(bare, lambda: post(body), runs=7)
-    table(
-        f"POST of 100 000 x 8 ({len(body) / 1e6:.1f} MB), {THREADS} threads",
-        [("bare network", load[0]), ("server", load[1])],
-    )
-    print(
-        f"{100_000 / load[1]:,.0f} rows/s through HTTP; ratio {load[1] / load[0]:.2f}"
-    )
+    for name, threads, variables in (
+        ("a batch transform", THREADS, {"SAGEMAKER_BATCH": "true"}),
+        ("an endpoint", 1, {}),
+    ):
+        bare = bare_forward(base, series, threads)
+        with server(base, **variables) as port, caller(port) as post:
+            network, served = paired(bare, lambda p=post: p(body), runs=7)
+        table(
+            f"POST of 100 000 x 8 ({len(body) / 1e6:.1f} MB) to {name}: threads "
+            f"{threads}, of the bare network too",
+            [("bare network", network), ("server", served)],
+        )
+        print(f"{100_000 / served:,.0f} rows/s through HTTP")
 
 
 def formats(base: Path) -> None:
@@ -113,11 +129,15 @@ def formats(base: Path) -> None:
 def latency(base: Path, seconds: float) -> None:
     """Compare a small request with the bare network, alone and among sixteen."""
     series = np.random.default_rng(2).normal(size=(200, 2))
-    body, bare = to_csv(series), bare_forward(base, series)
+    body, bare = to_csv(series), bare_forward(base, series, threads=1)
     forward = statistics.median(timed(bare) for _ in range(300))
     with server(base) as port:
-        alone = closed_loop(port, body, n_callers=1, seconds=min(seconds, 10))
-        crowd = closed_loop(port, body, n_callers=16, seconds=seconds)
+        closed_loop(port, body, n_callers=16, seconds=3)  # every worker is awake then
+        singles, crowds = [], []
+        for _ in range(ROUNDS):
+            singles.append(closed_loop(port, body, n_callers=1, seconds=2))
+            crowds.append(closed_loop(port, body, 16, seconds / ROUNDS))
+        alone, crowd = Load.joined(singles), Load.joined(crowds)
         with caller(port, {ATTRIBUTES: "output=score;return=last:1"}) as post:
             growing = [
                 statistics.median(timed(lambda b=b: post(b)) for _ in range(300))
@@ -164,12 +184,12 @@ def memory(wide: Path, narrow: Path, n_requests: int) -> None:
     """State the idle size, the peak of a large request, and the growth over many."""
     rows = to_csv(np.random.default_rng(3).normal(size=(10_000, 8)))
     body = rows * int(100 * 2**20 / len(rows))
-    with server(wide) as port, caller(port) as post:
+    with server(wide, n_workers=1) as port, caller(port) as post:
         idle = resident(port)
         post(body)
         peak = resident(port, "VmHWM")
     small = to_csv(np.random.default_rng(4).normal(size=(200, 2)))
-    with server(narrow) as port, caller(port) as post:
+    with server(narrow, n_workers=1) as port, caller(port) as post:
         for _ in range(200):
             post(small)
         before = resident(port)
@@ -189,38 +209,86 @@ def memory(wide: Path, narrow: Path, n_requests: int) -> None:
 class Load:
     """What callers in a closed loop saw."""
 
-    p50: float
-    p99: float
-    rate: float
+    latencies: list[float]
+    seconds: float
     n_errors: int
+
+    @classmethod
+    def joined(cls, loads: list["Load"]) -> "Load":
+        """Return several loads as one."""
+        return cls(
+            [latency for load in loads for latency in load.latencies],
+            sum(load.seconds for load in loads),
+            sum(load.n_errors for load in loads),
+        )
+
+    @property
+    def p50(self) -> float:
+        """The median latency in seconds."""
+        return float(np.percentile(self.latencies, 50))
+
+    @property
+    def p99(self) -> float:
+        """The latency in seconds that one in a hundred exceeds."""
+        return float(np.percentile(self.latencies, 99))
+
+    @property
+    def rate(self) -> float:
+        """Requests per second."""
+        return len(self.latencies) / self.seconds
 
 
 def closed_loop(port: int, body: bytes, n_callers: int, seconds: float) -> Load:
-    """Let callers post one request after the other for some time."""
+    """Let callers post one request after the other for some time.
+
+    An answer that is not 200 with the right bytes is an error.
+    """
+    request = (
+        b"POST /invocations HTTP/1.1\r\nHost: here\r\nContent-Type: text/csv\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
+    with caller(port) as post:
+        expected = post(body)
     latencies: list[float] = []
-    errors: list[int] = []
-    end = time.perf_counter() + seconds
+    n_errors = 0
+    began = time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        selector = stack.enter_context(selectors.DefaultSelector())
+        sent_at: dict[socket.socket, float] = {}
+        came: dict[socket.socket, bytes] = {}
 
-    def call() -> None:
-        with caller(port) as post:
-            while time.perf_counter() < end:
-                began = time.perf_counter()
-                try:
-                    post(body)
-                except AssertionError:
-                    errors.append(1)
-                latencies.append(time.perf_counter() - began)
+        def send(connection: socket.socket) -> None:
+            came[connection] = b""
+            sent_at[connection] = time.perf_counter()
+            connection.sendall(request)
 
-    threads = [threading.Thread(target=call) for _ in range(n_callers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    p50, p99 = np.percentile(latencies, [50, 99])
-    return Load(float(p50), float(p99), len(latencies) / seconds, len(errors))
+        for _ in range(n_callers):
+            connection = socket.create_connection(("127.0.0.1", port))
+            stack.enter_context(connection)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            selector.register(connection, selectors.EVENT_READ)
+            send(connection)
+        while sent_at:
+            if not (events := selector.select(timeout=60)):
+                raise TimeoutError("the server did not answer for 60 s")
+            for key, _ in events:
+                connection = key.fileobj
+                piece = connection.recv(2**18)
+                came[connection] += piece
+                head, _, answer = came[connection].partition(b"\r\n\r\n")
+                if piece and len(answer) < len(expected) and b" 200 " in head[:16]:
+                    continue
+                now = time.perf_counter()
+                latencies.append(now - sent_at.pop(connection))
+                n_errors += answer != expected
+                if piece and now < began + seconds:
+                    send(connection)
+                else:
+                    selector.unregister(connection)
+    return Load(latencies, time.perf_counter() - began, n_errors)
 
 
-def bare_forward(base: Path, series: np.ndarray) -> Callable[[], object]:
+def bare_forward(base: Path, series: np.ndarray, threads: int) -> Callable[[], object]:
     """Return the forward passes of the network alone over the rows of a series."""
     reconstructor = artifacts.load(base / "model").reconstructor
     network = reconstructor.network
@@ -229,13 +297,13 @@ def bare_forward(base: Path, series: np.ndarray) -> Callable[[], object]:
     size = network.batch_size
     batches = [sequences[i : i + size] for i in range(0, len(sequences), size)]
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = THREADS
+    options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(network.model, options)
     return lambda: [session.run(None, {ROWS: batch}) for batch in batches]
 
 
 @contextlib.contextmanager
-def server(base: Path, n_workers: int = 1) -> Iterator[int]:
+def server(base: Path, n_workers: int | None = None, **variables: str) -> Iterator[int]:
     """Run the real server on a free port until the end of the block."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -245,8 +313,10 @@ def server(base: Path, n_workers: int = 1) -> Iterator[int]:
         "PYTHONPATH": str(REPOSITORY / "src"),
         "SAGEMAKER_BASE_DIR": str(base),
         "SAGEMAKER_BIND_TO_PORT": str(port),
-        "SAGEMAKER_MODEL_SERVER_WORKERS": str(n_workers),
+        **variables,
     }
+    if n_workers:
+        environment["SAGEMAKER_MODEL_SERVER_WORKERS"] = str(n_workers)
     process = subprocess.Popen(
         [sys.executable, str(REPOSITORY / "src" / "serve.py"), "serve"],
         env=environment,

@@ -28,30 +28,36 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="what is written; else itself")
     arguments = parser.parse_args()
     notebook = nbformat.read(arguments.notebook, as_version=4)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as scratch:
         # Neither the settings nor the history of whoever runs it matter.
-        os.environ["IPYTHONDIR"] = os.environ["JUPYTER_RUNTIME_DIR"] = folder
+        os.environ["IPYTHONDIR"] = scratch
+        folder = arguments.folder or arguments.notebook.parent
         try:
-            execute(notebook, arguments.folder or arguments.notebook.parent)
+            execute(notebook, folder, Path(scratch))
         except CellExecutionError as error:
             sys.exit(f"The notebook failed: {error}")
     nbformat.write(notebook, arguments.output or arguments.notebook)
 
 
-def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
+def execute(notebook: nbformat.NotebookNode, folder: Path, scratch: Path) -> None:
     """Run all cells in a new kernel, and keep what they put out and nothing else.
+
+    Args:
+        notebook: What runs; its outputs are replaced.
+        folder: Where it runs.
+        scratch: Where the sockets of its kernel are: no ports are opened.
 
     Raises:
         CellExecutionError: If a cell fails.
     """
-    resources = {"metadata": {"path": str(folder)}}
+    kernel = {"transport": "ipc", "connection_file": str(scratch / "kernel.json")}
     NotebookClient(
         notebook,
         timeout=CELL_SECONDS,
         kernel_name="python3",
-        resources=resources,
+        resources={"metadata": {"path": str(folder)}},
         coalesce_streams=True,
-        config=Config({"KernelManager": {"transport": "ipc"}}),  # no ports
+        config=Config({"KernelManager": kernel}),
     ).execute()
     for cell in notebook.cells:
         # Beside the tags, there would be the times of this run.

@@ -50,6 +50,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "bind": f"0.0.0.0:{self.environment.port}",
             "workers": self.environment.n_workers,
             "worker_class": Worker,
+            "child_exit": lambda _, worker: worker.leave(),
             "logger_class": ServerLogger,
             "threads": THREADS,
             "timeout": WORKER_TIMEOUT_SECONDS,

@@ -172,6 +172,7 @@ def clean_environment(base: Path, variables: Mapping[str, str]) -> dict[str, str
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": "1",
+        "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
         "SAGEMAKER_BASE_DIR": str(base),
         **variables,

@@ -14,6 +14,11 @@ The pipeline (Malhotra et al., ESANN 2015), one module per step::
     detector        the score: the log-likelihood of each time step's errors
     fitting         all of the above, in order
 
+What a report is made of::
+
+    inspection      a closer look at a fitted detector, in bounded time and memory
+    verdict         whether to use it, and why
+
 Several processes can do it together: :mod:`lstm_ad.shares` divides the rows between
 them, and :mod:`lstm_ad.team` adds up what each has of them.
 

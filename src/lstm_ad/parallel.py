@@ -1,6 +1,8 @@
 """Compute the parts of something on several cores, in order and in bounded memory."""
 
+import contextlib
 import itertools
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,6 +10,42 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class Turns:
+    """A semaphore that is fair: who has waited longest has the next turn.
+
+    Of Python's own, whoever comes just when one is free overtakes those that wait; with
+    sixteen callers the slowest answers took half as long again.
+
+    Args:
+        n_turns: How many threads have a turn at a time.
+    """
+
+    def __init__(self, n_turns: int) -> None:
+        self._lock = threading.Lock()
+        self._n_free = n_turns
+        self._waiting: deque[threading.Lock] = deque()
+
+    @contextlib.contextmanager
+    def take(self) -> Iterator[None]:
+        """Wait for a turn, and have it until the end of the block."""
+        turn = threading.Lock()
+        with self._lock:
+            if self._n_free:
+                self._n_free -= 1
+            else:
+                turn.acquire()
+                self._waiting.append(turn)
+        turn.acquire()  # at once, or when whoever ends a turn releases it
+        try:
+            yield
+        finally:
+            with self._lock:
+                if self._waiting:
+                    self._waiting.popleft().release()
+                else:
+                    self._n_free += 1
 
 
 class Cores:
@@ -24,6 +62,7 @@ class Cores:
     def __init__(self, n_threads: int = 1) -> None:
         self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="core")
         self._ahead = n_threads + 1
+        self._turns = Turns(n_threads)
 
     def map(
         self, function: Callable[[Item], Result], items: Iterable[Item]
@@ -31,12 +70,15 @@ class Cores:
         """Yield ``function(item)`` of each item, in order.
 
         Items are taken only a few ahead of the results, so that neither pile up. A
-        single item is computed by the caller: handing it over costs more than it gains.
+        single item is computed by the caller, when it is its turn: handing it over
+        costs more than it gains, and so do many threads that compute at a time.
         """
         iterator = iter(items)
         few = list(itertools.islice(iterator, 2))
         if len(few) == 1:
-            yield function(few[0])
+            with self._turns.take():
+                result = function(few[0])
+            yield result
             return
         pending: deque[Future[Result]] = deque()
         for item in itertools.chain(few, iterator):

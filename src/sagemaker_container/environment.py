@@ -38,8 +38,11 @@ KEPT_BYTES = 2**30
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
-CORES_PER_WORKER = 4
-"""The LSTM of one request gains little from more."""
+MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
+"""How much memory this container may use: bytes, or max."""
+
+MEMORY_PER_WORKER = 2**30
+"""What a worker is given: three times what a request of 100 MB takes at its peak."""
 
 SEQUENCES_PER_PROCESS = 4
 """Of each batch, at least: with fewer, a process takes as long for less."""
@@ -260,9 +263,10 @@ class ServingEnvironment:
                 there are not.
         """
         cores = _n_cores()
+        is_batch = os.environ.get("SAGEMAKER_BATCH", "").lower() == "true"
         n_workers = _positive(
             "SAGEMAKER_MODEL_SERVER_WORKERS",
-            default=max(1, cores // CORES_PER_WORKER),
+            default=1 if is_batch else _n_endpoint_workers(cores),
         )
         return cls(
             model_dir=_base_dir() / "model",
@@ -272,9 +276,19 @@ class ServingEnvironment:
                 "OMP_NUM_THREADS", default=max(1, cores // n_workers)
             ),
             max_payload_mb=_max_payload_mb(),
-            is_batch=os.environ.get("SAGEMAKER_BATCH", "").lower() == "true",
+            is_batch=is_batch,
             columns=_columns(),
         )
+
+
+def _n_endpoint_workers(cores: int) -> int:
+    """Return how many workers answer many small requests at a time best.
+
+    A process per core, if there is memory for them. Batch transform has one worker: it
+    sends one large request at a time, which all the threads of a worker compute.
+    """
+    threads = _positive("OMP_NUM_THREADS", default=1)
+    return max(1, min(cores // threads, _memory() // MEMORY_PER_WORKER))
 
 
 def _n_cores() -> int:
@@ -285,6 +299,15 @@ def _n_cores() -> int:
         return max(1, min(cores, math.ceil(int(quota) / int(period))))
     except (OSError, ValueError):  # no cgroup of version 2, or "max": no limit
         return cores
+
+
+def _memory() -> int:
+    """Return how many bytes of memory this container may use."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(memory, int(MEMORY_LIMIT.read_text()))
+    except (OSError, ValueError):  # no cgroup of version 2, or "max": no limit
+        return memory
 
 
 def _base_dir() -> Path:

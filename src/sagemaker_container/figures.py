@@ -106,8 +106,9 @@ def _series(fit: Fit, inspection: Inspection) -> Figure:
             f"{_lowest_row(stretch)}.",
         ),
         f"This is {shown}. Reconstructions should follow the series; where they do "
-        f"not, the score falls. A row whose score is below the threshold is an alarm. "
-        f"The shaded rows are enlarged below.",
+        f"not, the score falls. A row whose score is below the threshold is an alarm; "
+        f"scores far below it are drawn at the edge. The shaded rows are enlarged "
+        f"below.",
     )
 
 
@@ -182,7 +183,7 @@ def _near(scores: FloatArray, threshold: float) -> FloatArray:
     One score of -1e9 would make a flat line of all others.
     """
     median = float(np.nanmedian(scores)) if np.isfinite(scores).any() else threshold
-    return np.maximum(scores, threshold - 4 * max(abs(median - threshold), 1.0))
+    return np.maximum(scores, threshold - max(abs(median - threshold), 1.0))
 
 
 def _scores(fit: Fit, inspection: Inspection) -> Figure:

@@ -12,17 +12,25 @@ the answer is taken         waits for ``SILENCE_SECONDS`` for each piece of it
 the client is to close      reads on without a thread, for ``LINGER_SECONDS`` at most,
                             or what it is still sending would cost it the answer
 ==========================  ========================================================
+
+A connection stays with its worker for as long as it is kept, so the workers share new
+connections out evenly; and with its thread for as long as its requests follow each
+other at once: the way through the main loop costs as much as a small answer.
 """
 
 import contextlib
 import functools
+import itertools
+import mmap
+import os
+import select
 import selectors
 import socket
 import sys
 import time
 from collections import deque
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 from gunicorn.glogging import Logger
 from gunicorn.http.unreader import SocketUnreader
@@ -46,6 +54,16 @@ DRAIN_SECONDS = 0.05
 MAX_HEAD = 16 * 2**10
 """Bytes of a head that are waited for without a thread."""
 
+STAY_SECONDS = 0.005
+"""How long a thread waits for the next request before the main loop does."""
+
+DEFERENCE_SECONDS = 0.002
+"""How long a worker leaves a new connection to those that hold fewer."""
+
+_HELD = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("I")
+"""How many connections each worker holds, plus one; 0 = no worker. The master maps it,
+so that its workers share it."""
+
 _TCP_CLOSE_WAIT = 8
 """The client sends no more: the first byte of Linux's ``struct tcp_info``."""
 
@@ -65,9 +83,72 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     A thread per request keeps a ping from waiting for a request that computes.
     """
 
+    _taken: ClassVar[set[int]] = set()
+    """The places of the workers that there are, in the master."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # In the master, before the fork.
+        self._place = next(i for i in itertools.count() if i not in self._taken)
+        self._taken.add(self._place)
         super().__init__(*args, **kwargs)
         self._lingering: deque[Any] = deque()
+        self._deferred_until = 0.0
+        _HELD[self._place] = 0
+
+    @property
+    def nr_conns(self) -> int:
+        """How many connections this worker holds."""
+        return self._n_held
+
+    @nr_conns.setter
+    def nr_conns(self, n_held: int) -> None:
+        self._n_held = n_held
+        _HELD[self._place] = n_held + 1
+
+    def leave(self) -> None:
+        """Make room for another worker; in the master, when this one has ended."""
+        self._taken.discard(self._place)
+        _HELD[self._place] = 0
+
+    def run(self) -> None:
+        """Accept and wait, until the end; from now on the worker can answer.
+
+        With a worker for each core, each keeps to its own: what hands requests on from
+        thread to thread would else run where another worker computes, and wait for it.
+        The threads that compute are there already, and may run anywhere.
+        """
+        cores = sorted(os.sched_getaffinity(0))
+        if self.cfg.workers == len(cores):
+            os.sched_setaffinity(0, {cores[self._place % len(cores)]})
+        self.nr_conns = 0
+        super().run()
+
+    def accept(self, listener: socket.socket) -> None:
+        """Accept a connection, or leave it for a moment to a worker that holds fewer.
+
+        Every worker wakes up when a client connects. Without this, the first to do so
+        gets the next one as well, and soon has all the work.
+        """
+        fewest = min(filter(None, _HELD)) - 1
+        if self.nr_conns > fewest and not self._deferred_until:
+            self._deferred_until = time.monotonic() + DEFERENCE_SECONDS
+            self.set_accept_enabled(False)
+        else:
+            super().accept(listener)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Look for new connections, or do not; called before each wait."""
+        super().set_accept_enabled(enabled and time.monotonic() >= self._deferred_until)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Wait for what there is to do, and do it."""
+        if not self._deferred_until:
+            super().wait_for_and_dispatch_events(timeout)
+        elif (left := self._deferred_until - time.monotonic()) > 0:
+            super().wait_for_and_dispatch_events(min(timeout, left))
+        else:  # accept now what nobody else has taken
+            super().wait_for_and_dispatch_events(0)
+            self._deferred_until = 0.0
 
     def enqueue_req(self, conn: Any) -> None:
         """Give a connection a thread as soon as the head of its request is there."""
@@ -97,18 +178,43 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._end(conn, self._lingering)
 
     def handle(self, conn: Any) -> Any:
-        """Handle a request on a connection; runs in a thread."""
+        """Handle the requests on a connection that follow each other; in a thread."""
         conn.init()
         if not isinstance(conn.parser.unreader, _Unreader):
             conn.parser.unreader = _Unreader(conn.sock)
-        conn.parser.unreader.wait_for(HEAD_SECONDS)
-        return super().handle(conn)
+        while True:
+            conn.parser.unreader.wait_for(HEAD_SECONDS)
+            is_kept = super().handle(conn)
+            if not (is_kept and self._is_next_there(conn)):
+                return is_kept
+
+    def _is_next_there(self, conn: Any) -> bool:
+        """Return whether a thread can go on with the next request at once.
+
+        Not while there are more connections than threads: another may wait for this.
+        """
+        has_read_ahead = bool(conn.parser.unreader.buf.getvalue())
+        if has_read_ahead or not self.alive or self.nr_conns > self.cfg.threads:
+            return False  # the main loop knows what to do
+        poll = select.poll()
+        poll.register(conn.sock, select.POLLIN)
+        if not poll.poll(1000 * STAY_SECONDS):
+            return False
+        is_there = _is_head_there(conn)
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        return is_there
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Let the application answer a request whose head has been read."""
         conn.parser.unreader.wait_for(RECEIVE_SECONDS)
         conn.sock.settimeout(SILENCE_SECONDS)
-        return super().handle_request(req, conn)
+        # Head and body in one packet: each would wake the client up.
+        conn.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        try:
+            return super().handle_request(req, conn)
+        finally:
+            with contextlib.suppress(OSError):  # it is closed already
+                conn.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
 
     def _keepalive_after(self, conn: Any, keepalive: Any) -> bool:
         """Return whether the connection can be kept: nothing of a body is left."""

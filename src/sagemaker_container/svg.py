@@ -263,8 +263,8 @@ def _draw_mark(svg: Element, mark: Mark, frame: _Frame) -> None:
         _path(svg, _through(x, y), f"line {mark.style}")
     elif isinstance(mark, Dots):
         points = zip(frame.x(mark.x), frame.y(mark.y), strict=True)
-        _path(svg, "".join(f"M{x:.1f},{y:.1f}h0" for x, y in points), "dots")
-        svg[-1].set("class", f"dots {mark.style}")
+        path = "".join(f"M{x:.1f},{y:.1f}h0" for x, y in points)
+        _path(svg, path, f"dots {mark.style}")
     elif isinstance(mark, Bars):
         x, y = frame.x(mark.edges), frame.y(mark.heights)
         bottom = frame.top + frame.height

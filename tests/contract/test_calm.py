@@ -220,6 +220,42 @@ def test_a_killed_worker_fails_its_own_clients_only_and_is_replaced(
     assert [answer.body for answer in after] == [scores] * 6
 
 
+DEFERENCE = """
+from sagemaker_container import http_worker
+http_worker.DEFERENCE_SECONDS = 0.3
+"""
+
+
+def test_workers_share_kept_connections_evenly(
+    model_dir: Path, start_server, connect, tmp_path: Path
+) -> None:
+    """Else the first to wake up has them all, and the other cores stay idle."""
+    (tmp_path / "sitecustomize.py").write_text(DEFERENCE)
+    server = start_server(
+        model_dir.parent,
+        PYTHONPATH=f"{tmp_path}:{SOURCE}",
+        SAGEMAKER_MODEL_SERVER_WORKERS="2",
+    )
+    wait_until(lambda: server.log.count("is loaded") == 2)
+    workers = children(server.process.pid)
+    kept: list[socket.socket] = []
+    holders: list[int | None] = []
+
+    def keep_one() -> None:
+        kept.append(connect(server))
+        wait_until(lambda: holder(kept[-1], workers) is not None)
+        holders.append(holder(kept[-1], workers))
+
+    while len(set(holders)) < 2:  # the second worker may not accept yet
+        keep_one()
+    n_before = len(holders)
+    for _ in range(n_before + 6):
+        keep_one()
+    first, second = (holders.count(worker) for worker in workers)
+
+    assert abs(first - second) <= 1
+
+
 def test_a_server_that_is_told_to_end_lets_a_request_finish(
     model_dir: Path, start_server, call, body: bytes, scores: bytes
 ) -> None:
@@ -360,6 +396,7 @@ def test_a_request_is_one_line_of_the_log_and_a_ping_none(
             "status": 200,
             "rows": 301,
             "series": 2,
+            "format": "text/csv",
             "bytes_in": len(telling),
             "bytes_out": len(scored.body),
         },
@@ -369,6 +406,7 @@ def test_a_request_is_one_line_of_the_log_and_a_ping_none(
             "status": 400,
             "rows": None,
             "series": None,
+            "format": "text/csv",
             "bytes_in": len(bad),
             "bytes_out": len(refused.body),
         },

@@ -2,6 +2,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -325,50 +326,89 @@ def test_a_server_has_defaults(serving, tmp_path) -> None:
     assert 1 <= used <= cores
 
 
+GB = 2**30
+
+
+@pytest.fixture
+def machine(serving, tmp_path) -> Callable[..., tuple[int, int]]:
+    """Return the function that splits a machine: (cores, cpu.max, memory.max)."""
+
+    def split(
+        cores: int, cpu: str = "", memory: str = f"{999 * GB}"
+    ) -> tuple[int, int]:
+        (tmp_path / "cpu.max").write_text(cpu)
+        (tmp_path / "memory.max").write_text(memory)
+        serving.setattr(environment, "CPU_LIMIT", tmp_path / "cpu.max")
+        serving.setattr(environment, "MEMORY_LIMIT", tmp_path / "memory.max")
+        serving.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+        serving.setattr(os, "sysconf", {"SC_PAGE_SIZE": GB, "SC_PHYS_PAGES": 100}.get)
+        result = ServingEnvironment.from_variables()
+        return result.n_workers, result.threads_per_worker
+
+    return split
+
+
 @pytest.mark.parametrize(
-    ("cores", "limit", "expected"),
+    ("cores", "cpu", "expected"),
     [
-        (1, None, (1, 1)),
-        (2, None, (1, 2)),
-        (7, "max 100000\n", (1, 7)),
-        (8, "max 100000\n", (2, 4)),
-        (10, None, (2, 5)),
-        (11, None, (2, 5)),
-        (64, None, (16, 4)),
-        (64, "800000 100000\n", (2, 4)),
-        (64, "250000 100000\n", (1, 3)),
+        (1, "", (1, 1)),
+        (2, "", (2, 1)),
+        (7, "max 100000\n", (7, 1)),
+        (64, "800000 100000\n", (8, 1)),
+        (64, "250000 100000\n", (3, 1)),
         (64, "50000 100000\n", (1, 1)),
-        (2, "800000 100000\n", (1, 2)),
+        (2, "800000 100000\n", (2, 1)),
     ],
 )
-def test_workers_and_their_threads_share_the_cores(
-    serving, tmp_path, cores: int, limit: str | None, expected: tuple[int, int]
+def test_an_endpoint_has_a_worker_per_core(
+    machine, cores: int, cpu: str, expected: tuple[int, int]
 ) -> None:
     """Of the container, not of the machine; together they are never more."""
-    cpu_limit = tmp_path / "cpu.max"
-    if limit is not None:
-        cpu_limit.write_text(limit)
-    serving.setattr(environment, "CPU_LIMIT", cpu_limit)
-    serving.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
-
-    split = ServingEnvironment.from_variables()
-
-    assert (split.n_workers, split.threads_per_worker) == expected
+    assert machine(cores, cpu) == expected
 
 
-def test_the_other_half_of_a_split_follows_what_is_told(
-    serving, monkeypatch: pytest.MonkeyPatch, tmp_path
+@pytest.mark.parametrize(
+    ("memory", "expected"),
+    [
+        (f"{GB}\n", (1, 8)),
+        (f"{3 * GB - 1}\n", (2, 4)),
+        (f"{6 * GB}\n", (6, 1)),
+        (f"{GB // 2}\n", (1, 8)),
+        ("max\n", (8, 1)),
+    ],
+)
+def test_a_worker_has_a_gigabyte(
+    machine, memory: str, expected: tuple[int, int]
 ) -> None:
-    """More workers have fewer threads each, and never none."""
-    monkeypatch.setattr(environment, "CPU_LIMIT", tmp_path / "none")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
+    """A small serverless endpoint must not be overrun; threads take up the cores."""
+    assert machine(8, memory=memory) == expected
 
-    threads = []
+
+def test_memory_that_the_machine_has_not_is_no_limit(machine) -> None:
+    """A container may be allowed more than there is: here 100 GB."""
+    assert machine(200, memory=f"{150 * GB}") == (100, 2)
+
+
+def test_a_batch_transform_has_one_worker_with_all_threads(serving, machine) -> None:
+    """It sends one large request at a time."""
+    serving.setenv("SAGEMAKER_BATCH", "true")
+
+    assert machine(8) == (1, 8)
+
+
+def test_the_other_half_of_a_split_follows_what_is_told(serving, machine) -> None:
+    """More workers have fewer threads each, and never none; and the reverse."""
+    of_workers, of_threads = [], []
     for n_workers in ("1", "5", "40"):
         serving.setenv("SAGEMAKER_MODEL_SERVER_WORKERS", n_workers)
-        threads.append(ServingEnvironment.from_variables().threads_per_worker)
+        of_workers.append(machine(16))
+    serving.delenv("SAGEMAKER_MODEL_SERVER_WORKERS")
+    for n_threads in ("1", "5", "40"):
+        serving.setenv("OMP_NUM_THREADS", n_threads)
+        of_threads.append(machine(16))
 
-    assert threads == [16, 3, 1]
+    assert of_workers == [(1, 16), (5, 3), (40, 1)]
+    assert of_threads == [(16, 1), (3, 5), (1, 40)]
 
 
 def test_a_server_does_as_it_is_told(serving) -> None:

@@ -2,10 +2,11 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lstm_ad.parallel import Cores
+from lstm_ad.parallel import Cores, Turns
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
@@ -56,3 +57,60 @@ def test_a_single_item_is_computed_by_the_caller() -> None:
     (thread,) = Cores(2).map(lambda item: threading.get_ident(), [0])
 
     assert thread == threading.get_ident()
+
+
+def test_turns_are_had_in_the_order_in_which_threads_came() -> None:
+    """Also if another comes just when one ends: it waits behind those that wait."""
+    turns, had = Turns(1), []
+
+    def take(name: int) -> None:
+        with turns.take():
+            had.append(name)
+
+    threads = [threading.Thread(target=take, args=[name]) for name in range(5)]
+    with turns.take():
+        for n_waiting, thread in enumerate(threads, start=1):
+            thread.start()
+            while len(turns._waiting) < n_waiting:
+                pass
+    take(5)
+    for thread in threads:
+        thread.join()
+
+    assert had == [0, 1, 2, 3, 4, 5]
+
+
+def test_as_many_have_a_turn_as_there_are_and_again_after_a_failure() -> None:
+    """A turn that ends in an exception is not lost."""
+    turns = Turns(2)
+
+    with turns.take():
+        with pytest.raises(ZeroDivisionError), turns.take():
+            _ = 1 // 0
+        with turns.take():
+            assert turns._n_free == 0
+
+    assert turns._n_free == 2
+
+
+def test_a_single_part_waits_for_its_turn() -> None:
+    """Callers compute in order of arrival, as many at a time as there are cores."""
+    cores = Cores(1)
+    is_inside, may_end = threading.Event(), threading.Event()
+
+    def hold(item: int) -> int:
+        is_inside.set()
+        may_end.wait(60)
+        return item
+
+    with ThreadPoolExecutor(2) as callers:
+        first = callers.submit(lambda: list(cores.map(hold, [1])))
+        is_inside.wait(60)
+        second = callers.submit(lambda: list(cores.map(lambda item: item, [2])))
+        while not cores._turns._waiting:
+            pass
+        has_overtaken = second.done()
+        may_end.set()
+
+    assert not has_overtaken
+    assert (first.result(), second.result()) == ([1], [2])
