@@ -199,7 +199,6 @@ def _run_share(
             result,
             lambda: inspect_held(result, share.held),
         )
-    team.meet()
 
 
 def _log_settings(environment: TrainingEnvironment) -> None:

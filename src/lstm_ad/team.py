@@ -139,7 +139,8 @@ def joined() -> Iterator[Team]:
     if torch.cuda.is_available():
         torch.cuda.set_device(team.local_rank)
     yield team
-    dist.destroy_process_group()  # only after success: it waits for the others
+    team.meet()  # what went well for one has gone well for all
+    dist.destroy_process_group()
 
 
 @contextlib.contextmanager
