@@ -3,8 +3,8 @@
 Default hyperparameters but for the batch, which is that of many processes; one thread
 per process, the same batch for one process and for two. One process and the bare
 network (forward and backward on batches that lie ready) take turns in one process; then
-two processes train. The exit code says whether two are at least ``MIN_SPEEDUP`` times as
-fast as one.
+two processes train. The exit code says whether two are at least ``MIN_SPEEDUP`` times
+as fast as one.
 
     python benchmarks/distributed.py [--rows 50000] [--series 2] [--batch-size 256]
         [--precision fp32]
