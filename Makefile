@@ -59,6 +59,7 @@ $(ACCURACY): requirements-accuracy.txt | setup
 # SERIES is a folder of labelled series with an index.csv; hours on two cores.
 benchmark-accuracy: $(ACCURACY)
 	PYTHONPATH=$(ACCURACY) $(BIN)/python benchmarks/accuracy.py $(SERIES) $(OPTIONS)
+	$(BIN)/python benchmarks/training.py $(SERIES)
 
 benchmark: setup
 	$(BIN)/python benchmarks/serving.py

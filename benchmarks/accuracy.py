@@ -38,6 +38,7 @@ FloatArray = npt.NDArray[np.float64]
 
 OVERLAPPING = {
     "context-length": 100,
+    "prediction-length": 5,
     "sequence-stride": 1,
     "hidden-size": 64,
     "dropout": 0,
@@ -48,8 +49,8 @@ OVERLAPPING = {
 SETTINGS: dict[str, dict[str, dict[str, float]]] = {
     "default": {"univariate": {}, "multivariate": {}},
     "recommended": {
-        "univariate": OVERLAPPING | {"prediction-length": 10, "epochs": 300},
-        "multivariate": OVERLAPPING | {"prediction-length": 5, "epochs": 200},
+        "univariate": OVERLAPPING | {"epochs": 300},
+        "multivariate": OVERLAPPING | {"epochs": 200},
     },
     "linear": {
         "univariate": {"lags": 100, "ahead": 10},

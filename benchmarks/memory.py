@@ -42,7 +42,7 @@ def main() -> None:
         write_csv(channel / "train.csv", arguments.rows, arguments.series)
         size = (channel / "train.csv").stat().st_size
         began = time.monotonic()
-        train(base)
+        train(base, HYPERPARAMETERS)
         seconds = time.monotonic() - began
 
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024  # bytes
@@ -68,10 +68,10 @@ def write_csv(path: Path, n_timesteps: int, n_series: int) -> None:
             stream.write(text.replace(b"],[", b"\n") + b"\n")
 
 
-def train(base: Path) -> None:
+def train(base: Path, hyperparameters: dict[str, str]) -> None:
     """Run ``train`` on a folder laid out like /opt/ml; its log goes to stderr."""
     documents = {
-        "hyperparameters": HYPERPARAMETERS,
+        "hyperparameters": hyperparameters,
         "inputdataconfig": {"training": {"TrainingInputMode": "File"}},
         "resourceconfig": {"current_host": "localhost", "hosts": ["localhost"]},
     }

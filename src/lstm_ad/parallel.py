@@ -15,8 +15,8 @@ Result = TypeVar("Result")
 class Turns:
     """A semaphore that is fair: who has waited longest has the next turn.
 
-    Of Python's own, whoever comes just when one is free overtakes those that wait; with
-    sixteen callers the slowest answers took half as long again.
+    Of Python's own, whoever comes just when one is free overtakes those that wait.
+    Without turns, the slowest answers to sixteen callers took half as long again.
 
     Args:
         n_turns: How many threads have a turn at a time.

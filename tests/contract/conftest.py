@@ -28,6 +28,10 @@ DESCRIPTIONS: dict[str, dict[str, Any]] = {
     "DescribeModel": {"ModelName": "lstm-ad"},
     "DescribeEndpointConfig": {"EndpointConfigName": "lstm-ad"},
     "DescribeEndpoint": {"EndpointName": "lstm-ad", "EndpointStatus": "InService"},
+    "DescribeHyperParameterTuningJob": {
+        "HyperParameterTuningJobStatus": "Completed",
+        "BestTrainingJob": {"TunedHyperParameters": {"lr": "0.01"}},
+    },
     "DescribeTransformJob": {"TransformJobStatus": "Completed"},
     "DescribeLogStreams": {"logStreams": []},
 }

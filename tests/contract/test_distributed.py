@@ -157,7 +157,7 @@ def test_nobody_holds_more_than_a_share_and_a_margin(results, size: int) -> None
 JOB = {
     **TINY,
     "batch-size": "8",
-    "epochs": "20",
+    "epochs": "10",
     "sagemaker_torch_distributed_enabled": '"true"',
 }
 HOSTS = ["127.0.0.1", "127.0.0.2"]

@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 
 
-def rows_like(first_cells: str) -> list[list[str]]:
-    """Return the rows of the README's tables whose first cells match a pattern."""
+def rows_like(first_cells: str, document: Path = README) -> list[list[str]]:
+    """Return the rows of a document's tables whose first cells match a pattern."""
     row = re.compile(rf"\|{first_cells}\|.*\|")
-    lines = filter(row.fullmatch, README.read_text().splitlines())
+    lines = filter(row.fullmatch, document.read_text().splitlines())
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
@@ -53,9 +53,33 @@ def test_the_readmes_columns_are_those_that_there_are() -> None:
         r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines())
     )
 
-    (variable,) = rows_like(r" *`SAGEMAKER_INFERENCE_OUTPUT` *")
+    (variable,) = rows_like(
+        r" *`SAGEMAKER_INFERENCE_OUTPUT` *", ROOT / "docs/serving.md"
+    )
     assert names == list(OUTPUTS)
     assert variable[1] == f"`{','.join(DEFAULT_COLUMNS)}`"
+
+
+def anchors_of(document: Path) -> set[str]:
+    """Return what links into a document can name: its headings, as GitHub has them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+def test_every_link_leads_somewhere() -> None:
+    """To a file that there is and, where it names one, to a heading of it."""
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]
+    links = [
+        (document, (document.parent / path if path else document).resolve(), anchor)
+        for document in documents
+        for path, anchor in re.findall(
+            r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", document.read_text()
+        )
+    ]
+
+    assert len(links) > 20
+    assert [link for link in links if not link[1].exists()] == []
+    assert [li for li in links if li[2] and li[2] not in anchors_of(li[1])] == []
 
 
 def test_the_metric_definitions_are_within_sagemakers_limits() -> None:

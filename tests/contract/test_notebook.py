@@ -224,12 +224,12 @@ def test_part_2_asks_aws_for_what_it_shows(
         "InvokeEndpoint",
         "InvokeEndpoint",
         "CreateHyperParameterTuningJob",
-        "ListTrainingJobsForHyperParameterTuningJob",
         "CreateTransformJob",
         "DeleteEndpoint",
         "DeleteEndpointConfig",
         "DeleteModel",
     ]
     assert "start_row" in told
+    assert "{'lr': '0.01'}" in told
     assert re.findall("111122223333|amzn-s3-demo-bucket", bodies) == []
     assert all(name in bodies for name in OURS.values())

@@ -1,4 +1,4 @@
-"""The README's loop over a growing series, run as it stands, by a client of SageMaker.
+"""The loop over a growing series in docs/serving.md, run as it stands, by a client.
 
 The client is the one that sagemaker-core calls endpoints on this machine with; what it
 is called with is what boto3 accepts.
@@ -20,8 +20,8 @@ from botocore.validate import ParamValidator
 from lstm_ad import artifacts
 from lstm_ad.artifacts import Fit
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-(LOOP,) = re.findall(r"^```python\n(.*?last:.*?)^```", README, re.DOTALL | re.MULTILINE)
+DOCUMENT = (Path(__file__).parents[2] / "docs/serving.md").read_text()
+(LOOP,) = re.findall(r"^```python\n(.*?last:.*?)^```", DOCUMENT, re.DOTALL | re.M)
 
 INVOKE_ENDPOINT = (
     botocore.session.get_session()

@@ -22,7 +22,7 @@ from lstm_ad.runtime import OnnxNetwork
 from lstm_ad.scaling import Scaler
 from sagemaker_container import report
 
-README = Path(__file__).parents[2] / "README.md"
+DOCUMENT = Path(__file__).parents[2] / "docs/training.md"
 MAX_SIZE = 3_000_000
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -177,13 +177,13 @@ def test_the_name_of_a_file_is_only_shown(
     assert page.count("svg") == 6
 
 
-def test_the_numbers_have_the_keys_of_the_readme(
+def test_the_numbers_have_the_documented_keys(
     tiny_fit: Fit, tmp_path: Path, training, validation
 ) -> None:
     """Every key of metrics.json has its row, in order."""
     _, numbers = written(tmp_path, tiny_fit, training, validation)
 
-    section = README.read_text().partition("`metrics.json` has")[2].partition("\n## ")
+    section = DOCUMENT.read_text().partition("`metrics.json` has")[2].partition("\n## ")
     keys = re.findall(r"^\| `(\w+)` \|", section[0], re.MULTILINE)
     assert keys == list(numbers)
 

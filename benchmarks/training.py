@@ -1,0 +1,136 @@
+"""Measure what the ``train`` command costs, beside the bare passes of its network.
+
+    python benchmarks/training.py FOLDER
+
+FOLDER is that of ``accuracy.py``; two of its series are trained with the recommended
+setting, on one thread: by the real ``train``, and by nothing but the forward and
+backward passes that it makes, over segments of the same number and shape. Start-up is
+what it takes to import what ``train`` imports. The ratio leaves it out.
+"""
+
+import os
+
+# One thread: set before anything that computes is loaded.
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+
+import argparse
+import gzip
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from accuracy import SETTINGS
+from memory import ROOT, train
+
+sys.path.insert(0, str(ROOT / "src"))
+
+SERIES = {
+    "ucr/124_ECG4": "univariate",
+    "tsbad_m/063_SMD_id_7_Facility_tr_5923_1st_6506": "multivariate",
+}
+"""Folders, and which recommended setting they take."""
+
+START = """
+import sagemaker_training.cli.train, train, lstm_ad.artifacts, lstm_ad.fitting, torch
+torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+"""
+"""What ``train`` does before it trains: the first optimiser makes torch import more."""
+
+
+def main() -> None:
+    """Print a row per series."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="of labelled series")
+    folder = parser.parse_args().folder
+    start_up = seconds_of(
+        lambda: subprocess.run(
+            [sys.executable, "-c", START], cwd=ROOT / "src", check=True
+        )
+    )
+    print("| CPU seconds | rows x series | train | start-up | passes | ratio |")
+    print("|---|---|---|---|---|---|")
+    for name, kind in SERIES.items():
+        data = gzip.decompress((folder / name / "train.csv.gz").read_bytes())
+        series = np.loadtxt(data.decode().splitlines(), delimiter=",", ndmin=2)
+        setting = {k: str(v) for k, v in SETTINGS["recommended"][kind].items()}
+        with tempfile.TemporaryDirectory() as base:
+            channel = Path(base) / "input" / "data" / "training"
+            channel.mkdir(parents=True)
+            (channel / "train.csv").write_bytes(data)
+            whole = seconds_of(lambda: train(Path(base), setting))  # noqa: B023
+        bare = seconds_of_passes(*series.shape, setting)
+        cells = [whole, start_up, bare, (whole - start_up) / bare]
+        shape = " x ".join(map(str, series.shape))
+        print(f"| {name} | {shape} | " + " | ".join(f"{v:.2f}" for v in cells) + " |")
+
+
+def seconds_of(run) -> float:
+    """Return the CPU seconds of the processes that a call starts and waits for."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def seconds_of_passes(
+    n_timesteps: int, n_series: int, setting: dict[str, str]
+) -> float:
+    """Return the CPU seconds of all passes of a training, forward and backward.
+
+    Args:
+        n_timesteps: The rows of the training series.
+        n_series: Its columns.
+        setting: The hyperparameters.
+    """
+    from sagemaker_container.environment import keep_freed_memory
+
+    keep_freed_memory()  # as ``train`` does
+    import torch
+
+    from lstm_ad.hyperparameters import Hyperparameters
+    from lstm_ad.network import StackedLSTM
+    from lstm_ad.scaling import Scaler
+    from lstm_ad.sequences import Segments
+
+    hyperparameters = Hyperparameters.from_strings(setting)
+    layout = hyperparameters.layout
+    n_fitting = hyperparameters.n_fitting(n_timesteps)
+    scaler = Scaler(np.zeros(n_series), np.ones(n_series))
+    fitting = scaler.transform_all([np.zeros((n_fitting, n_series))])
+    n_selecting = layout.context_length + n_timesteps - n_fitting
+    selection = scaler.transform_all([np.zeros((n_selecting, n_series))])
+    segments = Segments.of(layout, fitting.n_timesteps)
+    network = StackedLSTM(
+        n_series,
+        layout,
+        hyperparameters.hidden_size,
+        hyperparameters.num_layers,
+        hyperparameters.dropout,
+    )
+    random = np.random.default_rng(0)
+
+    def batches(n_segments: int) -> list[torch.Tensor]:
+        """Return what the network reads, batch by batch."""
+        rows = torch.randn(n_segments, segments.n_read, n_series)
+        return list(torch.tensor_split(rows, -(-n_segments // size)))
+
+    size = hyperparameters.batch_size
+    learnt = batches(len(fitting.training_starts(segments, random)))
+    evaluated = batches(len(selection.scored_starts(segments)[0]))
+    began = time.process_time()
+    for _ in range(hyperparameters.epochs):
+        for batch in learnt:
+            network.zero_grad(set_to_none=True)
+            network.train()(batch).square().mean().backward()
+        with torch.no_grad():
+            for batch in evaluated:
+                network.eval()(batch)
+    return time.process_time() - began
+
+
+if __name__ == "__main__":
+    main()
