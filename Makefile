@@ -14,7 +14,7 @@ BUILD_ARGS ?=
 export TRAIN_IMAGE ?= localhost/lstm-ad-train
 export INFER_IMAGE ?= localhost/lstm-ad-infer
 
-.PHONY: setup demo data notebook test check format fuzz benchmark benchmark-memory benchmark-accuracy soak documents images image-sizes test-images sdk test-sdk clean
+.PHONY: setup demo data notebook test check format fuzz benchmark benchmark-memory benchmark-accuracy soak documents images image-sizes test-images test-hosts sdk test-sdk clean
 
 setup: .venv/.complete
 
@@ -63,6 +63,7 @@ benchmark-accuracy: $(ACCURACY)
 
 benchmark: setup
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/distributed.py
 	$(BIN)/python benchmarks/memory.py
 
 benchmark-memory: setup
@@ -86,6 +87,10 @@ image-sizes:
 
 test-images: setup
 	IMAGE_TESTS=$(ENGINE) $(BIN)/pytest -m images
+
+# Two hosts, in network namespaces; needs root and iproute2.
+test-hosts: setup
+	HOST_TESTS=1 $(BIN)/pytest -m hosts
 
 # SageMaker's own SDK, in an environment of its own: it would hold back other packages.
 sdk: .venv-sdk/.complete

@@ -8,23 +8,24 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sagemaker_training.errors import ClientError
 
-from lstm_ad.axes import FloatArray
 from lstm_ad.exceptions import LSTMADError
 from sagemaker_container import metrics
-from sagemaker_container.csv_format import read_file
+from sagemaker_container.channels import read_all, read_share
 from sagemaker_container.environment import (
     LABELS,
     TRAINING,
     VALIDATION,
+    Cluster,
     TrainingEnvironment,
     keep_freed_memory,
     let_threads_sleep,
+    prepare_processes,
     prepare_training,
     send_no_telemetry,
     write_failure,
@@ -33,6 +34,11 @@ from sagemaker_container.environment import (
 if TYPE_CHECKING:
     # A type alone: bad input is refused before a runtime is loaded.
     from lstm_ad.artifacts import Fit
+
+    # Types alone: bad input is refused before a runtime is loaded.
+    from lstm_ad.inspection import Inspection
+    from lstm_ad.team import Team
+    from lstm_ad.training import Control
 
 logger = logging.getLogger("train")
 
@@ -47,22 +53,23 @@ def main() -> None:
     success. A ClientError alone always gives exit code 1, and its text, unchanged,
     becomes the failure reason of the job.
     """
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stdout, format="%(message)s", force=True
-    )
+    _set_up_log(logging.INFO)
     # Spot interruption, StopTrainingJob, MaxRuntime: SageMaker kills 120 s later. A
     # list, because a second signal while threading.Event.set() runs would deadlock.
     stops: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stops.append(number))
     try:
         prepare_training()
-        run(TrainingEnvironment.from_files(), should_stop=lambda: bool(stops))
+        environment = TrainingEnvironment.from_files()
+        if environment.cluster.is_distributed:
+            run_processes(environment, stops)
+        else:
+            run(environment, should_stop=lambda: bool(stops))
     except LSTMADError as error:
         raise _failure(str(error)) from error
     except BaseException as error:
         logger.error("%s", traceback.format_exc())
-        sentence = f"Training failed unexpectedly: {type(error).__name__}: {error}"
-        raise _failure(sentence) from error
+        raise _failure(_unexpected(error)) from error
 
 
 def run(environment: TrainingEnvironment, should_stop: Callable[[], bool]) -> None:
@@ -76,71 +83,169 @@ def run(environment: TrainingEnvironment, should_stop: Callable[[], bool]) -> No
     Raises:
         LSTMADError: If the job cannot give a usable model; the message says why.
     """
-    hyperparameters = environment.hyperparameters
-    settings = hyperparameters.to_public().items()
-    logger.info("Hyperparameters: %s", ", ".join(f"{k}={v}" for k, v in settings))
-    training = _read(environment.channels[TRAINING], "Training")
-    validation = _read(environment.channels[VALIDATION], "Validating")
-    labels = {
-        name: read_file(path, f"{LABELS}/{name}")
-        for name, path in environment.channels[LABELS].items()
-    }
+    _log_settings(environment)
+    series = read_all(environment)
 
     # Bad input was refused by now: only then torch, which takes seconds to import.
     let_threads_sleep()
     keep_freed_memory()
     send_no_telemetry()
-    from lstm_ad import artifacts
     from lstm_ad.fitting import fit
-    from lstm_ad.training import Control
 
     logger.info("Training the model.")
     result = fit(
-        training,
-        validation,
-        hyperparameters,
-        Control(
-            on_epoch_end=lambda epoch: logger.info("%s", metrics.epoch_line(epoch)),
-            should_stop=should_stop,
-        ),
+        series[TRAINING],
+        series[VALIDATION],
+        environment.hyperparameters,
+        _control(should_stop),
         environment.checkpoint_dir,
-        labels,
+        series[LABELS],
     )
+    _save(result, environment)
+    from lstm_ad.inspection import inspect
+
+    _report(
+        environment.output_data_dir,
+        result,
+        lambda: inspect(result, series[TRAINING], series[VALIDATION]),
+    )
+
+
+def run_processes(environment: TrainingEnvironment, stops: list[int]) -> None:
+    """Let several processes, here and on other hosts, fit one detector together.
+
+    Args:
+        environment: What the platform gives the job.
+        stops: Signals to stop that have come already.
+
+    Raises:
+        LaunchError: If one of them fails; the message says why.
+    """
+    let_threads_sleep()
+    send_no_telemetry()
+    prepare_processes()
+    from sagemaker_container.launcher import launch, make_stop
+
+    stop = make_stop()
+
+    def ask_to_stop(*_: object) -> None:
+        """Ask the processes to stop."""
+        stop.value = 1
+
+    signal.signal(signal.SIGTERM, ask_to_stop)
+    if stops:
+        ask_to_stop()
+    launch(environment.cluster, work, stop)
+
+
+def work(stop: Any, cluster: Cluster) -> None:
+    """Be one of the processes that fit a detector together; the first one saves it.
+
+    What goes wrong ends the process; its reason is what every host reports, unless
+    it is only that another process has gone.
+
+    Args:
+        stop: Its value becomes 1 when training is to end.
+        cluster: The hosts.
+    """
+    keep_freed_memory()
+    from lstm_ad.team import LostError, joined
+    from sagemaker_container.launcher import report
+
+    _set_up_log(logging.ERROR)
+    try:
+        with joined() as team:
+            if team.rank == 0:  # it tells the story for all
+                _set_up_log(logging.INFO)
+            _run_share(TrainingEnvironment.from_files(), lambda: bool(stop.value), team)
+            return
+    except LostError as error:
+        logger.error("Another process is gone: %s", error)
+    except LSTMADError as error:
+        report(cluster, str(error))
+    except BaseException as error:
+        logger.error("%s", traceback.format_exc())
+        report(cluster, _unexpected(error))
+    # At once: what a normal end would wait for may be gone.
+    os._exit(1)
+
+
+def _run_share(
+    environment: TrainingEnvironment, should_stop: Callable[[], bool], team: "Team"
+) -> None:
+    """Fit a detector to the share of this process, with the others; save it once."""
+    from lstm_ad.fitting import fit_share
+
+    _log_settings(environment)
+    n_hosts = len(environment.cluster.hosts)
+    logger.info("Training with %d processes on %d instances.", team.size, n_hosts)
+    share = read_share(environment, team)
+    logger.info("Training the model.")
+    result = fit_share(
+        share.held,
+        environment.hyperparameters,
+        share.digest,
+        _control(should_stop),
+        environment.checkpoint_dir,
+        share.labelled,
+        team,
+    )
+    if team.rank == 0:
+        from lstm_ad.inspection import inspect_held
+
+        _save(result, environment)
+        _report(
+            environment.output_data_dir,
+            result,
+            lambda: inspect_held(result, share.held),
+        )
+
+
+def _log_settings(environment: TrainingEnvironment) -> None:
+    """Begin the story with the settings of the job."""
+    settings = environment.hyperparameters.to_public().items()
+    logger.info("Hyperparameters: %s", ", ".join(f"{k}={v}" for k, v in settings))
+
+
+def _control(should_stop: Callable[[], bool]) -> "Control":
+    """Return what writes a line per epoch, and says when to stop."""
+    from lstm_ad.training import Control
+
+    return Control(
+        on_epoch_end=lambda epoch: logger.info("%s", metrics.epoch_line(epoch)),
+        should_stop=should_stop,
+    )
+
+
+def _save(result: "Fit", environment: TrainingEnvironment) -> None:
+    """Write the metrics of a model to the log, and the model to its folder."""
+    from lstm_ad import artifacts
+
     logger.info("Scoring the model.")
     for line in metrics.final_lines(result.losses, result.best_epoch):
         logger.info("%s", line)
     artifacts.save(environment.model_dir, result)
     logger.info("Saved the model to %s.", environment.model_dir)
-    _report(environment.output_data_dir, result, training, validation)
 
 
-def _read(files: Mapping[str, Path], purpose: str) -> dict[str, FloatArray]:
-    """Return the series of a channel's files, and log what was found."""
-    series = {}
-    for name, path in files.items():
-        series[name] = read_file(path, name)
-        n_timesteps, n_series = series[name].shape
-        logger.info(
-            "%s on %s: %d time series of length %d.",
-            purpose,
-            name,
-            n_series,
-            n_timesteps,
-        )
-    return series
+def _set_up_log(level: int) -> None:
+    """Write a process's messages to the standard output, as they are."""
+    logging.basicConfig(
+        level=level, stream=sys.stdout, format="%(message)s", force=True
+    )
 
 
-def _report(
-    folder: Path,
-    result: "Fit",
-    training: Mapping[str, FloatArray],
-    validation: Mapping[str, FloatArray],
-) -> None:
+def _unexpected(error: BaseException) -> str:
+    """Return the reason of a failure that is not the user's."""
+    return f"Training failed unexpectedly: {type(error).__name__}: {error}"
+
+
+def _report(folder: Path, result: "Fit", inspect: Callable[[], "Inspection"]) -> None:
     """Write the report of a job that has its model: nothing may fail it any more."""
     try:
         from sagemaker_container import report
 
-        verdict = report.write(folder, result, training, validation)
+        verdict = report.write_inspected(folder, result, inspect)
     except BaseException as error:
         logger.warning(
             "The model is complete, but the report cannot be written to %s: %s: %s\n%s",

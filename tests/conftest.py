@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +186,18 @@ def make_series() -> Callable[..., npt.NDArray[np.float64]]:
 
 
 @pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Return the function that finds a port of the loopback that nobody uses."""
+
+    def find() -> int:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            return int(free.getsockname()[1])
+
+    return find
+
+
+@pytest.fixture(scope="session")
 def as_csv() -> Callable[[npt.NDArray[np.float64]], bytes]:
     """Return the function that spells a table as CSV."""
     return to_csv
@@ -322,12 +334,17 @@ def launch_train(tmp_path: Path) -> Iterator[Callable[..., Training]]:
     trainings: list[Training] = []
     numbers = itertools.count()
 
-    def launch(opt_ml: OptMl, **options: Any) -> Training:
+    def launch(
+        opt_ml: OptMl,
+        variables: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
+        **options: Any,
+    ) -> Training:
         log_file = tmp_path / f"train-{next(numbers)}.log"
-        variables = {"SAGEMAKER_TRAINING_MODULE": "train:main"}
+        variables = {"SAGEMAKER_TRAINING_MODULE": "train:main", **(variables or {})}
         with log_file.open("wb") as log:
             process = subprocess.Popen(
-                [BIN / "train"],
+                [*before, BIN / "train"],
                 cwd=tmp_path,
                 env=clean_environment(opt_ml.base, variables),
                 stdout=log,

@@ -28,12 +28,21 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "lstm_ad.losses": ({"axes"}, ARRAYS),
     "lstm_ad.sequences": ({"axes", "layout"}, ARRAYS),
     "lstm_ad.scaling": ({"axes", "sequences"}, ARRAYS),
+    "lstm_ad.shares": (
+        {"axes", "hyperparameters", "sequences"},
+        ARRAYS,
+    ),
+    "lstm_ad.team": ({"axes"}, {"torch"}),
+    "lstm_ad.checks": (
+        {"axes", "exceptions", "hyperparameters", "layout", "scaling", "shares"},
+        ARRAYS,
+    ),
     "lstm_ad.gaussian": ({"axes", "scaling"}, ARRAYS),
     "lstm_ad.checkpoints": ({"losses"}, ARRAYS | {"safetensors"}),
     "lstm_ad.network": ({"layout", "scaling"}, {"torch"}),
     "lstm_ad.training": (
         {"axes", "checkpoints", "exceptions", "hyperparameters", "losses", "network"}
-        | {"scaling", "sequences"},
+        | {"scaling", "sequences", "shares", "team"},
         ARRAYS | {"torch"},
     ),
     "lstm_ad.onnx_graph": (
@@ -54,7 +63,16 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "lstm_ad.events": ({"axes", "decision", "detector"}, ARRAYS),
     "lstm_ad.labels": ({"axes", "decision", "detector", "exceptions"}, ARRAYS),
     "lstm_ad.calibration": (
-        {"axes", "decision", "detector", "gaussian", "tail"},
+        {
+            "axes",
+            "decision",
+            "detector",
+            "gaussian",
+            "layout",
+            "shares",
+            "tail",
+            "team",
+        },
         ARRAYS,
     ),
     "lstm_ad.artifacts": (
@@ -63,15 +81,14 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
         ARRAYS | {"safetensors"},
     ),
     "lstm_ad.fitting": (
-        {"artifacts", "axes", "calibration", "checkpoints", "detector", "exceptions"}
-        | {"gaussian"}
-        | {"hyperparameters", "labels", "layout", "losses", "network", "onnx_graph"}
-        | {"parallel"}
+        {"artifacts", "axes", "calibration", "checkpoints", "checks", "detector"}
+        | {"exceptions", "gaussian", "hyperparameters", "labels", "layout", "losses"}
+        | {"network", "onnx_graph", "parallel", "shares", "team"}
         | {"reconstruction", "runtime", "scaling", "sequences", "training"},
         ARRAYS | {"torch"},
     ),
     "lstm_ad.inspection": (
-        {"artifacts", "axes", "detector", "gaussian", "reconstruction"},
+        {"artifacts", "axes", "detector", "gaussian", "reconstruction", "shares"},
         ARRAYS,
     ),
     "lstm_ad.verdict": ({"artifacts", "axes", "inspection", "scaling"}, ARRAYS),
@@ -86,6 +103,8 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     ),
     "sagemaker_container.json_format": ({"rows", "wording"}, ARRAYS | {"orjson"}),
     "sagemaker_container.answers": ({"csv_format", "json_format", "outputs"}, set()),
+    "sagemaker_container.channels": ({"csv_format", "environment"}, ARRAYS),
+    "sagemaker_container.launcher": ({"environment"}, {"torch"}),
     "sagemaker_container.metrics": (set(), set()),
     "sagemaker_container.svg": (set(), ARRAYS),
     "sagemaker_container.figures": ({"svg"}, ARRAYS),
@@ -114,6 +133,10 @@ FROM_THE_ALGORITHM: dict[str, set[str]] = {
     "sagemaker_container.json_format": {"axes", "decision", "detector", "events"}
     | {"exceptions", "parallel"},
     "sagemaker_container.answers": {"axes", "detector", "events"},
+    "sagemaker_container.channels": {
+        *("axes", "checkpoints", "checks", "exceptions", "labels", "shares", "team"),
+    },
+    "sagemaker_container.launcher": {"exceptions"},
     "sagemaker_container.metrics": {"losses"},
     "sagemaker_container.svg": {"axes"},
     "sagemaker_container.figures": {"artifacts", "axes", "inspection"},
@@ -235,7 +258,7 @@ def test_opt_ml_is_known_in_one_place() -> None:
 
 
 def test_torch_and_flask_stay_where_they_are() -> None:
-    """Three modules know torch; one knows Flask, and a door its type."""
+    """Five modules know torch; one knows Flask, and a door its type."""
     users = {
         library: {
             module
@@ -246,7 +269,10 @@ def test_torch_and_flask_stay_where_they_are() -> None:
     }
 
     assert users == {
-        "torch": {"lstm_ad.network", "lstm_ad.training", "lstm_ad.fitting"},
+        "torch": {
+            *(f"lstm_ad.{name}" for name in ("network", "training", "fitting", "team")),
+            "sagemaker_container.launcher",
+        },
         "flask": {"sagemaker_container.app", "serve"},
     }
 

@@ -19,7 +19,10 @@ What a report is made of::
     inspection      a closer look at a fitted detector, in bounded time and memory
     verdict         whether to use it, and why
 
-The letters of the axes are in :mod:`lstm_ad.axes`. Only ``network``, ``training`` and
-``fitting`` import torch, and nothing that scores imports them. This file imports
-nothing, so that a server can read its settings before it loads a runtime.
+Several processes can do it together: :mod:`lstm_ad.shares` divides the rows between
+them, and :mod:`lstm_ad.team` adds up what each has of them.
+
+The letters of the axes are in :mod:`lstm_ad.axes`. Only ``network``, ``training``,
+``team`` and ``fitting`` import torch, and nothing that scores imports them. This file
+imports nothing, so that a server can read its settings before it loads a runtime.
 """

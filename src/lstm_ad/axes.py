@@ -10,7 +10,7 @@ letter  axis
 ======  ====================================================================
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -26,3 +26,6 @@ IndexArray = npt.NDArray[np.int64]
 
 Weights = Mapping[str, ScaledArray]
 """The parameters of a :class:`~lstm_ad.network.StackedLSTM` by their torch names."""
+
+AddUp = Callable[[FloatArray], FloatArray]
+"""Returns the sum of an array over all processes that train together."""

@@ -6,6 +6,7 @@
     |-- SettingError           the container was started with unusable settings
     |-- HyperparameterError    the hyperparameters of a job cannot be used
     |-- SeriesError            a time series cannot be used
+    |-- LaunchError            a process of those that train together failed
     |-- TrainingError          training started, but cannot give a usable model
     `-- ArtifactError          a model folder cannot be written or loaded
 
@@ -30,6 +31,10 @@ class HyperparameterError(LSTMADError):
 
 class SeriesError(LSTMADError):
     """Raised if a time series is malformed, too short or of the wrong width."""
+
+
+class LaunchError(LSTMADError):
+    """Raised if one of the processes that train together failed."""
 
 
 class TrainingError(LSTMADError):

@@ -1,6 +1,7 @@
 """Fit a detector: the document's training algorithm, readable as a paragraph."""
 
 import dataclasses
+import functools
 import importlib.metadata
 import logging
 import math
@@ -12,14 +13,15 @@ import torch
 
 from lstm_ad.artifacts import Fit
 from lstm_ad.axes import FloatArray, ScaledArray
-from lstm_ad.calibration import decide, held_out_scores
+from lstm_ad.calibration import MAX_NUMBERS, Runs, decide, held_out_scores
 from lstm_ad.checkpoints import CheckpointFolder, digest_series, fingerprint
+from lstm_ad.checks import check_files, check_range, counts_rows, index_column
 from lstm_ad.detector import LSTMAD
-from lstm_ad.exceptions import SeriesError, TrainingError
+from lstm_ad.exceptions import TrainingError
 from lstm_ad.gaussian import MAXIMUM_LIKELIHOOD, WIDE, Gaussian
 from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.labels import Labelled, choose_threshold, normal_stretches
 from lstm_ad.labels import check as check_labels
-from lstm_ad.labels import choose_threshold, normal_stretches
 from lstm_ad.layout import Layout
 from lstm_ad.losses import Loss
 from lstm_ad.network import StackedLSTM
@@ -29,6 +31,8 @@ from lstm_ad.reconstruction import Reconstructor
 from lstm_ad.runtime import OnnxNetwork
 from lstm_ad.scaling import Scaler
 from lstm_ad.sequences import Rows, input_sequences
+from lstm_ad.shares import File, Held, Shares, Whereabouts
+from lstm_ad.team import ALONE, Team
 from lstm_ad.training import Control, train_network
 
 logger = logging.getLogger(__name__)
@@ -36,10 +40,6 @@ logger = logging.getLogger(__name__)
 MAX_EXPORT_DIFFERENCE = 1e-5
 """How far ONNX Runtime may be from torch, in standard deviations of the series, or,
 for reconstructions further than one from the mean, relatively."""
-
-MAX_DEVIATIONS = 1e15
-"""The largest distance of a value from its series' mean, in standard deviations:
-squares of larger ones are no finite numbers in single precision."""
 
 _BLOCK_SEQUENCES = 4096
 
@@ -80,83 +80,158 @@ def fit(
         TrainingError: If training diverges from its first epoch on, or if the saved
             network does not reconstruct as the trained one.
     """
-    _check(training, validation, hyperparameters)
-    layout = hyperparameters.layout
-    cuts = [hyperparameters.n_fitting(len(s)) for s in training.values()]
-    fitting = [s[:cut] for s, cut in zip(training.values(), cuts, strict=True)]
-    calibration = [
-        s[cut - layout.n_borrowed :]
-        for s, cut in zip(training.values(), cuts, strict=True)
+    files = [File(name, *series.shape) for name, series in training.items()]
+    validation_files = [
+        File(name, *series.shape) for name, series in validation.items()
     ]
-    validating = list(validation.values())
+    check_files(files, validation_files, hyperparameters)
     channels = {"training": training, "validation": validation}
+    stretches = None
     if labels:
-        check_labels(labels, validation, layout.n_unscored)
-        validating = normal_stretches(validation, labels, layout.n_unscored)
+        n_unscored = hyperparameters.layout.n_unscored
+        check_labels(labels, validation, n_unscored)
+        stretches = normal_stretches(labels, n_unscored)
         channels["labels"] = labels
-    data_digest = digest_series(channels)
+    shares = Shares.of(files, validation_files, hyperparameters, stretches=stretches)
+    return fit_share(
+        Held.of(shares, list(training.values()), list(validation.values())),
+        hyperparameters,
+        digest_series(channels),
+        control or Control(),
+        checkpoint_dir,
+        labelled=[
+            Labelled(
+                name, functools.partial(validation.__getitem__, name), column[:, 0] == 1
+            )
+            for name, column in labels.items()
+        ]
+        if labels
+        else None,
+    )
+
+
+def fit_share(
+    held: Held,
+    hyperparameters: Hyperparameters,
+    data_digest: str,
+    control: Control,
+    checkpoint_dir: Path | None,
+    labelled: Sequence[Labelled] | None = None,
+    team: Team = ALONE,
+) -> Fit:
+    """Return a detector fitted to what all processes of a team hold: the same for all.
+
+    Args:
+        held: What this process holds.
+        hyperparameters: The settings of the job.
+        data_digest: A digest of all that is held.
+        control: As for :func:`fit`.
+        checkpoint_dir: As for :func:`fit`; only the first process uses it.
+        labelled: Of the validation series that are labelled, those that this process
+            scores; None if there are no labels.
+        team: Who fits.
+
+    Raises:
+        SeriesError: As :func:`fit`.
+        TrainingError: As :func:`fit`.
+    """
+    layout, shares = hyperparameters.layout, held.shares
+    _refuse_index_columns(held, team)
     # Another version may compute other bits: its checkpoints would end elsewhere.
     versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy")}
     digest = fingerprint(hyperparameters.to_public() | versions, data_digest)
 
-    scaler = Scaler.fit(fitting)
-    firsts = [cut - layout.n_borrowed for cut in cuts]
-    _check_range(dict(zip(training, calibration, strict=True)), firsts, scaler)
-    _check_range(validation, [0] * len(validation), scaler)
+    nothing = np.empty((0, shares.n_series))
+    owned = [
+        part[: piece.n_owned]
+        for part, piece in zip(held.fitting, shares.fitting[held.rank], strict=True)
+    ]
+    scaler = Scaler.fit(owned or [nothing], team.add_up, team.lowest)
+    for files, pieces, parts in (
+        (shares.training, shares.calibrating, held.calibrating),
+        (shares.validation, shares.validating, held.validating),
+    ):
+        for piece, part in zip(pieces[held.rank], parts, strict=True):
+            check_range(files[piece.file].name, piece.first, part, scaler)
+    for one in labelled or ():
+        check_range(one.name, 0, one.read(), scaler)
     # Where rows are borrowed, the first sequence that counts starts after them.
     surplus = max(0, layout.n_borrowed - layout.context_length)
     selection = scaler.transform_all(
-        validating or [part[surplus:] for part in calibration]
+        held.validating
+        if shares.validation
+        else [part[surplus:] for part in held.calibrating]
     )
+    checkpoints = None
+    if checkpoint_dir and team.rank == 0:
+        checkpoints = CheckpointFolder(checkpoint_dir, digest)
     trained = train_network(
-        scaler.transform_all(fitting),
+        scaler.transform_all(held.fitting),
         selection,
-        is_validation=bool(validating),
+        is_validation=bool(shares.validation),
         hyperparameters=hyperparameters,
-        control=control or Control(),
-        checkpoints=CheckpointFolder(checkpoint_dir, digest)
-        if checkpoint_dir
-        else None,
+        control=control,
+        checkpoints=checkpoints,
+        team=team,
+        whereabouts=Whereabouts.of(shares),
     )
     weights = {k: v.numpy() for k, v in trained.network.state_dict().items()}
     runtime = OnnxNetwork(to_onnx(weights, layout))
-    _require_equal(trained.network, runtime, selection.series(0))
+    if len(selection.n_timesteps):
+        _require_equal(trained.network, runtime, selection.series(0))
 
     reconstructor = Reconstructor(scaler, runtime, Cores(torch.get_num_threads()))
-    errors = [reconstructor.errors(part) for part in calibration]
+    errors = [reconstructor.errors(part) for part in held.calibrating]
+    n_errors = shares.n_series * layout.n_reconstructions
+    errors = errors or [np.empty((0, n_errors))]
     all_errors = np.concatenate(errors)
     caution = WIDE if layout.is_overlapping else MAXIMUM_LIKELIHOOD
-    gaussian = Gaussian.fit(all_errors, scaler.scale, caution)
+    gaussian = Gaussian.fit(all_errors, scaler.scale, caution, add_up=team.add_up)
     smoothing = hyperparameters.score_smoothing
-    scores = held_out_scores(errors, scaler.scale, caution, smoothing)
-    n_series = len(scaler.scale)
+    runs = Runs.of(shares, held.rank, layout)
+    scores = held_out_scores(errors, scaler.scale, caution, smoothing, runs, team)
+    by_series = all_errors.reshape(-1, layout.n_reconstructions, shares.n_series)
+    mean_errors = by_series.mean(axis=1)
+    every = runs.every(MAX_NUMBERS // (1 + shares.n_series))
+    table = runs.gathered(np.column_stack([scores, mean_errors]), every, team)
     decision = decide(
-        scores,
-        all_errors.reshape(len(scores), -1, n_series).mean(axis=1),
+        table[:, 0],
+        table[:, 1:],
         hyperparameters.max_alarm_rate,
-        block_length=smoothing + layout.prediction_length,
+        block_length=math.ceil((smoothing + layout.prediction_length) / every),
     )
     detector = LSTMAD(reconstructor, gaussian, decision, smoothing)
-    if labels:
-        labelled = choose_threshold(detector, validation, labels)
-        decision = dataclasses.replace(decision, labelled=labelled)
+    if labelled is not None:
+        found = choose_threshold(detector, labelled, team.gather)
+        decision = dataclasses.replace(decision, labelled=found)
         detector = dataclasses.replace(detector, decision=decision)
-    parts = {"train": fitting, "valid": validating, "calibration": calibration}
+    # Of a piece, what is held after its last row is the next one's to evaluate.
+    evaluated = [
+        part[: piece.n_owned + layout.n_unscored]
+        for part, piece in zip(held.fitting, shares.fitting[held.rank], strict=True)
+        if piece.n_held > layout.n_unscored
+    ]
+    evaluations = {"train": evaluated, "valid": held.validating}
+    if not shares.validation:
+        del evaluations["valid"]
+    evaluations["calibration"] = held.calibrating
+    losses = {k: reconstructor.evaluate(p, team.add_up) for k, p in evaluations.items()}
+    n_training = sum(file.n_timesteps for file in shares.training)
     result = Fit(
         detector=detector,
         hyperparameters=hyperparameters,
         weights=weights,
-        losses={k: reconstructor.evaluate(part) for k, part in parts.items() if part},
-        repeated=_repeat_last_value(selection, layout),
+        losses=losses,
+        repeated=_repeat_last_value(selection, layout, team),
         history=trained.history,
         best_epoch=trained.best_epoch,
         n_rows={
-            "train": sum(cuts),
-            "valid": sum(map(len, validating)),
-            "calibration": sum(map(len, training.values())) - sum(cuts),
+            "train": sum(shares.cuts),
+            "valid": shares.n_validating,
+            "calibration": n_training - sum(shares.cuts),
         },
-        calibration_scores=scores,
-        calibration_errors=all_errors[:: math.ceil(len(scores) / MAX_KEPT_ERRORS)],
+        calibration_scores=table[:, 0],
+        calibration_errors=runs.gathered(all_errors, runs.every(MAX_KEPT_ERRORS), team),
         data_digest=data_digest,
         fingerprint=digest,
     )
@@ -164,7 +239,30 @@ def fit(
     return result
 
 
-def _repeat_last_value(selection: Rows, layout: Layout) -> Loss:
+def _refuse_index_columns(held: Held, team: Team) -> None:
+    """Refuse files whose first column counts the rows, each process in its pieces."""
+    shares = held.shares
+    counting: dict[tuple[str, int], float] = {}
+    others: set[tuple[str, int]] = set()
+    for channel, pieces, parts in (
+        ("training", shares.fitting, held.fitting),
+        ("training", shares.calibrating, held.calibrating),
+        ("validation", shares.validating, held.validating),
+    ):
+        for piece, part in zip(pieces[held.rank], parts, strict=True):
+            if counts_rows(part, piece.first):
+                counting[channel, piece.file] = part[0, 0] - piece.first
+            else:
+                others.add((channel, piece.file))
+    everything = team.gather((counting, others))
+    found = dict(pair for one, _ in everything for pair in one.items())
+    for key in sorted(set(found).difference(*(other for _, other in everything))):
+        channel, number = key
+        file = (shares.training if channel == "training" else shares.validation)[number]
+        raise index_column(file.name, file.n_timesteps, found[key])
+
+
+def _repeat_last_value(selection: Rows, layout: Layout, team: Team) -> Loss:
     """Return the loss of repeating the row before each sequence all through it."""
 
     def errors() -> Iterator[FloatArray]:
@@ -179,7 +277,7 @@ def _repeat_last_value(selection: Rows, layout: Layout) -> Loss:
                     targets = series[first + lead : first + lead + step : layout.stride]
                     yield targets - last[: len(targets)]
 
-    return Loss.of(errors())
+    return Loss.of(errors(), team.add_up)
 
 
 def _compare(result: Fit) -> None:
@@ -195,124 +293,6 @@ def _compare(result: Fit) -> None:
             found,
             repeated,
         )
-
-
-def _check(
-    training: Mapping[str, FloatArray],
-    validation: Mapping[str, FloatArray],
-    hyperparameters: Hyperparameters,
-) -> None:
-    """Refuse series of unequal widths, or too short to be cut as they must be.
-
-    Each of the two parts of a training file needs a context to read and the sequence
-    after it to reconstruct: by default, two sequences.
-    """
-    if not training:
-        raise SeriesError("There are no training series: at least one is needed.")
-    first, reference = next(iter(training.items()))
-    layout = hyperparameters.layout
-    context = layout.context_length
-    setting = _named(layout)
-    for name, series in [*training.items(), *validation.items()]:
-        if len(series) <= context and len(series) < series.shape[1]:
-            raise SeriesError(
-                f"{name}: the file is too short for {setting}: "
-                f"{len(series)} rows of {series.shape[1]} columns were found, but one "
-                f"row is one time step and one column one time series. Are rows and "
-                f"columns exchanged?"
-            )
-        if series.shape[1] != reference.shape[1]:
-            raise SeriesError(
-                f"{name}: the number of columns differs between files: "
-                f"{series.shape[1]} were found, but {first} has {reference.shape[1]}."
-            )
-        if series.shape[1] > 1 and _counts_rows(series[:, 0]):
-            raise SeriesError(
-                f"{name}: column 1 counts the rows, from {series[0, 0]:.0f} to "
-                f"{series[-1, 0]:.0f}: an index column is not accepted, every column "
-                f"is a time series."
-            )
-    for name, series in training.items():
-        n_fitting = hyperparameters.n_fitting(len(series))
-        if not _is_enough(len(series), hyperparameters):
-            raise SeriesError(
-                f"{name}: the file is too short for {setting}: {len(series)} rows were "
-                f"found, of which {n_fitting} would fit the LSTM and "
-                f"{len(series) - n_fitting} the Gaussian, but {layout.n_shortest} and "
-                f"{layout.n_calibrating} are needed. "
-                f"{_what_would_fit(len(series), hyperparameters)}"
-            )
-    for name, series in validation.items():
-        if len(series) <= layout.n_unscored:
-            raise SeriesError(
-                f"{name}: the file is too short for {setting}: "
-                f"{len(series)} rows were found, but at least "
-                f"{layout.n_unscored + 1} are needed."
-            )
-
-
-def _counts_rows(column: FloatArray) -> bool:
-    """Return whether a column is 0, 1, 2, ... or 1, 2, 3, ... from the first row on."""
-    first = column[0]
-    return first in (0, 1) and np.array_equal(column, first + np.arange(len(column)))
-
-
-def _check_range(
-    parts: Mapping[str, FloatArray], firsts: Sequence[int], scaler: Scaler
-) -> None:
-    """Refuse values that are beyond all comparison with the rows that fit the LSTM.
-
-    Args:
-        parts: Series, or their last parts, by the name of their file.
-        firsts: The row of its file that each starts with, counted from 0.
-        scaler: The standardisation.
-    """
-    low = scaler.mean - MAX_DEVIATIONS * scaler.scale
-    high = scaler.mean + MAX_DEVIATIONS * scaler.scale
-    for (name, part), first in zip(parts.items(), firsts, strict=True):
-        outside = (part.min(axis=0) < low) | (part.max(axis=0) > high)
-        if outside.any():
-            column = int(np.argmax(outside))
-            values = part[:, column]
-            is_far = (values < low[column]) | (values > high[column])
-            row = int(np.argmax(is_far))
-            raise SeriesError(
-                f"{name}: row {first + row + 1}, column {column + 1}: "
-                f"{values[row]:.6g} is too far from the rows that fit the LSTM: "
-                f"accepted are numbers from {low[column]:.6g} to {high[column]:.6g}."
-            )
-
-
-def _named(layout: Layout) -> str:
-    """Return the hyperparameters behind a layout, as far as they need saying."""
-    context, prediction = layout.context_length, layout.prediction_length
-    if context == prediction == layout.stride:
-        return f"a sequence-length of {context}"
-    return f"a context-length of {context} and a prediction-length of {prediction}"
-
-
-def _what_would_fit(n_timesteps: int, hyperparameters: Hyperparameters) -> str:
-    """Return the ways out of a file of too few rows."""
-    layout, fraction = hyperparameters.layout, hyperparameters.calibration_fraction
-    # Parts are rounded to whole rows: half a row less may be enough.
-    needed = math.floor((layout.n_shortest - 0.5) / (1 - fraction))
-    needed = max(needed, math.floor((layout.n_calibrating - 0.5) / fraction))
-    while not _is_enough(needed, hyperparameters):
-        needed += 1
-    more = f"Files of at least {needed} rows are accepted"
-    n_fitting = hyperparameters.n_fitting(n_timesteps)
-    longest = min(n_fitting, n_timesteps - n_fitting) // 2
-    if longest == 0 or _named(layout) != f"a sequence-length of {layout.stride}":
-        return f"{more}."
-    return f"{more}, or a sequence-length of at most {longest}."
-
-
-def _is_enough(n_timesteps: int, hyperparameters: Hyperparameters) -> bool:
-    """Return whether a file of some rows can be cut into its two parts."""
-    layout = hyperparameters.layout
-    n_fitting = hyperparameters.n_fitting(n_timesteps)
-    n_calibrating = n_timesteps - n_fitting
-    return n_fitting >= layout.n_shortest and n_calibrating >= layout.n_calibrating
 
 
 def _require_equal(

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from lstm_ad.axes import FloatArray
+from lstm_ad.axes import AddUp, FloatArray
 from lstm_ad.scaling import name_series
 
 logger = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ class Gaussian:
         errors: FloatArray,
         scale: FloatArray,
         caution: Caution = MAXIMUM_LIKELIHOOD,
+        add_up: AddUp = lambda array: array,
         is_quiet: bool = False,
     ) -> "Gaussian":
         """Return the Gaussian of maximum likelihood, regularised where it must be.
@@ -87,25 +88,30 @@ class Gaussian:
                 of the series.
             scale: The standard deviations of the series, of shape ``(D,)``.
             caution: What else keeps it from believing all of the errors.
+            add_up: Returns sums over all processes, each with errors of its own; by
+                default, there are no others. Each pass is finished everywhere before
+                the next: squares are of distances from the mean of all errors.
             is_quiet: Whether to do without warnings.
         """
-        mean = errors.mean(axis=0)
-        deviation = errors.std(axis=0)
+        n_rows = int(add_up(np.array([float(len(errors))]))[0])
+        mean = add_up(errors.sum(axis=0)) / n_rows
+        variance = add_up(np.square(errors - mean).sum(axis=0)) / n_rows
+        deviation: FloatArray = np.sqrt(variance)
         scales = np.tile(scale, errors.shape[1] // len(scale))
         is_fixed = deviation < RESOLUTION * scales
         if is_fixed.any() and not is_quiet:
             logger.warning(
                 "The errors of %s do not vary in the calibration part: any other error "
                 "will score very low.",
-                name_series(is_fixed.reshape(-1, len(scale)).any(axis=0)),
+                name_series(np.any(is_fixed.reshape(-1, len(scale)), axis=0)),
             )
         deviation = np.maximum(deviation, caution.floor * scales)
         standardised = (errors - mean) / deviation
         np.clip(standardised, -caution.bound, caution.bound, out=standardised)
-        correlation = standardised.T @ standardised / len(errors)
+        correlation = add_up(standardised.T @ standardised) / n_rows
         np.fill_diagonal(correlation, 1.0)
         n_imagined = caution.prior_rows * len(correlation)
-        correlation = _shrunk(correlation, n_imagined / (n_imagined + len(errors)))
+        correlation = _shrunk(correlation, n_imagined / (n_imagined + n_rows))
         amount, is_dependent = _needed_shrinkage(correlation)
         if amount:
             correlation = _shrunk(correlation, amount)
@@ -114,7 +120,7 @@ class Gaussian:
                     "The errors of %s depend on each other linearly in the %d rows of "
                     "the calibration part: their correlations are shrunk by %.1e.",
                     name_series(np.any(is_dependent.reshape(-1, len(scale)), axis=0)),
-                    len(errors),
+                    n_rows,
                     amount,
                 )
         covariance = correlation * np.outer(deviation, deviation)

@@ -7,12 +7,18 @@ table, the algorithm specification) reads this declaration or is tested against 
 import dataclasses
 import difflib
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lstm_ad.exceptions import HyperparameterError
 from lstm_ad.layout import Layout
+
+FP32, BF16 = "fp32", "bf16"
+"""Single precision, and products of numbers with 8 bits of mantissa."""
+
+Value = int | float | str
 
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 
@@ -23,35 +29,45 @@ class Declaration:
 
     name: str
     """The public name, with hyphens."""
-    kind: type[int] | type[float]
+    kind: type[int] | type[float] | type[str]
     """The type of the value."""
-    default: int | float
+    default: Value
     """The value that is used if the job gives none."""
-    minimum: int | float
-    """The smallest value that is accepted."""
-    maximum: int | float
-    """The largest value that is accepted."""
     meaning: str
     """One sentence for the README and the algorithm specification."""
+    minimum: int | float = -math.inf
+    """The smallest number that is accepted."""
+    maximum: int | float = math.inf
+    """The largest number that is accepted."""
+    choices: tuple[str, ...] = ()
+    """The words that are accepted."""
 
     @property
     def accepted(self) -> str:
         """The values that are accepted, in words."""
+        if self.kind is str:
+            return " or ".join(self.choices)
         noun = "an integer" if self.kind is int else "a number"
         return f"{noun} from {self.minimum} to {self.maximum}"
 
-    def problem(self, value: int | float) -> str | None:
+    def problem(self, value: Value) -> str | None:
         """Return what is wrong with ``value`` in one sentence, or None."""
-        if self.minimum <= value <= self.maximum:
+        if isinstance(value, str):
+            is_accepted = value in self.choices
+        else:
+            is_accepted = self.minimum <= value <= self.maximum
+        if is_accepted:
             return None
         return f'{self.name} must be {self.accepted}, but "{value}" was given.'
 
-    def parse(self, text: str) -> int | float:
-        """Return the value that ``text`` spells, bounds not yet checked.
+    def parse(self, text: str) -> Value:
+        """Return the value that ``text`` spells, bounds and choices not yet checked.
 
         Raises:
             HyperparameterError: If ``text`` does not spell a value of the type.
         """
+        if self.kind is str:
+            return text
         value = float(text) if _NUMBER.fullmatch(text) else float("nan")
         if value != value or (self.kind is int and not value.is_integer()):
             raise HyperparameterError(
@@ -66,6 +82,12 @@ def _declare(
     """Return a dataclass field that carries its public declaration."""
     public = {"minimum": minimum, "maximum": maximum, "meaning": meaning}
     return dataclasses.field(default=default, metadata=public)
+
+
+def _declare_choice(choices: tuple[str, ...], meaning: str) -> Any:
+    """Return such a field for a word; the first choice is the default."""
+    public = {"choices": choices, "meaning": meaning}
+    return dataclasses.field(default=choices[0], metadata=public)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +167,11 @@ class Hyperparameters:
         "The part of normal time steps that may be taken for anomalies: it sets the "
         "threshold.",
     )
+    precision: str = _declare_choice(
+        (FP32, BF16),
+        "The numbers that the network learns with: bf16 is faster where the hardware "
+        "has it, and rounds more.",
+    )
     seed: int = _declare(
         0, 0, 2**32 - 1, "The seed of everything that is random in training."
     )
@@ -195,7 +222,7 @@ class Hyperparameters:
                 out of its bounds. One message names every fault.
         """
         known = {declaration.name: declaration for declaration in declarations()}
-        values: dict[str, int | float] = {}
+        values: dict[str, Value] = {}
         problems = []
         for name, text in strings.items():
             if name not in known:
@@ -213,7 +240,7 @@ class Hyperparameters:
             raise HyperparameterError(" ".join(problems))
         return result
 
-    def to_public(self) -> dict[str, int | float]:
+    def to_public(self) -> dict[str, Value]:
         """Return all values under their public names."""
         values = dataclasses.asdict(self)
         return {d.name: values[_attribute(d.name)] for d in declarations()}
@@ -223,8 +250,12 @@ def declarations() -> Iterator[Declaration]:
     """Yield the declaration of each hyperparameter, in the order of the document."""
     for field in dataclasses.fields(Hyperparameters):
         name = field.name.replace("_", "-")
-        kind = type(field.default)
-        yield Declaration(name, kind, field.default, **field.metadata)  # type: ignore[arg-type]
+        yield Declaration(
+            name,
+            type(field.default),  # type: ignore[arg-type]  # each has one of its type
+            field.default,  # type: ignore[arg-type]
+            **field.metadata,
+        )
 
 
 def _attribute(name: str) -> str:

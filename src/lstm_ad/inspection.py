@@ -10,6 +10,7 @@ from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.detector import LSTMAD, moving_average
 from lstm_ad.gaussian import MAX_CONDITION
 from lstm_ad.reconstruction import error_vectors
+from lstm_ad.shares import Held
 
 MAX_SHOWN = 4
 """Series that are shown row by row."""
@@ -89,12 +90,45 @@ def inspect(
     """
     cuts = {k: fit.hyperparameters.n_fitting(len(s)) for k, s in training.items()}
     # Cut where sequences start, so that reconstructions are those that were learnt.
-    first = fit.hyperparameters.layout.n_borrowed
-    calibration = {k: s[cuts[k] - first :] for k, s in training.items()}
+    n_before = fit.hyperparameters.layout.n_borrowed
+    return _inspect(
+        fit,
+        [s[: cuts[k]] for k, s in training.items()],
+        [(k, cuts[k] - n_before, s[cuts[k] - n_before :]) for k, s in training.items()],
+        [(name, 0, series) for name, series in validation.items()],
+    )
+
+
+def inspect_held(fit: Fit, held: Held) -> Inspection:
+    """Return what a report shows of a detector, from what one of its processes holds.
+
+    Args:
+        fit: The detector, and how it came about.
+        held: What that process holds of the data.
+    """
+    shares, rank = held.shares, held.rank
+    calibrating = zip(shares.calibrating[rank], held.calibrating, strict=True)
+    validating = zip(shares.validating[rank], held.validating, strict=True)
+    return _inspect(
+        fit,
+        held.fitting,
+        [(shares.training[p.file].name, p.first, part) for p, part in calibrating],
+        [(shares.validation[p.file].name, p.first, part) for p, part in validating],
+    )
+
+
+Parts = Sequence[tuple[str, int, FloatArray]]
+"""Names of files, first rows, and the values from there on."""
+
+
+def _inspect(
+    fit: Fit, fitting: Sequence[FloatArray], calibration: Parts, validation: Parts
+) -> Inspection:
+    """Return what a report shows, of what validates or else of what calibrates."""
     available = validation or calibration
     looks = [
-        _Look(name, series, fit.detector)
-        for name, series in _first_rows(available, fit)
+        _Look(name, first_row, series, fit.detector)
+        for name, first_row, series in _first_rows(available, fit)
     ]
     score = np.concatenate([look.score for look in looks])
     squares = np.sum([look.squares for look in looks], axis=0)
@@ -102,18 +136,17 @@ def inspect(
     by_series = np.sum([look.by_series for look in looks], axis=0)
     n_series = len(by_series)
     lowest = min(looks, key=lambda look: float(look.score.min()))
-    first_row = 0 if validation else cuts[lowest.name] - first
     return Inspection(
         part="valid" if validation else "calibration",
         n_rows=sum(len(look.series) for look in looks),
-        n_available=sum(len(series) for series in available.values()),
+        n_available=sum(len(series) for _, _, series in available),
         normality_score=score,
         n_alarms=int(fit.detector.decision.is_anomaly(score).sum()),
         error_by_position=_root(squares[0], counts * n_series),
         repeated_by_position=_root(squares[1], counts * n_series),
         error_by_series=_root(by_series, counts.sum()),
-        stretch=_stretch(lowest, first_row, by_series, fit),
-        constant=_constant([s[: cuts[k]] for k, s in training.items()]),
+        stretch=_stretch(lowest, by_series, fit),
+        constant=_constant(fitting),
         dependent=_dependent(fit.calibration_errors[:, :n_series]),
     )
 
@@ -121,8 +154,10 @@ def inspect(
 class _Look:
     """One series, its scores, and the sums of its squared errors."""
 
-    def __init__(self, name: str, series: FloatArray, detector: LSTMAD) -> None:
-        self.name, self.series = name, series
+    def __init__(
+        self, name: str, first_row: int, series: FloatArray, detector: LSTMAD
+    ) -> None:
+        self.name, self.first_row, self.series = name, first_row, series
         layout = detector.reconstructor.network.layout
         scale = detector.reconstructor.scaler.scale
         n_each, stride = layout.n_reconstructions, layout.stride
@@ -151,28 +186,26 @@ class _Look:
         self.reconstruction = np.concatenate(reconstruction)
 
 
-def _first_rows(
-    available: Mapping[str, FloatArray], fit: Fit
-) -> Iterator[tuple[str, FloatArray]]:
+def _first_rows(available: Parts, fit: Fit) -> Iterator[tuple[str, int, FloatArray]]:
     """Yield the first rows of the data: as many as may be looked at, at least one file.
 
     The time for it is a small part of that of training, which has read the rows that
     fit the LSTM forwards and backwards.
     """
     layout, n_epochs = fit.hyperparameters.layout, len(fit.history)
-    selection = sum(map(len, available.values()))
+    selection = sum(len(series) for _, _, series in available)
     n_read = n_epochs * (3 * fit.n_rows["train"] + selection) + sum(fit.n_rows.values())
     n_numbers = layout.n_reconstructions * len(fit.detector.reconstructor.scaler.scale)
     room = min(max(int(_SHARE * n_read), _FEWEST_ROWS), _MAX_NUMBERS // n_numbers)
     room = max(room, layout.n_unscored + layout.prediction_length)
-    for name, series in available.items():
+    for name, first_row, series in available:
         if room <= layout.n_unscored:
             return
-        yield name, series[:room]
+        yield name, first_row, series[:room]
         room -= len(series)
 
 
-def _stretch(look: _Look, first_row: int, by_series: FloatArray, fit: Fit) -> Stretch:
+def _stretch(look: _Look, by_series: FloatArray, fit: Fit) -> Stretch:
     """Return a closer look at the file that has the lowest score."""
     n_unscored = len(look.series) - len(look.score)
     at = int(look.score.argmin())
@@ -185,7 +218,7 @@ def _stretch(look: _Look, first_row: int, by_series: FloatArray, fit: Fit) -> St
     n_around = max(_MIN_STRETCH, fit.hyperparameters.layout.prediction_length)
     return Stretch(
         name=look.name,
-        first_row=first_row,
+        first_row=look.first_row,
         columns=columns,
         values=look.series[:, columns],
         reconstruction=_after(n_unscored, look.reconstruction[:, columns]),

@@ -5,8 +5,9 @@ labelled 1 takes no part in the validation loss: that is measured on the stretch
 between, each as a series of its own. All rows that have a score choose the threshold.
 """
 
+import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence, Sized
 
 import numpy as np
 
@@ -24,14 +25,14 @@ every row within a labelled anomaly is abnormal (Malhotra et al., section 3)."""
 
 def check(
     labels: Mapping[str, FloatArray],
-    validation: Mapping[str, FloatArray],
+    validation: Mapping[str, Sized],
     n_unscored: int,
 ) -> None:
     """Refuse labels that do not say of every validation row what it is.
 
     Args:
         labels: By the name of the file, each of shape ``(T, 1)``.
-        validation: The series, likewise, each of shape ``(T, D)``.
+        validation: The rows of each series, likewise, of length ``T``.
         n_unscored: How many rows at the start of a series have no score.
 
     Raises:
@@ -73,7 +74,7 @@ def check(
             f"The labels name no anomaly that has a score: at least one 1 is needed "
             f"after the first {n_unscored} rows of a file."
         )
-    if not normal_stretches(validation, labels, n_unscored):
+    if not normal_stretches(labels, n_unscored):
         raise SeriesError(
             f"The labels leave no stretch of normal rows to validate on: at least "
             f"{n_unscored + 1} rows in a row must be labelled 0."
@@ -81,47 +82,57 @@ def check(
 
 
 def normal_stretches(
-    validation: Mapping[str, FloatArray],
-    labels: Mapping[str, FloatArray],
-    n_unscored: int,
-) -> list[FloatArray]:
+    labels: Mapping[str, FloatArray], n_unscored: int
+) -> list[tuple[str, range]]:
     """Return the runs of rows labelled 0 that are long enough to be scored.
 
     Args:
-        validation: As for :func:`check`.
         labels: As for :func:`check`.
         n_unscored: As for :func:`check`.
+
+    Returns:
+        The file and the rows, counted from 0, of each.
     """
     stretches = []
-    for name, series in validation.items():
-        is_normal = labels[name][:, 0] == 0
-        edges = np.flatnonzero(np.diff(is_normal, prepend=False, append=False))
-        for start, end in edges.reshape(-1, 2):
+    for name, column in labels.items():
+        edges = np.flatnonzero(np.diff(column[:, 0] == 0, prepend=False, append=False))
+        for start, end in edges.reshape(-1, 2).tolist():
             if end - start > n_unscored:
-                stretches.append(series[start:end])
+                stretches.append((name, range(start, end)))
     return stretches
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """A validation series and what its rows are labelled."""
+
+    name: str
+    """The name of the file."""
+    read: Callable[[], FloatArray]
+    """Returns its values, of shape ``(T, D)``."""
+    is_anomaly: BoolArray
+    """Of shape ``(T,)``."""
 
 
 def choose_threshold(
     detector: LSTMAD,
-    validation: Mapping[str, FloatArray],
-    labels: Mapping[str, FloatArray],
+    labelled: Sequence[Labelled],
+    gather: Callable[[FloatArray], Sequence[FloatArray]] = lambda table: [table],
 ) -> LabelledThreshold:
     """Return the threshold that finds the labelled anomalies best.
 
     Args:
         detector: What scores the series, each as a whole.
-        validation: As for :func:`check`, which let them pass.
-        labels: As for :func:`check`.
+        labelled: The series of this process, possibly none.
+        gather: Returns the tables of all processes; by default, there are no others.
     """
-    scores = np.concatenate(
-        [
-            part.normality_score
-            for name in validation
-            for part in detector.score_in_parts(validation[name])
-        ]
-    )
-    is_anomaly = np.concatenate([labels[name][:, 0] == 1 for name in validation])
+    columns = [np.empty((0, 2))]
+    for one in labelled:
+        parts = detector.score_in_parts(one.read())
+        scores = np.concatenate([part.normality_score for part in parts])
+        columns.append(np.column_stack([scores, one.is_anomaly]))
+    table = np.concatenate(gather(np.concatenate(columns)))
+    scores, is_anomaly = table[:, 0], table[:, 1] == 1
     is_scored = ~np.isnan(scores)
     near = detector.decision.alarm_threshold
     chosen = best_threshold(scores[is_scored], is_anomaly[is_scored], near)

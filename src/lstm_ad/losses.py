@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from lstm_ad.axes import FloatArray
+from lstm_ad.axes import AddUp, FloatArray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,13 +22,22 @@ class Loss:
     """The mean absolute error."""
 
     @classmethod
-    def of(cls, errors: Iterable[FloatArray]) -> "Loss":
-        """Return the loss of all ``errors`` together, each of shape ``(T, D)``."""
+    def of(
+        cls, errors: Iterable[FloatArray], add_up: AddUp = lambda array: array
+    ) -> "Loss":
+        """Return the loss of all ``errors`` together, each of shape ``(T, D)``.
+
+        Args:
+            errors: Of this process.
+            add_up: Returns sums over all processes; by default, there are no others.
+        """
         squares = absolutes = n_elements = 0.0
         for part in errors:
             squares += float(np.square(part).sum())
             absolutes += float(np.abs(part).sum())
             n_elements += part.size
+        sums = add_up(np.array([squares, absolutes, n_elements]))
+        squares, absolutes, n_elements = sums.tolist()
         return cls(mse=squares / n_elements, mae=absolutes / n_elements)
 
 

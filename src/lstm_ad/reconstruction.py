@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from lstm_ad.axes import FloatArray, ScaledArray
+from lstm_ad.axes import AddUp, FloatArray, ScaledArray
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.losses import Loss
 from lstm_ad.parallel import Cores
@@ -71,17 +71,24 @@ class Reconstructor:
             [error_vectors(series[rows], r) for rows, r in self.reconstruct(series)]
         )
 
-    def evaluate(self, series: Iterable[FloatArray]) -> Loss:
+    def evaluate(
+        self, series: Iterable[FloatArray], add_up: AddUp = lambda array: array
+    ) -> Loss:
         """Return the loss over all ``series``, each as for :meth:`reconstruct`.
+
+        Args:
+            series: Of this process.
+            add_up: As for :meth:`lstm_ad.losses.Loss.of`.
 
         Raises:
             SeriesError: As :meth:`reconstruct`.
         """
-        return Loss.of(
+        errors = (
             (one[rows][:, np.newaxis] - reconstructions) / self.scaler.scale
             for one in series
             for rows, reconstructions in self.reconstruct(one)
         )
+        return Loss.of(errors, add_up)
 
     def _apart(self, series: FloatArray) -> Iterator[ScaledArray]:
         """Yield the reconstructions of sequences that do not overlap."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from lstm_ad.axes import FloatArray, ScaledArray
+from lstm_ad.axes import AddUp, FloatArray, ScaledArray
 from lstm_ad.sequences import Rows
 
 logger = logging.getLogger(__name__)
@@ -43,27 +43,39 @@ class Scaler:
     """
 
     @classmethod
-    def fit(cls, parts: Sequence[FloatArray]) -> "Scaler":
+    def fit(
+        cls,
+        parts: Sequence[FloatArray],
+        add_up: AddUp = lambda array: array,
+        lowest: AddUp = lambda array: array,
+    ) -> "Scaler":
         """Return the scaler for the rows of all ``parts`` together.
 
         Constant series are named in a warning: nothing can be learnt from them.
 
         Args:
-            parts: Series of shape ``(T, D)``, at least one row in all.
+            parts: Series of shape ``(T, D)``, of this process; they may have no rows,
+                but must have one in all.
+            add_up: Returns sums over all processes; by default, there are no others.
+            lowest: Likewise, the smallest values.
         """
-        low = np.min([part.min(axis=0) for part in parts], axis=0)
-        high = np.max([part.max(axis=0) for part in parts], axis=0)
+        low = np.min([part.min(axis=0, initial=np.inf) for part in parts], axis=0)
+        low = lowest(low)
+        high = np.max([part.max(axis=0, initial=-np.inf) for part in parts], axis=0)
+        high = -lowest(-high)
         magnitude = np.maximum(np.abs(low), np.abs(high))
         unit = np.where(magnitude > _SMALLEST_RANGE, magnitude, 1.0)
         is_constant = high - low <= np.maximum(_CONSTANT * magnitude, _SMALLEST_RANGE)
 
         # In units of the magnitude: the squares of 1e200 and 1e-200 are no numbers.
-        n_rows = sum(len(part) for part in parts)
-        mean = sum((block / unit).sum(axis=0) for block in _blocks(parts)) / n_rows
+        zero = np.zeros(len(unit))
+        n_rows = add_up(np.array([float(sum(len(part) for part in parts))]))
+        total = sum(((block / unit).sum(axis=0) for block in _blocks(parts)), zero)
+        mean = add_up(total) / n_rows
         squares = sum(
-            ((block / unit - mean) ** 2).sum(axis=0) for block in _blocks(parts)
+            (((block / unit - mean) ** 2).sum(axis=0) for block in _blocks(parts)), zero
         )
-        deviation = np.sqrt(squares / n_rows)
+        deviation = np.sqrt(add_up(squares) / n_rows)
 
         if is_constant.any():
             logger.warning(

@@ -92,6 +92,11 @@ class Segments:
         return self.layout.context_length + self.step - self.layout.stride
 
     @property
+    def n_targets(self) -> int:
+        """How many rows are reconstructed, each as often as it is in a sequence."""
+        return self.n_origins * self.layout.prediction_length
+
+    @property
     def n_rows(self) -> int:
         """The rows in all: up to the end of the last sequence."""
         return self.n_read + self.layout.prediction_length
@@ -116,27 +121,6 @@ class Rows:
         """The first row of each series."""
         return np.cumsum(self.n_timesteps) - self.n_timesteps
 
-    def training_starts(
-        self, segments: Segments, random: np.random.Generator
-    ) -> IndexArray:
-        """Return where each segment of one epoch starts.
-
-        Each series' grid starts at a random row, so that over the epochs the network
-        sees every phase of the series, and not only the one in which the file happens
-        to start.
-
-        Args:
-            segments: The pieces; every series is at least as long as one.
-            random: The source of the phases.
-
-        Returns:
-            First rows, of shape ``(N,)``, in order. No segment crosses a series.
-        """
-        room = self.n_timesteps - segments.n_rows + 1
-        phase = random.integers(0, np.minimum(segments.step, room))
-        n_segments = (room - phase - 1) // segments.step + 1
-        return _grid(self.first + phase, n_segments, segments.step)
-
     def scored_starts(self, segments: Segments) -> tuple[IndexArray, IndexArray]:
         """Return where each segment starts, so that all origins are in one.
 
@@ -151,6 +135,29 @@ class Rows:
         n_segments = (n_after - 1) // segments.step + 1
         starts = _grid(self.first, n_segments, segments.step)
         return starts, np.repeat(self.first + self.n_timesteps, n_segments)
+
+
+def training_starts(
+    n_timesteps: IndexArray, segments: Segments, random: np.random.Generator
+) -> IndexArray:
+    """Return where each segment of one epoch starts, on the axis of all rows.
+
+    Each series' grid starts at a random row, so that over the epochs the network sees
+    every phase of the series, and not only the one in which the file happens to start.
+
+    Args:
+        n_timesteps: The rows of each series, at least as many as of a segment.
+        segments: The pieces.
+        random: The source of the phases.
+
+    Returns:
+        First rows, of shape ``(N,)``, in order. No segment crosses a series.
+    """
+    room = n_timesteps - segments.n_rows + 1
+    phase = random.integers(0, np.minimum(segments.step, room))
+    n_segments = (room - phase - 1) // segments.step + 1
+    first = np.cumsum(n_timesteps) - n_timesteps
+    return _grid(first + phase, n_segments, segments.step)
 
 
 def _grid(first: IndexArray, count: IndexArray, step: int) -> IndexArray:

@@ -8,25 +8,35 @@ rises to ``lr``, stays and falls to zero, and gradients clipped to norm 1.
 Everything random in an epoch comes from a seed of its own, so training goes on after
 any epoch from its checkpoint, bit by bit as if it had never stopped (on a CPU, with
 the same number of threads).
+
+A team of processes takes the steps that one process would, each with its part of every
+batch: sums over elements are divided by the elements of the whole batch and their
+gradients added up, so the weights are equal but for rounding (and, with dropout, for
+the chance of each process). Which sequences make up a batch does not depend on who
+holds their rows: the rows of some batches at a time are sent to those who compute with
+them (see :meth:`_Loop._sent`), so the work is even as well.
 """
 
 import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lstm_ad.axes import IndexArray
 from lstm_ad.checkpoints import Checkpoint, CheckpointFolder
 from lstm_ad.exceptions import TrainingError
-from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.hyperparameters import BF16, Hyperparameters
 from lstm_ad.losses import EpochMetrics, Loss
 from lstm_ad.network import StackedLSTM
 from lstm_ad.scaling import INPUT_BOUND
-from lstm_ad.sequences import Rows, Segments
+from lstm_ad.sequences import Rows, Segments, training_starts
+from lstm_ad.shares import Whereabouts
+from lstm_ad.team import ALONE, Team
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +47,13 @@ DECAY = 0.5
 """The part of all steps, the last one, in which the learning rate falls to zero."""
 
 MAX_GRADIENT_NORM = 1.0
+
+SENT_BYTES = 2**24
+"""How much a process of a team receives at a time: rows of many batches, so that
+sending them costs few messages, and little memory beyond its share."""
+
+MAX_GPU_SHARE = 0.5
+"""The part of a GPU's free memory that the rows may take; more stay on the host."""
 
 MAX_CHECKPOINT_SHARE = 0.05
 """The part of the time that writing checkpoints may take: epochs of a few milliseconds
@@ -72,6 +89,8 @@ def train_network(
     hyperparameters: Hyperparameters,
     control: Control,
     checkpoints: CheckpointFolder | None,
+    team: Team = ALONE,
+    whereabouts: Whereabouts | None = None,
 ) -> Trained:
     """Return a network fitted to reconstruct each sequence from the rows before it.
 
@@ -86,14 +105,19 @@ def train_network(
         is_validation: Whether that is validation series or calibration parts.
         hyperparameters: The settings of the job.
         control: How training is watched and ended early.
-        checkpoints: Where to keep what is needed to go on; None keeps nothing.
+        checkpoints: Where to keep what is needed to go on; None keeps nothing, as all
+            processes of a team do but the first.
+        team: Who trains; ``fitting`` and ``selection`` are what this process holds.
+        whereabouts: Who holds which rows; None if this process holds all, in order.
 
     Raises:
         TrainingError: If the loss of the first epoch is not a finite number.
     """
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        loop = _Loop(fitting, selection, is_validation, hyperparameters)
-        if checkpoints and (checkpoint := checkpoints.latest()):
+        where = whereabouts or Whereabouts.of_one(fitting.n_timesteps)
+        loop = _Loop(fitting, selection, is_validation, hyperparameters, team, where)
+        checkpoint = team.from_first(checkpoints.latest() if checkpoints else None)
+        if checkpoint:
             loop.restore(checkpoint)
             logger.info("Training goes on after epoch %d.", checkpoint.epoch)
         began, spent = time.monotonic(), 0.0
@@ -125,13 +149,18 @@ class _Loop:
         selection: Rows,
         is_validation: bool,
         hyperparameters: Hyperparameters,
+        team: Team,
+        where: Whereabouts,
     ) -> None:
         self.hyperparameters = hyperparameters
-        self.fitting = fitting
+        self.team = team
+        self.where = where
         self.selection = selection
         self.is_validation = is_validation
-        self.segments = Segments.of(hyperparameters.layout, fitting.n_timesteps)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.segments = Segments.of(hyperparameters.layout, where.n_timesteps)
+        self.device = torch.device("cpu")
+        if torch.cuda.is_available():
+            self.device = torch.device("cuda", team.local_rank)
         self._seed(epoch=0)
         self.network = StackedLSTM(
             n_series=fitting.values.shape[1],
@@ -141,15 +170,16 @@ class _Loop:
             dropout=hyperparameters.dropout,
         ).to(self.device)
         self.parallel: nn.Module = self.network
-        if torch.cuda.device_count() > 1:
+        if torch.cuda.device_count() > 1 and team.size == 1:
             self.parallel = nn.DataParallel(self.network)
         self.optimiser = torch.optim.Adam(
             self.network.parameters(), lr=hyperparameters.lr
         )
         # What the network is not shown, it is not asked for; in place, for the memory.
         np.clip(fitting.values, -INPUT_BOUND, INPUT_BOUND, out=fitting.values)
-        self.values = torch.from_numpy(fitting.values).to(self.device)
-        self.selection_values = torch.from_numpy(self.selection.values).to(self.device)
+        home = _home(self.device, fitting.values.nbytes + selection.values.nbytes)
+        self.values = torch.from_numpy(fitting.values).to(home)
+        self.selection_values = torch.from_numpy(selection.values).to(home)
         self.history: tuple[EpochMetrics, ...] = ()
         self.best_epoch = 0
         self.best: dict[str, Tensor] = {}
@@ -236,41 +266,138 @@ class _Loop:
         """Take one optimiser step per batch; return the loss, or None if stopped."""
         settings = self.hyperparameters
         random = self._seed(epoch)
-        starts = self.fitting.training_starts(self.segments, random)
+        starts = training_starts(self.where.n_timesteps, self.segments, random)
         n_batches = math.ceil(len(starts) / settings.batch_size)
         self.parallel.train()
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         n_elements = 0
-        positions = torch.from_numpy(random.permutation(starts)).to(self.device)
-        # The sizes of the batches differ by one at most.
-        for step, batch in enumerate(torch.tensor_split(positions, n_batches)):
+        batches = self._batches(random.permutation(starts), n_batches)
+        for step, (windows, n_segments) in enumerate(batches):
             progress = (epoch - 1 + (step + 0.5) / n_batches) / settings.epochs
             for group in self.optimiser.param_groups:
                 group["lr"] = learning_rate(progress, settings.lr)
-            errors = self._errors(self.values, batch)
+            stops = self.team.any_soon(should_stop)
             self.optimiser.zero_grad(set_to_none=True)
-            errors.square().mean().backward()  # type: ignore[no-untyped-call]
+            n_in_batch = n_segments * self.segments.n_targets * windows.shape[2]
+            if len(windows):  # of a small batch, not every process has a part
+                with torch.autocast(
+                    self.device.type,
+                    torch.bfloat16,
+                    enabled=settings.precision == BF16,
+                ):
+                    errors = self._errors(windows)
+                loss = errors.square().sum() / n_in_batch
+                loss.backward()  # type: ignore[no-untyped-call]
+                sums += _sums(errors.detach())
+            self._add_up_gradients()
             nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
             self.optimiser.step()
-            sums += _sums(errors.detach())
-            n_elements += errors.numel()
-            if should_stop():
+            n_elements += n_in_batch
+            if stops():
                 return None
-        return _loss(sums, n_elements)
+        return _loss(self.team.sum_in_place(sums), n_elements)
 
-    def _errors(self, values: Tensor, starts: Tensor) -> Tensor:
-        """Return target minus reconstruction of each sequence of some segments.
+    def _batches(
+        self, order: IndexArray, n_batches: int
+    ) -> Iterator[tuple[Tensor, int]]:
+        """Yield, for each batch, the rows of this process's part, and the batch's size.
+
+        The size is in segments. Sizes differ by one at most, and so do those of parts.
+
+        Args:
+            order: Where the segments of the epoch start, on the axis of all rows.
+            n_batches: Into how many batches they are divided.
+        """
+        if self.team.size == 1 and self.values.device == self.device:
+            positions = torch.from_numpy(order).to(self.device)
+            for batch in torch.tensor_split(positions, n_batches):
+                yield self._windows(self.values, batch), len(batch)
+            return
+        n_bytes = self.segments.n_rows * self.values.shape[1] * self.values.itemsize
+        per_batch = n_bytes * math.ceil(len(order) / n_batches / self.team.size)
+        n_sent = max(1, SENT_BYTES // per_batch)
+        batches = np.array_split(order, n_batches)
+        for first in range(0, n_batches, n_sent):
+            some = batches[first : first + n_sent]
+            windows = self._sent(some)
+            if self.values.device != self.device:
+                windows = windows.pin_memory().to(self.device, non_blocking=True)
+            sizes = [
+                len(_part(batch, self.team.rank, self.team.size)) for batch in some
+            ]
+            for part, size in zip(torch.split(windows, sizes), some, strict=True):
+                yield part, len(size)
+
+    def _sent(self, batches: list[IndexArray]) -> Tensor:
+        """Return the rows of this process's parts of some batches, from who holds them.
+
+        Every process knows where all segments are, so no one has to ask for any.
+
+        Args:
+            batches: The starts of their segments, on the axis of all rows.
+
+        Returns:
+            Of shape ``(segments, rows, D)``, in order.
+        """
+        ranks = range(self.team.size)
+        parts = [
+            np.concatenate([_part(b, r, len(ranks)) for b in batches]) for r in ranks
+        ]
+        mine, n_to = [], []
+        for part in parts:  # what each process computes
+            owners, positions = self.where.find(part)
+            is_mine = owners == self.team.rank
+            mine.append(positions[is_mine])
+            n_to.append(int(is_mine.sum()))
+        owners, _ = self.where.find(parts[self.team.rank])
+        n_from = np.bincount(owners, minlength=len(ranks)).tolist()
+        starts = torch.from_numpy(np.concatenate(mine)).to(self.values.device)
+        held = self._windows(self.values, starts)
+        received = self.team.exchange(held, n_to, n_from)
+        # They come by owner; what is asked for has an order of its own.
+        order = np.empty(len(owners), dtype=np.int64)
+        order[np.argsort(owners, kind="stable")] = np.arange(len(owners))
+        return received[torch.from_numpy(order).to(received.device)]
+
+    def _add_up_gradients(self) -> None:
+        """Give every process the gradients of the whole batch, in one message."""
+        if self.team.size == 1:
+            return
+        parameters = list(self.network.parameters())
+        gradients = [
+            p.new_zeros(p.numel()) if p.grad is None else p.grad.flatten()
+            for p in parameters
+        ]
+        total = self.team.sum_in_place(torch.cat(gradients))
+        parts = torch.split(total, [p.numel() for p in parameters])
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.grad = part.view_as(parameter)
+
+    def _windows(self, values: Tensor, starts: Tensor) -> Tensor:
+        """Return the rows of some segments.
 
         Args:
             values: Rows, of shape ``(T, D)``.
             starts: The first rows of segments, of shape ``(N,)``.
 
         Returns:
-            Of shape ``(N, M, P, D)``. Rows beyond the last are taken as the last.
+            Of shape ``(N, rows, D)``. Rows beyond the last are taken as the last.
         """
-        targets = values[self._target_rows(starts).clamp(max=len(values) - 1)]
-        read = starts[:, None] + torch.arange(self.segments.n_read, device=self.device)
-        outputs: Tensor = self.parallel(values[read.clamp(max=len(values) - 1)])
+        rows = torch.arange(self.segments.n_rows, device=starts.device)
+        return values[(starts[:, None] + rows).clamp(max=len(values) - 1)]
+
+    def _errors(self, windows: Tensor) -> Tensor:
+        """Return target minus reconstruction of each sequence of some segments.
+
+        Args:
+            windows: Their rows, of shape ``(N, rows, D)``.
+
+        Returns:
+            Of shape ``(N, M, P, D)``.
+        """
+        zero = torch.zeros(1, dtype=torch.int64, device=windows.device)
+        targets = windows[:, self._target_rows(zero)[0]]
+        outputs: Tensor = self.parallel(windows[:, : self.segments.n_read])
         return targets - outputs
 
     def _target_rows(self, starts: Tensor) -> Tensor:
@@ -278,9 +405,9 @@ class _Loop:
         layout = self.segments.layout
         first = starts + layout.context_length
         to_sequence = torch.arange(
-            0, self.segments.step, layout.stride, device=self.device
+            0, self.segments.step, layout.stride, device=starts.device
         )
-        within = torch.arange(layout.prediction_length, device=self.device)
+        within = torch.arange(layout.prediction_length, device=starts.device)
         return first[:, None, None] + to_sequence[:, None] + within
 
     @torch.no_grad()
@@ -292,17 +419,19 @@ class _Loop:
         batch_size = self.hyperparameters.batch_size
         for first in range(0, len(starts), batch_size):
             batch = slice(first, first + batch_size)
-            positions = torch.from_numpy(starts[batch]).to(self.device)
-            end = torch.from_numpy(ends[batch]).to(self.device)
+            positions = torch.from_numpy(starts[batch]).to(self.selection_values.device)
+            windows = self._windows(self.selection_values, positions).to(self.device)
+            end = torch.from_numpy(ends[batch]).to(positions.device)
             exists = self._target_rows(positions) < end[:, None, None]  # (N, M, P)
-            errors = self._errors(self.selection_values, positions)
+            exists = exists.to(self.device)
+            errors = self._errors(windows)
             sums += torch.cat(
                 [
                     _sums(errors * exists[..., None]),
                     exists.sum(dtype=torch.float64)[None],
                 ]
             )
-        *losses, n_rows = sums
+        *losses, n_rows = self.team.sum_in_place(sums)
         return _loss(torch.stack(losses), int(n_rows) * self.values.shape[1])
 
     def _diverge(self, epoch: int) -> None:
@@ -321,9 +450,28 @@ class _Loop:
 
     def _seed(self, epoch: int) -> np.random.Generator:
         """Seed everything random in an epoch, and return NumPy's part of it."""
-        sequence = np.random.SeedSequence((self.hyperparameters.seed, epoch))
-        torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
+        entropy = (self.hyperparameters.seed, epoch)
+        sequence = np.random.SeedSequence(entropy)
+        # All start with the same weights; then each drops out by its own chance.
+        own = (*entropy, self.team.rank) if epoch and self.team.rank else entropy
+        state = np.random.SeedSequence(own).generate_state(1, np.uint64)
+        torch.manual_seed(int(state[0]))
         return np.random.default_rng(sequence)
+
+
+def _part(batch: IndexArray, rank: int, n_processes: int) -> IndexArray:
+    """Return the part of a batch that one of several processes computes."""
+    first = rank * len(batch) // n_processes
+    return batch[first : (rank + 1) * len(batch) // n_processes]
+
+
+def _home(device: torch.device, n_bytes: int) -> torch.device:
+    """Return where rows are kept: with the network, if there is room."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if n_bytes > MAX_GPU_SHARE * free:
+            return torch.device("cpu")
+    return device
 
 
 def _loss(sums: Tensor, n_elements: int) -> Loss:

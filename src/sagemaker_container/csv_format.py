@@ -19,6 +19,7 @@ gzip               a file that starts as gzip is decompressed
 from __future__ import annotations
 
 import codecs
+import contextlib
 import gzip
 import io
 import re
@@ -41,6 +42,7 @@ from sagemaker_container.rows import (
     Parsed,
     cells_problem,
     gather,
+    no_data,
     refuse_too_many,
 )
 from sagemaker_container.wording import counted, shown
@@ -82,14 +84,78 @@ def read_file(path: Path, name: str) -> FloatArray:
         SeriesError: If the file cannot be read as it stands. The message names the
             file, and the row and the column where there is one.
     """
+    with _opened(path, name) as stream:
+        return read_series(stream)
+
+
+def read_shape(path: Path, name: str) -> tuple[int, int]:
+    """Return how many rows and columns a CSV file has, its cells not looked at.
+
+    Args:
+        path: Where the file is.
+        name: What messages call it.
+
+    Raises:
+        SeriesError: If the file cannot be read.
+    """
+    n_rows = n_columns = 0
+    with _opened(path, name) as stream:
+        for block in _blocks(stream):
+            n_rows += block.text.count(b"\n")
+            n_columns = block.n_columns
+        if n_rows == 0:
+            raise no_data()
+    return n_rows, n_columns
+
+
+def read_rows(path: Path, name: str, ranges: Sequence[range]) -> list[FloatArray]:
+    """Return some rows of a CSV file; of all others, not one cell is looked at.
+
+    Args:
+        path: Where the file is.
+        name: What messages call it.
+        ranges: Which rows, counted from 0; they may overlap.
+
+    Returns:
+        For each range, values of shape ``(rows, D)``.
+
+    Raises:
+        SeriesError: If the file cannot be read as it stands.
+    """
+    parts: list[FloatArray] = []
+    n_before = 0
+    with _opened(path, name) as stream:
+        for block in _blocks(stream):
+            parts = parts or [np.empty((len(r), block.n_columns)) for r in ranges]
+            n_rows = block.text.count(b"\n")
+            if any(r.start < n_before + n_rows and n_before < r.stop for r in ranges):
+                _, cells = _parse(block)
+                if cells is None:
+                    raise _explain(block, n_before)
+                table = cells.reshape(n_rows, block.n_columns)
+                for part, rows in zip(parts, ranges, strict=True):
+                    first = max(rows.start, n_before)
+                    stop = min(rows.stop, n_before + n_rows)
+                    if first < stop:
+                        part[first - rows.start : stop - rows.start] = table[
+                            first - n_before : stop - n_before
+                        ]
+            n_before += n_rows
+    return parts
+
+
+@contextlib.contextmanager
+def _opened(path: Path, name: str) -> Iterator[BinaryIO]:
+    """Open a CSV file, decompress it if need be, and put its name before messages."""
     try:
         with path.open("rb") as stream:
             is_gzip = stream.read(2) == b"\x1f\x8b"
             stream.seek(0)
             if not is_gzip:
-                return read_series(stream)
+                yield stream
+                return
             with gzip.open(stream) as plain:
-                return read_series(cast(BinaryIO, plain))
+                yield cast(BinaryIO, plain)
     except SeriesError as error:
         raise SeriesError(f"{name}: {error}") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

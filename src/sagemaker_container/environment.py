@@ -44,17 +44,49 @@ MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 MEMORY_PER_WORKER = 2**30
 """What a worker is given: three times what a request of 100 MB takes at its peak."""
 
+SEQUENCES_PER_PROCESS = 4
+"""Of each batch, at least: with fewer, a process takes as long for less."""
+
 TRAINING = "training"
 VALIDATION = "validation"
 LABELS = "labels"
 CHANNELS = {TRAINING: True, VALIDATION: False, LABELS: False}
 """The input channels, and whether a job must have them."""
 
+DISTRIBUTED = "sagemaker_torch_distributed_enabled"
+"""SageMaker's own switch, a hyperparameter: what the SDK's
+``distribution={"torch_distributed": {"enabled": True}}`` sends."""
+
+MASTER_PORT = "MASTER_PORT"
+DEFAULT_MASTER_PORT = 7777
+"""Where the first host answers the others, as SageMaker's own launcher has it."""
+
 _PLATFORM_PREFIX = "sagemaker_"
 _PLATFORM_NAMES = {"_tuning_objective_metric"}
 
 _MANIFEST_SUFFIXES = ("manifest", ".sagemaker-uploading", ".sagemaker-uploaded")
 """How the files end that SageMaker itself puts among a channel's files."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """The hosts of a training job, and how many processes train on each."""
+
+    hosts: tuple[str, ...]
+    """Their names, the same in the same order on all of them."""
+    current_host: str
+    """The name of this one."""
+    is_distributed: bool
+    """Whether processes are to train together, be it on one host."""
+    n_cpu_processes: int
+    """How many each host starts if it has no GPUs."""
+    port: int
+    """Where the first host answers the others."""
+
+    @property
+    def rank(self) -> int:
+        """The number of this host, from 0."""
+        return self.hosts.index(self.current_host)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +105,8 @@ class TrainingEnvironment:
     checkpoint_dir: Path | None
     """What is in here is kept on S3 and is back when the job starts again; None if the
     job has no such folder."""
+    cluster: Cluster
+    """The hosts of the job."""
 
     @classmethod
     def from_files(cls) -> "TrainingEnvironment":
@@ -85,16 +119,29 @@ class TrainingEnvironment:
         """
         base = _base_dir()
         config = base / "input" / "config"
-        strings = {
+        everything = {
             name: value if isinstance(value, str) else json.dumps(value)
             for name, value in _read_object(config / "hyperparameters.json").items()
+        }
+        strings = {
+            name: text
+            for name, text in everything.items()
             if not name.startswith(_PLATFORM_PREFIX) and name not in _PLATFORM_NAMES
         }
+        hyperparameters = Hyperparameters.from_strings(strings)
+        cluster = _cluster(
+            _read_object(config / "resourceconfig.json"),
+            everything.get(DISTRIBUTED),
+            hyperparameters.batch_size,
+        )
         return cls(
-            hyperparameters=Hyperparameters.from_strings(strings),
+            hyperparameters=hyperparameters,
             channels=_channels(
-                _read_object(config / "inputdataconfig.json"), base / "input" / "data"
+                _read_object(config / "inputdataconfig.json"),
+                base / "input" / "data",
+                may_be_empty=len(cluster.hosts) > 1,
             ),
+            cluster=cluster,
             model_dir=base / "model",
             output_data_dir=base / "output" / "data",
             checkpoint_dir=_checkpoint_dir(config, base / "checkpoints"),
@@ -133,6 +180,20 @@ def write_failure(reason: str) -> None:
     # A file's name in the reason may hold bytes that are no text.
     path = _base_dir() / "output" / "failure"
     path.write_text(reason, encoding="utf-8", errors="replace")
+
+
+def prepare_processes() -> None:
+    """Set what processes that train together inherit; call it before importing torch.
+
+    They talk over the network that the platform names, and compute with one thread
+    each unless a variable says otherwise: on small LSTMs, processes of one thread are
+    much faster than one process of several.
+    """
+    resources = _read_object(_base_dir() / "input" / "config" / "resourceconfig.json")
+    if name := resources.get("network_interface_name"):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", str(name))
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", str(name))
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def send_no_telemetry() -> None:
@@ -305,8 +366,45 @@ def _checkpoint_dir(config: Path, default: Path) -> Path | None:
     return default if local_path == DEFAULT_CHECKPOINT_DIR else Path(local_path)
 
 
-def _channels(config: Mapping[str, Any], data_dir: Path) -> dict[str, dict[str, Path]]:
-    """Return the files of every channel of the job."""
+def _cluster(
+    resources: Mapping[str, Any], switch: str | None, batch_size: int
+) -> Cluster:
+    """Return the hosts of the job, and whether they train together."""
+    hosts = tuple(map(str, resources.get("hosts") or ["localhost"]))
+    current = str(resources.get("current_host", hosts[0]))
+    if current not in hosts:
+        raise SettingError(
+            f"resourceconfig.json names {current} as the current host, but it is none "
+            f"of its hosts: {', '.join(hosts)}."
+        )
+    is_on = switch is None or switch.strip(' "').lower() == "true"
+    if len(hosts) > 1 and not is_on:
+        raise SettingError(
+            f"The job has {len(hosts)} instances, but {DISTRIBUTED} is {switch}: each "
+            f"would train the same model by itself. Accepted are one instance, or "
+            f"several with {DISTRIBUTED} being true or left out."
+        )
+    n_threads = _positive("OMP_NUM_THREADS", default=1)
+    most = max(1, batch_size // (len(hosts) * SEQUENCES_PER_PROCESS))
+    return Cluster(
+        hosts=hosts,
+        current_host=current,
+        is_distributed=len(hosts) > 1 or (switch is not None and is_on),
+        n_cpu_processes=max(1, min(_n_cores() // n_threads, most)),
+        port=_positive(MASTER_PORT, default=DEFAULT_MASTER_PORT),
+    )
+
+
+def _channels(
+    config: Mapping[str, Any], data_dir: Path, may_be_empty: bool
+) -> dict[str, dict[str, Path]]:
+    """Return the files of every channel of the job.
+
+    Args:
+        config: What the platform says of the channels.
+        data_dir: Where they are.
+        may_be_empty: Whether other hosts may have the files of a channel.
+    """
     *others, last = CHANNELS
     accepted = f"{', '.join(others)} and {last}"
     if unknown := sorted(set(config) - set(CHANNELS)):
@@ -330,7 +428,7 @@ def _channels(config: Mapping[str, Any], data_dir: Path) -> dict[str, dict[str, 
                 f"FastFile."
             )
         files[channel] = _files(data_dir / channel)
-        if not files[channel]:
+        if not files[channel] and not may_be_empty:
             raise SettingError(
                 f"The {channel} channel is empty: {data_dir / channel} holds no file "
                 f"with data, but at least one CSV file is needed."

@@ -6,7 +6,7 @@ keys of ``metrics.json`` are those of :func:`metrics`.
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +60,8 @@ def write(
 ) -> Verdict:
     """Write ``report.html`` and ``metrics.json``, and return the verdict.
 
-    Neither is left half written, and neither is left of an earlier job.
-
     Args:
-        folder: Where to.
+        folder: As for :func:`write_inspected`.
         fit: What training gave.
         training: What it was given: series by the name of their file.
         validation: Likewise; may be empty.
@@ -71,9 +69,25 @@ def write(
     Raises:
         OSError: If a file cannot be written.
     """
+    return write_inspected(folder, fit, lambda: inspect(fit, training, validation))
+
+
+def write_inspected(folder: Path, fit: Fit, look: Callable[[], Inspection]) -> Verdict:
+    """Write ``report.html`` and ``metrics.json``, and return the verdict.
+
+    Neither is left half written, and neither is left of an earlier job.
+
+    Args:
+        folder: Where to.
+        fit: What training gave.
+        look: Returns what can be seen of it.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
     for name in (METRICS, REPORT):
         (folder / name).unlink(missing_ok=True)
-    inspection = inspect(fit, training, validation)
+    inspection = look()
     verdict = judge(fit, inspection)
     numbers = metrics(fit, inspection, verdict)
     _write(folder / METRICS, orjson.dumps(numbers, option=orjson.OPT_INDENT_2))

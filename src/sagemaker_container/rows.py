@@ -70,9 +70,14 @@ def gather(
             values.resize(max(n_rows * n_columns, len(values) * 5 // 4), refcheck=False)
         values[start : n_rows * n_columns] = cells
     if n_rows == 0:
-        raise SeriesError("There is no data: at least one row of numbers is needed.")
+        raise no_data()
     values.resize(n_rows * n_columns, refcheck=False)
     return values.reshape(n_rows, n_columns)
+
+
+def no_data() -> SeriesError:
+    """Return the error about a text without a row."""
+    return SeriesError("There is no data: at least one row of numbers is needed.")
 
 
 def refuse_too_many(n_columns: int) -> None:

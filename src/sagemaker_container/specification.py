@@ -77,7 +77,7 @@ def create_algorithm() -> Request:
                 _hyperparameter(declaration) for declaration in declarations()
             ],
             "SupportedTrainingInstanceTypes": CPU_INSTANCES + GPU_INSTANCES,
-            "SupportsDistributedTraining": False,
+            "SupportsDistributedTraining": True,
             "MetricDefinitions": METRIC_DEFINITIONS,
             "TrainingChannels": [
                 {
@@ -233,17 +233,18 @@ DOCUMENTS = {
 
 def _hyperparameter(declaration: Declaration) -> Request:
     """Return a hyperparameter as CreateAlgorithm declares it."""
-    kind = "Integer" if declaration.kind is int else "Continuous"
+    kind = {int: "Integer", float: "Continuous", str: "Categorical"}[declaration.kind]
+    accepted: Request = {
+        "MinValue": str(declaration.minimum),
+        "MaxValue": str(declaration.maximum),
+    }
+    if declaration.choices:
+        accepted = {"Values": list(declaration.choices)}
     return {
         "Name": declaration.name,
         "Description": declaration.meaning,
         "Type": kind,
-        "Range": {
-            f"{kind}ParameterRangeSpecification": {
-                "MinValue": str(declaration.minimum),
-                "MaxValue": str(declaration.maximum),
-            }
-        },
+        "Range": {f"{kind}ParameterRangeSpecification": accepted},
         "IsTunable": True,
         "IsRequired": False,
         "DefaultValue": str(declaration.default),

@@ -27,13 +27,13 @@ def test_the_readmes_hyperparameters_are_the_declared_ones() -> None:
             f"`{d.name}`",
             d.kind.__name__,
             str(d.default),
-            f"{d.minimum} to {d.maximum}",
+            " or ".join(d.choices) or f"{d.minimum} to {d.maximum}",
             d.meaning,
         ]
         for d in declarations()
     ]
 
-    assert rows_like(r" *`[a-z-]+` *\| *(?:int|float) *") == expected
+    assert rows_like(r" *`[a-z-]+` *\| *(?:int|float|str) *") == expected
 
 
 def test_the_readmes_metrics_are_the_declared_ones() -> None:

@@ -99,6 +99,8 @@ def test_the_model_says_what_it_was_made_of(job, ended) -> None:
         "batch-size": 8,
         "epochs": 3,
         "calibration-fraction": 0.2,
+        "max-alarm-rate": 0.001,
+        "precision": "fp32",
         "seed": 0,
         "early-stopping-patience": 0,
         "score-smoothing": 1,

@@ -6,6 +6,7 @@ story: each test takes up where the one before ended.
 """
 
 import os
+import re
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator
@@ -82,7 +83,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def make_estimator(folder: Path, offline: None) -> Callable[[], Any]:
+def make_estimator(folder: Path, offline: None) -> Callable[..., Any]:
     """Return the function that makes an estimator of the training image."""
     from sagemaker.estimator import Estimator
     from sagemaker.local import LocalSession
@@ -91,10 +92,10 @@ def make_estimator(folder: Path, offline: None) -> Callable[[], Any]:
     root = folder / "containers"
     root.mkdir()
     session.config = {"local": {"local_code": True, "container_root": str(root)}}
-    return lambda: Estimator(
+    return lambda instance_count=1: Estimator(
         image_uri=os.environ["TRAIN_IMAGE"],
         role="arn:aws:iam::111111111111:role/none",
-        instance_count=1,
+        instance_count=instance_count,
         instance_type="local",
         sagemaker_session=session,
         output_path=f"file://{folder}/output",
@@ -202,3 +203,20 @@ def test_a_broken_file_fails_the_job_with_our_sentence(
         "train.csv: Row 2 has 1 cell, but the rows before have 2: all rows need the "
         "same number."
     ) in capfd.readouterr().out
+
+
+def test_two_instances_train_one_model(
+    make_estimator: Callable[..., Any],
+    folder: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Over the containers' network, by the names that the SDK gives the hosts."""
+    estimator = make_estimator(instance_count=2)
+    estimator.fit({"training": f"file://{folder}/training"})
+    log = capfd.readouterr().out
+
+    with tarfile.open(estimator.model_data.removeprefix("file://")) as archive:
+        names = {Path(name).name for name in archive.getnames()}
+    assert {"model.json", "network.onnx"} <= names
+    assert re.search(r"Training with \d+ processes on 2 instances\.", log)
+    assert len(re.findall(r"best epoch: ", log)) == 1

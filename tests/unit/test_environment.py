@@ -10,6 +10,7 @@ from lstm_ad.exceptions import HyperparameterError, SettingError
 from lstm_ad.hyperparameters import Hyperparameters
 from sagemaker_container import environment
 from sagemaker_container.environment import (
+    Cluster,
     ServingEnvironment,
     TrainingEnvironment,
     let_threads_sleep,
@@ -481,3 +482,98 @@ def test_columns_that_there_are_not_are_named(serving, text: str) -> None:
         SettingError, match=r"^SAGEMAKER_INFERENCE_OUTPUT names .* accepted (are|is) "
     ):
         ServingEnvironment.from_variables()
+
+
+@pytest.fixture
+def cluster_job(job, monkeypatch: pytest.MonkeyPatch):
+    """Return the function that gives the cluster of a job on a machine of 16 cores."""
+    monkeypatch.setattr(environment, "_n_cores", lambda: 16)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("MASTER_PORT", raising=False)
+
+    def read(n_hosts: int = 1, **hyperparameters: str) -> Cluster:
+        hosts = [f"algo-{number + 1}" for number in range(n_hosts)]
+        resources = {"hosts": hosts, "current_host": hosts[-1]}
+        job.write_config("resourceconfig", resources)
+        job.write_config("hyperparameters", hyperparameters)
+        job.add_channel("training", {"a.csv": CSV})
+        return TrainingEnvironment.from_files().cluster
+
+    return read
+
+
+SWITCH = "sagemaker_torch_distributed_enabled"
+
+
+@pytest.mark.parametrize("text", ["true", '"true"', "True", '"True"'])
+def test_sagemakers_switch_makes_one_host_train_with_several_processes(
+    cluster_job, text: str
+) -> None:
+    """As the SDKs spell it; without it, one host trains with one process."""
+    assert cluster_job(**{SWITCH: text}).is_distributed
+    assert not cluster_job(**{SWITCH: "false"}).is_distributed
+    assert not cluster_job().is_distributed
+
+
+def test_several_hosts_train_together_without_the_switch(cluster_job) -> None:
+    """Each knows its number, and where the first one answers."""
+    cluster = cluster_job(n_hosts=3)
+
+    assert cluster == Cluster(
+        hosts=("algo-1", "algo-2", "algo-3"),
+        current_host="algo-3",
+        is_distributed=True,
+        n_cpu_processes=5,
+        port=7777,
+    )
+    assert cluster.rank == 2
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "n_hosts", "n_threads", "n_processes"),
+    [
+        ("64", 1, None, 16),  # a core each
+        ("64", 1, "4", 4),  # the threads that the user asks for
+        ("64", 4, None, 4),  # 4 sequences of a batch each
+        ("8", 1, None, 2),
+        ("1", 2, None, 1),
+        ("64", 1, "32", 1),
+    ],
+)
+def test_a_process_has_a_core_and_four_sequences_of_a_batch(
+    cluster_job,
+    monkeypatch: pytest.MonkeyPatch,
+    batch_size: str,
+    n_hosts: int,
+    n_threads: str | None,
+    n_processes: int,
+) -> None:
+    """At least; and there is at least one process."""
+    if n_threads:
+        monkeypatch.setenv("OMP_NUM_THREADS", n_threads)
+
+    cluster = cluster_job(n_hosts, **{"batch-size": batch_size, SWITCH: "true"})
+
+    assert cluster.n_cpu_processes == n_processes
+
+
+def test_a_host_that_is_none_of_the_hosts_is_refused(cluster_job, job) -> None:
+    """The message names it, and them."""
+    cluster_job()
+    job.write_config("resourceconfig", {"hosts": ["a", "b"], "current_host": "c"})
+    expected = (
+        "resourceconfig.json names c as the current host, but it is none of its hosts: "
+        "a, b."
+    )
+
+    with pytest.raises(SettingError, match=f"^{re.escape(expected)}$"):
+        TrainingEnvironment.from_files()
+
+
+def test_a_host_may_have_no_file_where_another_has_one(cluster_job, job) -> None:
+    """SageMaker divides files by key; who has none is told by the others' lists."""
+    (job.data_dir / "training").mkdir(parents=True)
+    job.write_config("inputdataconfig", {"training": {"TrainingInputMode": "File"}})
+    job.write_config("resourceconfig", {"hosts": ["a", "b"], "current_host": "b"})
+
+    assert TrainingEnvironment.from_files().channels["training"] == {}

@@ -13,7 +13,7 @@ from lstm_ad.exceptions import SeriesError, TrainingError
 from lstm_ad.fitting import fit
 from lstm_ad.gaussian import WIDE, Gaussian
 from lstm_ad.hyperparameters import Hyperparameters
-from lstm_ad.labels import choose_threshold
+from lstm_ad.labels import Labelled, choose_threshold
 from lstm_ad.layout import Layout
 from lstm_ad.network import StackedLSTM
 from lstm_ad.onnx_graph import to_onnx
@@ -603,9 +603,8 @@ def test_labelled_anomalies_choose_the_threshold_and_validate_nothing(
     assert result.losses["valid"] == expected.losses["valid"]
     assert result.n_rows["valid"] == 117
     decision = result.detector.decision
-    assert decision.labelled == choose_threshold(
-        result.detector, {"v": series}, {"v": labels}
-    )
+    labelled = Labelled("v", lambda: series, labels[:, 0] == 1)
+    assert decision.labelled == choose_threshold(result.detector, [labelled])
     assert decision.source == "labels"
     assert decision.alarm_threshold == expected.detector.decision.threshold
 

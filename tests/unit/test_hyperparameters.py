@@ -8,6 +8,7 @@ from lstm_ad.hyperparameters import Declaration, Hyperparameters, declarations
 from lstm_ad.layout import Layout
 
 BY_NAME = {declaration.name: declaration for declaration in declarations()}
+NUMBERS = {name: d for name, d in BY_NAME.items() if d.kind is not str}
 
 
 def test_names_and_defaults_are_the_documented_ones() -> None:
@@ -27,6 +28,7 @@ def test_names_and_defaults_are_the_documented_ones() -> None:
         "early-stopping-patience": 0,
         "score-smoothing": 1,
         "max-alarm-rate": 0.001,
+        "precision": "fp32",
         "seed": 0,
     }
 
@@ -90,7 +92,7 @@ def test_the_message_shows_the_text_that_was_given() -> None:
         Hyperparameters.from_strings({"lr": '"fast"', "epochs": "12.5"})
 
 
-@pytest.mark.parametrize("declaration", BY_NAME.values(), ids=BY_NAME)
+@pytest.mark.parametrize("declaration", NUMBERS.values(), ids=NUMBERS)
 def test_the_bounds_belong_to_the_accepted_values(declaration: Declaration) -> None:
     """Both ends of a range are accepted, from strings as from Python."""
     for bound in (declaration.minimum, declaration.maximum):
@@ -101,7 +103,7 @@ def test_the_bounds_belong_to_the_accepted_values(declaration: Declaration) -> N
         assert read.to_public()[declaration.name] == bound
 
 
-@pytest.mark.parametrize("declaration", BY_NAME.values(), ids=BY_NAME)
+@pytest.mark.parametrize("declaration", NUMBERS.values(), ids=NUMBERS)
 @pytest.mark.parametrize("side", ["below", "above"])
 def test_a_value_out_of_its_bounds_is_refused(
     declaration: Declaration, side: str
@@ -118,6 +120,23 @@ def test_a_value_out_of_its_bounds_is_refused(
         Hyperparameters.from_strings({declaration.name: str(value)})
     with pytest.raises(HyperparameterError, match=f"^{re.escape(expected)}$"):
         Hyperparameters(**{declaration.name.replace("-", "_"): value})
+
+
+@pytest.mark.parametrize("text", ["bf16", '"bf16"', " bf16 "])
+def test_a_word_is_read_bare_or_quoted(text: str) -> None:
+    """As numbers are."""
+    assert Hyperparameters.from_strings({"precision": text}).precision == "bf16"
+
+
+@pytest.mark.parametrize("text", ["fp16", "BF16", "", "1"])
+def test_another_word_is_refused(text: str) -> None:
+    """The message names the accepted ones; parsed or not."""
+    expected = f'precision must be fp32 or bf16, but "{text}" was given.'
+
+    with pytest.raises(HyperparameterError, match=f"^{re.escape(expected)}$"):
+        Hyperparameters.from_strings({"precision": text})
+    with pytest.raises(HyperparameterError, match=f"^{re.escape(expected)}$"):
+        Hyperparameters(precision=text)
 
 
 def test_every_fault_is_in_one_message() -> None:

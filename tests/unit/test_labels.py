@@ -1,3 +1,4 @@
+import functools
 import math
 import re
 
@@ -11,6 +12,7 @@ from lstm_ad.decision import LabelledThreshold
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.labels import (
     BETA,
+    Labelled,
     best_threshold,
     check,
     choose_threshold,
@@ -86,16 +88,12 @@ def test_labels_that_fit_are_let_pass() -> None:
 
 def test_normal_stretches_are_the_runs_between_anomalies() -> None:
     """In order, without the rows labelled 1, and none too short to be scored."""
-    series = {name: np.arange(20.0).reshape(20, 1) for name in ("a", "b")}
     labels = np.zeros((20, 1))
     labels[[5, 9, 10]] = 1
 
-    stretches = normal_stretches(series, {"a": labels, "b": labels * 0}, N_UNSCORED)
+    stretches = normal_stretches({"a": labels, "b": labels * 0}, N_UNSCORED)
 
-    assert [[int(s[0, 0]), int(s[-1, 0])] for s in stretches] == [
-        *([0, 4], [11, 19]),
-        [0, 19],
-    ]
+    assert stretches == [("a", range(5)), ("a", range(11, 20)), ("b", range(20))]
 
 
 def test_the_best_threshold_by_hand() -> None:
@@ -175,7 +173,11 @@ def test_labelled_rows_without_a_score_choose_nothing(
     labels["a"][[3, 40]] = 1
 
     with caplog.at_level("INFO"):
-        found = choose_threshold(detector, validation, labels)
+        labelled = [
+            Labelled(name, functools.partial(validation.get, name), column[:, 0] == 1)
+            for name, column in labels.items()
+        ]
+        found = choose_threshold(detector, labelled)
 
     scores = detector.score(validation["a"]).normality_score
     assert (found.n_rows, found.n_anomalies) == (100, 1)

@@ -122,10 +122,13 @@ def test_the_algorithm_declares_every_hyperparameter_as_the_job_reads_it() -> No
     """All are tunable; their ranges and defaults, as bare strings, are accepted."""
     training = specification.create_algorithm()["TrainingSpecification"]
     declared = training["SupportedHyperParameters"]
-    bounds = {
+    ranges = {
         entry["Name"]: entry["Range"][f"{entry['Type']}ParameterRangeSpecification"]
         for entry in declared
     }
+    by_name = {d.name: d for d in declarations()}
+    words = {d.name: list(d.choices) for d in declarations() if d.choices}
+    bounds = {name: found for name, found in ranges.items() if name not in words}
 
     assert [entry["Name"] for entry in declared] == [d.name for d in declarations()]
     assert all(entry["IsTunable"] for entry in declared)
@@ -134,9 +137,10 @@ def test_the_algorithm_declares_every_hyperparameter_as_the_job_reads_it() -> No
     )
     for end, attribute in (("MinValue", "minimum"), ("MaxValue", "maximum")):
         read = Hyperparameters.from_strings({n: b[end] for n, b in bounds.items()})
-        assert read.to_public() == {
-            d.name: getattr(d, attribute) for d in declarations()
+        assert {name: read.to_public()[name] for name in bounds} == {
+            name: getattr(d, attribute) for name, d in by_name.items() if name in bounds
         }
+    assert {name: ranges[name]["Values"] for name in words} == words
 
 
 def test_the_tuning_jobs_ranges_are_accepted_by_the_jobs_it_starts() -> None:

@@ -581,3 +581,18 @@ def test_an_overlapping_run_that_was_stopped_goes_on_as_if_it_had_not(
     assert resumed.history == whole.history
     assert resumed.best_epoch == whole.best_epoch
     assert bits(resumed) == bits(whole)
+
+
+def test_bf16_learns_what_fp32_learns(train, tiny: Hyperparameters) -> None:
+    """Within a tenth of the loss, with weights that stay in single precision."""
+    longer = dataclasses.replace(tiny, epochs=20)
+
+    fp32 = train(longer)
+    bf16 = train(dataclasses.replace(longer, precision="bf16"))
+
+    assert bits(fp32) != bits(bf16)
+    assert {value.dtype for value in bf16.network.state_dict().values()} == {
+        torch.float32
+    }
+    expected = fp32.history[-1].valid.mse
+    assert bf16.history[-1].valid.mse == pytest.approx(expected, rel=0.1)

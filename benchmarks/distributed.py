@@ -1,0 +1,163 @@
+"""Measure training: one process, two processes, and the bare network.
+
+Default hyperparameters but for the batch, which is that of many processes; one thread
+per process, the same batch for one process and for two. One process and the bare
+network (forward and backward on batches that lie ready) take turns in one process; then
+two processes train. The exit code says whether two are at least ``MIN_SPEEDUP`` times
+as fast as one.
+
+    python benchmarks/distributed.py [--rows 50000] [--series 2] [--batch-size 256]
+        [--precision fp32]
+"""
+
+import argparse
+import itertools
+import math
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+MIN_SPEEDUP = 1.7
+N_EPOCHS = 6
+"""Of each measurement: short ones, of which the fastest counts, because on a machine
+that does something else besides all others are slower."""
+N_ROUNDS = 2
+
+
+def main() -> None:
+    """Measure in processes of their own, and print a table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=50_000)
+    parser.add_argument("--series", type=int, default=2)
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--precision", default="fp32")
+    arguments = parser.parse_args()
+    if "RANK" in os.environ:
+        measure(arguments)
+        return
+    alone, bare, pair = [], [], []
+    for _ in range(N_ROUNDS):
+        one, network = run(1)
+        alone.append(one)
+        bare.append(network)
+        pair.append(run(2)[0])
+    one, network, two = min(alone), min(bare), min(pair)
+    print(
+        f"{arguments.rows} x {arguments.series} rows, {arguments.precision}, at most "
+        f"{arguments.batch_size} sequences per batch, one thread per process"
+    )
+    rows = 0.8 * arguments.rows  # the others calibrate
+    for name, seconds in (
+        ("bare forward and backward", network),
+        ("1 process", one),
+        ("2 processes", two),
+    ):
+        print(f"{name:26} {seconds:6.2f} s/epoch {rows / seconds:8.0f} rows/s")
+    print(f"1 process over bare        {one / network:6.2f}")
+    print(f"2 processes over 1         {one / two:6.2f}  (at least {MIN_SPEEDUP})")
+    sys.exit(0 if one / two >= MIN_SPEEDUP else "Two processes are too slow.")
+
+
+def run(size: int) -> tuple[float, float]:
+    """Return the seconds per epoch of a team, and of the bare network beside it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    members = [
+        subprocess.Popen(
+            [sys.executable, *sys.argv],
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT / "src"),
+                "OMP_NUM_THREADS": "1",
+                "OMP_WAIT_POLICY": "PASSIVE",
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(size),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+                "GLOO_SOCKET_IFNAME": "lo",
+            },
+            stdout=subprocess.PIPE,
+        )
+        for rank in range(size)
+    ]
+    outputs = [member.communicate()[0] for member in members]
+    if any(member.returncode for member in members):
+        sys.exit("A process failed.")
+    epoch, bare = map(float, outputs[0].split())
+    return epoch, bare
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Train as a member of a team; the first one prints seconds per epoch."""
+    import numpy as np
+    import torch
+
+    from lstm_ad.hyperparameters import BF16, Hyperparameters
+    from lstm_ad.network import StackedLSTM
+    from lstm_ad.scaling import Scaler
+    from lstm_ad.shares import File, Shares, Whereabouts
+    from lstm_ad.team import joined
+    from lstm_ad.training import Control, train_network
+
+    n_timesteps, n_series = arguments.rows, arguments.series
+    batch_size, precision = arguments.batch_size, arguments.precision
+    hyperparameters = Hyperparameters(
+        epochs=N_EPOCHS, precision=precision, batch_size=batch_size
+    )
+    random = np.random.default_rng(0)
+    phase = (
+        2 * np.pi * np.arange(n_timesteps)[:, np.newaxis] / (20 + np.arange(n_series))
+    )
+    series = np.sin(phase) + random.normal(scale=0.1, size=phase.shape)
+    with joined() as team:
+        everyone = tuple(range(team.size))
+        file = File("a.csv", *series.shape, everyone)
+        shares = Shares.of([file], [], hyperparameters, team.size)
+        pieces = shares.fitting[team.rank]
+        fitting = Scaler.fit([series]).transform_all(
+            [series[piece.first : piece.held] for piece in pieces]
+        )
+        selection = Scaler.fit([series]).transform_all([series[:200]])
+        ends = [time.perf_counter()]
+        train_network(
+            fitting,
+            selection,
+            is_validation=True,
+            hyperparameters=hyperparameters,
+            control=Control(on_epoch_end=lambda _: ends.append(time.perf_counter())),
+            checkpoints=None,
+            team=team,
+            whereabouts=Whereabouts.of(shares),
+        )
+        epochs = [end - start for start, end in itertools.pairwise(ends)]
+
+        bare = 0.0
+        if team.size == 1:
+            network = StackedLSTM(n_series, hyperparameters.layout, 128, 2, 0.1)
+            n_sequences = round(0.8 * n_timesteps / 50)
+            n_batches = math.ceil(n_sequences / batch_size)
+            batch = torch.randn(n_sequences // n_batches, 50, n_series)
+            times = []
+            for _ in range(N_EPOCHS):
+                began = time.perf_counter()
+                for _ in range(n_batches):
+                    with torch.autocast(
+                        "cpu", torch.bfloat16, enabled=precision == BF16
+                    ):
+                        loss = network(batch).square().mean()
+                    network.zero_grad()
+                    loss.backward()
+                times.append(time.perf_counter() - began)
+            bare = min(times[1:])
+        if team.rank == 0:
+            print(min(epochs[1:]), bare)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Fit detectors as one process of a team: what test_distributed.py runs.
+
+    RANK=0 WORLD_SIZE=2 ... python team_member.py FOLDER
+
+``FOLDER/cases.json`` has the cases, ``FOLDER/CHANNEL`` the files. What each case gives
+is written to ``FOLDER/result-WORLD_SIZE/CASE.npz`` by the first process; a team of one
+takes the way of a job without distribution.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from lstm_ad.artifacts import Fit
+from lstm_ad.fitting import fit, fit_share
+from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.team import joined
+from lstm_ad.training import Control
+from sagemaker_container.channels import read_all, read_share
+from sagemaker_container.environment import Cluster, TrainingEnvironment
+
+
+def environment_of(folder: Path, case: dict, rank: int, size: int):
+    """Return what a process knows of a case: if it is divided by key, not all files."""
+    channels = {
+        channel: {
+            name: folder / channel / name
+            for number, name in enumerate(case[channel])
+            if not case["is_sharded"] or number % size == rank
+        }
+        for channel in ("training", "validation", "labels")
+    }
+    return TrainingEnvironment(
+        hyperparameters=Hyperparameters.from_strings(case["hyperparameters"]),
+        channels=channels,
+        model_dir=folder / "model",
+        output_data_dir=folder / "output",
+        checkpoint_dir=None,
+        cluster=Cluster(("localhost",), "localhost", True, size, 0),
+    )
+
+
+def results_of(result: Fit, n_held: list[int]) -> dict[str, np.ndarray]:
+    """Return all numbers of a fit."""
+    detector, decision = result.detector, result.detector.decision
+    scaler, gaussian = detector.reconstructor.scaler, detector.gaussian
+    history = [
+        dataclasses.astuple(loss) for e in result.history for loss in e.losses.values()
+    ]
+    return {
+        **{f"weights {name}": value for name, value in result.weights.items()},
+        "scaler": np.stack([scaler.mean, scaler.scale]),
+        "mean": gaussian.mean,
+        "covariance": gaussian.covariance,
+        "threshold": np.array([decision.threshold, *decision.interval]),
+        "calibration scores": result.calibration_scores,
+        "calibration errors": result.calibration_errors,
+        "history": np.array(history),
+        "losses": np.array([dataclasses.astuple(x) for x in result.losses.values()]),
+        "repeated": np.array(dataclasses.astuple(result.repeated)),
+        "rows": np.array(list(result.n_rows.values())),
+        "best epoch": np.array(result.best_epoch),
+        "held": np.array(n_held),
+    }
+
+
+def main() -> None:
+    """Run every case, and write what it gives."""
+    folder = Path(sys.argv[1])
+    cases = json.loads((folder / "cases.json").read_text())
+    size = int(os.environ["WORLD_SIZE"])
+    target = folder / f"result-{size}"
+    target.mkdir(exist_ok=True)
+    if size == 1:
+        for name, case in cases.items():
+            environment = environment_of(folder, case, 0, 1)
+            series = read_all(environment)
+            result = fit(
+                series["training"],
+                series["validation"],
+                environment.hyperparameters,
+                labels=series["labels"],
+            )
+            n_rows = sum(map(len, series["training"].values()))
+            np.savez(target / f"{name}.npz", **results_of(result, [n_rows]))
+        return
+    with joined() as team:
+        for name, case in cases.items():
+            environment = environment_of(folder, case, team.rank, size)
+            share = read_share(environment, team)
+            held = share.held
+            result = fit_share(
+                held,
+                environment.hyperparameters,
+                share.digest,
+                Control(),
+                None,
+                share.labelled,
+                team,
+            )
+            n_held = team.gather(sum(map(len, [*held.fitting, *held.calibrating])))
+            if team.rank == 0:
+                np.savez(target / f"{name}.npz", **results_of(result, n_held))
+
+
+if __name__ == "__main__":
+    main()

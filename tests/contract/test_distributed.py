@@ -1,0 +1,340 @@
+"""Several processes train as one: one model, one log, one failure, nobody hangs."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+MEMBER = Path(__file__).with_name("team_member.py")
+SOURCE = Path(__file__).parents[2] / "src"
+
+TINY = {
+    "sequence-length": "10",
+    "hidden-size": "8",
+    "epochs": "3",
+    "lr": "0.01",
+    "dropout": "0",
+}
+OVERLAPPING = {
+    **TINY,
+    "context-length": "10",
+    "prediction-length": "6",
+    "sequence-stride": "2",
+    "score-smoothing": "3",
+}
+FILES = {
+    "training": {"a.csv": 400, "b.csv": 130, "c.csv": 261, "d.csv": 333},
+    "validation": {"v.csv": 123, "w.csv": 77},
+}
+CASES = {
+    "files, and batches of uneven sizes": {
+        "training": ["a.csv", "b.csv", "c.csv"],
+        "validation": ["v.csv", "w.csv"],
+        "hyperparameters": {**TINY, "batch-size": "7"},
+    },
+    "one file, smoothed, and no validation": {
+        "training": ["a.csv"],
+        "hyperparameters": {**TINY, "batch-size": "8", "score-smoothing": "40"},
+    },
+    "batches smaller than the team": {
+        "training": ["b.csv"],
+        "validation": ["w.csv"],
+        "hyperparameters": {**TINY, "batch-size": "2"},
+    },
+    "labels": {
+        "training": ["a.csv"],
+        "validation": ["v.csv", "w.csv"],
+        "labels": ["v.csv", "w.csv"],
+        "hyperparameters": {**TINY, "batch-size": "8"},
+    },
+    "sequences that overlap, and files divided by key": {
+        "training": ["a.csv", "b.csv", "c.csv", "d.csv"],
+        "validation": ["v.csv"],
+        "hyperparameters": {**OVERLAPPING, "batch-size": "5"},
+        "is_sharded": True,
+    },
+    "sequences of one file that overlap": {
+        "training": ["a.csv"],
+        "validation": ["v.csv"],
+        "hyperparameters": {**OVERLAPPING, "batch-size": "5"},
+    },
+}
+CASES = {
+    name: {"validation": [], "labels": [], "is_sharded": False} | case
+    for name, case in CASES.items()
+}
+
+INEXACT = {"sequences of one file that overlap": "losses"}
+"""Where a file is cut, the saved network's training loss is that of a fresh state."""
+
+
+def run_member(folder: Path, port: int, rank: int, size: int) -> subprocess.Popen:
+    """Start one process of a team."""
+    return subprocess.Popen(
+        [sys.executable, MEMBER, folder],
+        env={
+            "PYTHONPATH": str(SOURCE),
+            "OMP_NUM_THREADS": "1",
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(size),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "GLOO_SOCKET_IFNAME": "lo",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+@pytest.fixture(scope="module")
+def results(
+    tmp_path_factory: pytest.TempPathFactory, make_series, as_csv, free_port
+) -> Mapping[tuple[str, int], Mapping[str, np.ndarray]]:
+    """Return what every case gives to one, two and three processes."""
+    folder = tmp_path_factory.mktemp("team")
+    (folder / "cases.json").write_text(json.dumps(CASES))
+    for channel, files in FILES.items():
+        (folder / channel).mkdir()
+        for name, n_timesteps in files.items():
+            text = as_csv(make_series(n_timesteps, seed=n_timesteps))
+            (folder / channel / name).write_bytes(text)
+    (folder / "labels").mkdir()
+    for name, n_timesteps in FILES["validation"].items():
+        is_anomaly = np.arange(n_timesteps) // 10 % 5 == 4
+        text = b"\n".join(b"%d" % one for one in is_anomaly)
+        (folder / "labels" / name).write_bytes(text)
+    for size in (1, 2, 3):
+        port = free_port()
+        members = [run_member(folder, port, rank, size) for rank in range(size)]
+        logs = [member.communicate(timeout=120)[0].decode() for member in members]
+        assert [member.returncode for member in members] == [0] * size, "\n".join(logs)
+    return {
+        (case, size): dict(np.load(folder / f"result-{size}" / f"{case}.npz"))
+        for case in CASES
+        for size in (1, 2, 3)
+    }
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("case", CASES)
+def test_several_processes_give_what_one_gives(results, case: str, size: int) -> None:
+    """Weights, scaler, Gaussian, threshold, losses of every epoch: to float tolerance.
+
+    However the batches fall, whoever has which rows of which files.
+    """
+    expected, found = dict(results[case, 1]), dict(results[case, size])
+    for everything in (expected, found):
+        everything.pop("held")
+        everything.pop(INEXACT.get(case), None)
+
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(
+            found[name], value, rtol=1e-4, atol=1e-5, err_msg=name
+        )
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_nobody_holds_more_than_a_share_and_a_margin(results, size: int) -> None:
+    """Of one file of 400 rows: an even part of each of its parts, and two sequences."""
+    n_held = results["one file, smoothed, and no validation", size]["held"]
+
+    assert sum(n_held) >= 400
+    assert max(n_held) <= 400 / size + 4 * 10
+
+
+JOB = {
+    **TINY,
+    "batch-size": "8",
+    "epochs": "10",
+    "sagemaker_torch_distributed_enabled": '"true"',
+}
+HOSTS = ["127.0.0.1", "127.0.0.2"]
+REASON_SECONDS = 30
+"""After a process has died, every host has ended: connections break at once."""
+
+
+@pytest.fixture
+def make_hosts(make_opt_ml, make_series):
+    """Return the function that makes the folders of a job, one per host.
+
+    SageMaker has divided the training files by key, and given both the validation.
+    """
+
+    def make(second_file: bytes | None = None) -> list:
+        files = [{"a.csv": make_series(700)}, {"b.csv": make_series(500, seed=1)}]
+        if second_file:
+            files[1]["c.csv"] = second_file
+        folders = []
+        for host, training in zip(HOSTS, files, strict=True):
+            opt_ml = make_opt_ml()
+            opt_ml.write_config("hyperparameters", JOB)
+            opt_ml.write_config(
+                "resourceconfig",
+                {
+                    "hosts": HOSTS,
+                    "current_host": host,
+                    "network_interface_name": "lo",
+                },
+            )
+            opt_ml.write_config("checkpointconfig", {"LocalPath": CHECKPOINTS})
+            opt_ml.add_channel("training", training)
+            opt_ml.add_channel("validation", {"v.csv": make_series(200, seed=2)})
+            folders.append(opt_ml)
+        return folders
+
+    return make
+
+
+CHECKPOINTS = "/opt/ml/checkpoints"
+
+
+@pytest.fixture
+def launch_hosts(launch_train, free_port):
+    """Return the function that starts a job on every host, one process on each."""
+
+    def launch(folders: list) -> list:
+        variables = {
+            "MASTER_PORT": str(free_port()),
+            "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))),
+        }
+        return [launch_train(folder, variables) for folder in folders]
+
+    return launch
+
+
+def workers_of(training) -> list[int]:
+    """Return the processes that train on a host."""
+    pid = training.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [
+        int(child)
+        for child in children
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+
+
+def running_in_group(leader: int) -> list[str]:
+    """Return the processes of a group that still run: name, state, parent, group."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            name, _, rest = path.read_text().rpartition(")")
+            state, _, group = rest.split()[:3]
+            if int(group) == leader and state != "Z":
+                found.append(name)
+    return found
+
+
+def test_a_job_of_two_hosts_stops_together_and_goes_on_to_the_model_of_one(
+    make_hosts, launch_hosts, make_opt_ml, run_train
+) -> None:
+    """SIGTERM on one host ends both with a model; started again, nothing was lost.
+
+    What they end with is, to float tolerance, what one process makes of all files.
+    Metrics are in the log of the first host alone, and so is the model.
+    """
+    folders = make_hosts()
+    trainings = launch_hosts(folders)
+    trainings[0].wait_for_log("epoch: 3 ")
+    trainings[1].process.terminate()
+    stopped = [training.end() for training in trainings]
+
+    assert [(end.returncode, end.failure) for end in stopped] == [(0, None)] * 2
+    assert "Training was asked to stop in epoch" in stopped[0].log
+    assert (folders[0].model_dir / "model.json").exists()
+
+    ended = [training.end() for training in launch_hosts(folders)]
+    together = make_opt_ml()
+    together.write_config(
+        "hyperparameters",
+        {k: v for k, v in JOB.items() if k[0] != "s" or k == "sequence-length"},
+    )
+    for channel in ("training", "validation"):
+        files = {
+            path.name: path.read_bytes()
+            for folder in folders
+            for path in (folder.data_dir / channel).iterdir()
+        }
+        together.add_channel(channel, files)
+    alone = run_train(together)
+
+    assert [(end.returncode, end.failure) for end in ended] == [(0, None)] * 2
+    assert "Training goes on after epoch" in ended[0].log
+    assert "epoch" not in ended[1].log
+    assert list(folders[1].model_dir.iterdir()) == []
+    assert alone.returncode == 0, alone.log
+    expected, found = (
+        load_file(folder.model_dir / "weights.safetensors")
+        for folder in (together, folders[0])
+    )
+    for name, weights in expected.items():
+        np.testing.assert_allclose(found[name], weights, rtol=1e-3, atol=1e-4)
+
+
+def test_the_first_reason_is_the_failure_of_every_host(
+    make_hosts, launch_hosts
+) -> None:
+    """A bad row in a file that one host alone has."""
+    folders = make_hosts(second_file=b"1,2\n" * 300 + b"3\n")
+
+    ends = [training.end() for training in launch_hosts(folders)]
+
+    reason = (
+        "c.csv: Row 301 has 1 cell, but the rows before have 2: all rows need the same "
+        "number."
+    )
+    assert [(end.returncode, end.failure) for end in ends] == [(1, reason)] * 2
+
+
+def test_a_process_that_is_killed_ends_the_job_on_every_host(
+    make_hosts, launch_hosts
+) -> None:
+    """With the process and the signal as the reason, and nothing left running."""
+    folders = make_hosts()
+    for folder in folders:
+        folder.write_config("hyperparameters", {**JOB, "epochs": "100000"})
+    trainings = launch_hosts(folders)
+    trainings[0].wait_for_log("epoch: 3 ")
+    (worker,) = workers_of(trainings[1])
+
+    os.kill(worker, signal.SIGKILL)
+    for training in trainings:
+        training.process.wait(REASON_SECONDS)
+    ends = [training.end() for training in trainings]
+
+    reason = "Training process 1 was killed with SIGKILL: is its memory too small?"
+    assert [(end.returncode, end.failure) for end in ends] == [(1, reason)] * 2
+    groups = [training.process.pid for training in trainings]
+    deadline = time.monotonic() + REASON_SECONDS  # helpers end when their parent has
+    while any(map(running_in_group, groups)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [running_in_group(group) for group in groups] == [[], []]
+
+
+def test_several_hosts_with_the_switch_off_are_refused(opt_ml, run_train) -> None:
+    """Each would train the same model: the sentence names the switch."""
+    switch = "sagemaker_torch_distributed_enabled"
+    opt_ml.write_config("hyperparameters", {switch: "false"})
+    hosts = {"hosts": ["algo-1", "algo-2"], "current_host": "algo-1"}
+    opt_ml.write_config("resourceconfig", hosts)
+
+    end = run_train(opt_ml)
+
+    assert end.returncode == 1
+    assert end.failure == (
+        f"The job has 2 instances, but {switch} is false: each would train the same "
+        f"model by itself. Accepted are one instance, or several with {switch} being "
+        f"true or left out."
+    )
