@@ -25,9 +25,12 @@ class Event:
     severity: float
     """The severity of that row, from 0 to 1."""
     series: int
-    """The series that contributes most to that row's score: the one to blame."""
+    """The one to blame: the series that contributes most to the event's anomalies, all
+    of them. The lowest score alone may lie in the aftermath, where every series is
+    reconstructed from abnormal rows."""
     direction: float
-    """-1 if that series is below its reconstruction there, 1 if it is above."""
+    """-1 if that series is mostly below its reconstruction where it contributes, 1 if
+    it is above."""
 
 
 def find_events(scores: Scores, decision: Decision, max_gap: int) -> list[Event]:
@@ -49,7 +52,9 @@ def find_events(scores: Scores, decision: Decision, max_gap: int) -> list[Event]
     events = []
     for rows in _runs(np.flatnonzero(is_anomaly), max_gap):
         peak = int(rows[np.argmin(scores.normality_score[rows])])
-        series = int(np.argmax(scores.contribution[peak]))
+        contribution = scores.contribution[rows]
+        series = int(np.argmax(contribution.sum(axis=0)))
+        side = contribution[:, series] @ scores.direction[rows, series]
         events.append(
             Event(
                 start=int(rows[0]),
@@ -58,7 +63,7 @@ def find_events(scores: Scores, decision: Decision, max_gap: int) -> list[Event]
                 normality_score=float(scores.normality_score[peak]),
                 severity=float(severity[peak]),
                 series=series,
-                direction=float(scores.direction[peak, series]),
+                direction=-1.0 if side < 0 else 1.0,
             )
         )
     return events

@@ -58,6 +58,19 @@ def test_an_event_says_where_how_bad_and_who() -> None:
     ]
 
 
+def test_an_event_blames_who_contributes_to_all_of_it() -> None:
+    """Not who does at its lowest score, which may lie in the aftermath."""
+    scores = dataclasses.replace(
+        scores_of([-9.0, -9.0, -9.0, 0.0, -20.0]),
+        contribution=np.array([[0.1, 0.9]] * 3 + [[0.5, 0.5]] + [[0.8, 0.2]]),
+        direction=np.array([[1.0, -1.0]] * 2 + [[1.0, 1.0]] * 3),
+    )
+
+    (event,) = find_events(scores, DECISION, max_gap=1)
+
+    assert (event.peak, event.series, event.direction) == (4, 1, -1.0)
+
+
 @pytest.mark.parametrize(
     ("max_gap", "expected"),
     [
