@@ -75,6 +75,7 @@ def run(size: int) -> tuple[float, float]:
                 "PYTHONPATH": str(ROOT / "src"),
                 "OMP_NUM_THREADS": "1",
                 "OMP_WAIT_POLICY": "PASSIVE",
+                "ORT_DISABLE_TELEMETRY": "1",
                 "RANK": str(rank),
                 "LOCAL_RANK": str(rank),
                 "WORLD_SIZE": str(size),

@@ -343,3 +343,21 @@ def test_importing_has_no_effect(tmp_path: Path) -> None:
     ).stdout
 
     assert json.loads(output) == [True, sorted(TREES)]
+
+
+def test_the_door_of_training_opens_without_a_runtime(tmp_path: Path) -> None:
+    """Bad input is refused before torch is loaded, and nothing before its switches.
+
+    ONNX Runtime reports to its maker unless that was switched off before the import.
+    """
+    code = "import train, sys; print({'torch', 'onnxruntime'} & set(sys.modules))"
+
+    output = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(SOURCE)},
+        stdout=subprocess.PIPE,
+        check=True,
+    ).stdout
+
+    assert output == b"set()\n"

@@ -5,16 +5,22 @@ labelled 1 takes no part in the validation loss: that is measured on the stretch
 between, each as a series of its own. All rows that have a score choose the threshold.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence, Sized
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lstm_ad.axes import FloatArray
 from lstm_ad.decision import BoolArray, LabelledThreshold
-from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import SeriesError
+
+if TYPE_CHECKING:
+    # A type alone: labels are checked before the runtime of the network is loaded.
+    from lstm_ad.detector import LSTMAD
 
 logger = logging.getLogger(__name__)
 

@@ -85,6 +85,8 @@ def run_member(folder: Path, port: int, rank: int, size: int) -> subprocess.Pope
             "PYTHONPATH": str(SOURCE),
             "OMP_NUM_THREADS": "1",
             "OMP_WAIT_POLICY": "PASSIVE",
+            # Its thread may still be at work when the process ends, and abort it.
+            "ORT_DISABLE_TELEMETRY": "1",
             "RANK": str(rank),
             "LOCAL_RANK": str(rank),
             "WORLD_SIZE": str(size),

@@ -17,6 +17,7 @@ from lstm_ad.artifacts import DESCRIPTION, NETWORK, STATISTICS, WEIGHTS, Fit
 from lstm_ad.decision import Decision, LabelledThreshold
 from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import ArtifactError
+from lstm_ad.gaussian import WIDE
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.layout import Layout
 from lstm_ad.network import StackedLSTM
@@ -297,7 +298,9 @@ def test_a_loaded_overlapping_detector_scores_bit_by_bit_as_the_saved_one(
     scores = loaded.score(series)
     assert loaded.reconstructor.network.layout == Layout(10, 6, 2)
     assert loaded.smoothing == 3
-    assert loaded.gaussian.bound == overlapping_fit.detector.gaussian.bound == 20.0
+    assert (
+        loaded.gaussian.bound == overlapping_fit.detector.gaussian.bound == WIDE.bound
+    )
     assert scores.normality_score.tobytes() == expected.normality_score.tobytes()
     assert scores.reconstruction.tobytes() == expected.reconstruction.tobytes()
 
@@ -316,7 +319,7 @@ def test_the_description_of_an_overlapping_detector_says_how_it_scores(
         "stride": 2,
     }
     assert document["score_smoothing"] == 3
-    assert document["error_bound"] == 20.0
+    assert document["error_bound"] == WIDE.bound
     assert document["hyperparameters"]["sequence-stride"] == 2
 
 
