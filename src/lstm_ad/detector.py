@@ -83,7 +83,6 @@ class LSTMAD:
 
     def warm_up(self) -> None:
         """Score once, so that the first caller does not wait for lazy beginnings."""
-        list(self.reconstructor.cores.map(abs, [0, 0]))  # its threads start
         n_timesteps = self.reconstructor.network.layout.n_unscored + 1
         self.score(np.tile(self.reconstructor.scaler.mean, (n_timesteps, 1)))
 

@@ -22,7 +22,6 @@ import contextlib
 import functools
 import itertools
 import mmap
-import os
 import select
 import selectors
 import socket
@@ -111,15 +110,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         _HELD[self._place] = 0
 
     def run(self) -> None:
-        """Accept and wait, until the end; from now on the worker can answer.
-
-        With a worker for each core, each keeps to its own: what hands requests on from
-        thread to thread would else run where another worker computes, and wait for it.
-        The threads that compute are there already, and may run anywhere.
-        """
-        cores = sorted(os.sched_getaffinity(0))
-        if self.cfg.workers == len(cores):
-            os.sched_setaffinity(0, {cores[self._place % len(cores)]})
+        """Accept and wait, until the end; from now on the worker can answer."""
         self.nr_conns = 0
         super().run()
 
