@@ -54,22 +54,37 @@ class StackedLSTM(nn.Module):
         self.head = nn.Linear(hidden_size, layout.prediction_length * n_series)
         self._initialise()
 
-    def forward(self, rows: Tensor) -> Tensor:
+    def variation(self, n_segments: int, random: torch.Generator) -> Tensor | None:
+        """Return how segments are varied while the network learns from them.
+
+        Args:
+            n_segments: ``N``.
+            random: The source of the variation, on the CPU.
+
+        Returns:
+            The logarithm of the scale, and the level, that each is read at, of shape
+            ``(N, 2)``; None where the network learns no changes.
+        """
+        if not adds_origin(self.layout, self.n_series):
+            return None
+        return VARIATION * torch.randn(2, n_segments, generator=random).T
+
+    def forward(self, rows: Tensor, variation: Tensor | None = None) -> Tensor:
         """Return the reconstruction of the sequence after each origin.
 
         Args:
             rows: Standardised values, of shape ``(N, C + (M - 1) S, D)``: a context,
                 and the rows up to the last of ``M`` origins.
+            variation: What :meth:`variation` returns; None leaves segments as they are.
 
         Returns:
             Standardised values, of shape ``(N, M, P, D)``.
         """
         bounded = rows.clamp(-INPUT_BOUND, INPUT_BOUND)
-        changes = adds_origin(self.layout, self.n_series)
         read, scale = bounded, bounded.new_ones(())
-        if changes and self.training:
-            random = VARIATION * torch.randn(2, len(rows), 1, 1, device=rows.device)
-            scale, level = random[0].exp(), random[1]  # of each segment
+        if variation is not None:
+            log_scale, level = variation[..., None, None].unbind(dim=1)  # (N, 1, 1)
+            scale = log_scale.exp()
             read = scale * bounded + level
         self.lstm.flatten_parameters()  # DataParallel's replicas lose cuDNN's layout
         hidden_states, _ = self.lstm(read)  # (N, rows, hidden_size)
@@ -77,7 +92,7 @@ class StackedLSTM(nn.Module):
         at_origins = self.dropout(hidden_states[:, first::step])  # (N, M, hidden_size)
         flat: Tensor = self.head(at_origins)  # (N, M, P * D)
         shape = (*flat.shape[:2], self.layout.prediction_length, self.n_series)
-        if changes:
+        if adds_origin(self.layout, self.n_series):
             return (flat / scale).view(shape) + bounded[:, first::step, None]
         return flat.view(shape)
 

@@ -279,13 +279,18 @@ class _Loop:
             stops = self.team.any_soon(should_stop)
             self.optimiser.zero_grad(set_to_none=True)
             n_in_batch = n_segments * self.segments.n_targets * windows.shape[2]
+            # Drawn for all of the batch, so that it is the same whoever computes it.
+            variation = self.network.variation(n_segments, self.chance)
+            if variation is not None:
+                part = _part(n_segments, self.team.rank, self.team.size)
+                variation = variation[part].to(self.device)
             if len(windows):  # of a small batch, not every process has a part
                 with torch.autocast(
                     self.device.type,
                     torch.bfloat16,
                     enabled=settings.precision == BF16,
                 ):
-                    errors = self._errors(windows)
+                    errors = self._errors(windows, variation)
                 loss = errors.square().sum() / n_in_batch
                 loss.backward()  # type: ignore[no-untyped-call]
                 sums += _sums(errors.detach())
@@ -323,7 +328,8 @@ class _Loop:
             if self.values.device != self.device:
                 windows = windows.pin_memory().to(self.device, non_blocking=True)
             sizes = [
-                len(_part(batch, self.team.rank, self.team.size)) for batch in some
+                len(batch[_part(len(batch), self.team.rank, self.team.size)])
+                for batch in some
             ]
             for part, size in zip(torch.split(windows, sizes), some, strict=True):
                 yield part, len(size)
@@ -341,7 +347,8 @@ class _Loop:
         """
         ranks = range(self.team.size)
         parts = [
-            np.concatenate([_part(b, r, len(ranks)) for b in batches]) for r in ranks
+            np.concatenate([b[_part(len(b), r, len(ranks))] for b in batches])
+            for r in ranks
         ]
         mine, n_to = [], []
         for part in parts:  # what each process computes
@@ -386,18 +393,19 @@ class _Loop:
         rows = torch.arange(self.segments.n_rows, device=starts.device)
         return values[(starts[:, None] + rows).clamp(max=len(values) - 1)]
 
-    def _errors(self, windows: Tensor) -> Tensor:
+    def _errors(self, windows: Tensor, variation: Tensor | None = None) -> Tensor:
         """Return target minus reconstruction of each sequence of some segments.
 
         Args:
             windows: Their rows, of shape ``(N, rows, D)``.
+            variation: How they are varied, of shape ``(N, 2)``, if they are.
 
         Returns:
             Of shape ``(N, M, P, D)``.
         """
         zero = torch.zeros(1, dtype=torch.int64, device=windows.device)
         targets = windows[:, self._target_rows(zero)[0]]
-        outputs: Tensor = self.parallel(windows[:, : self.segments.n_read])
+        outputs: Tensor = self.parallel(windows[:, : self.segments.n_read], variation)
         return targets - outputs
 
     def _target_rows(self, starts: Tensor) -> Tensor:
@@ -454,15 +462,20 @@ class _Loop:
         sequence = np.random.SeedSequence(entropy)
         # All start with the same weights; then each drops out by its own chance.
         own = (*entropy, self.team.rank) if epoch and self.team.rank else entropy
-        state = np.random.SeedSequence(own).generate_state(1, np.uint64)
-        torch.manual_seed(int(state[0]))
+        torch.manual_seed(_state(np.random.SeedSequence(own)))
+        self.chance = torch.Generator().manual_seed(_state(sequence))
         return np.random.default_rng(sequence)
 
 
-def _part(batch: IndexArray, rank: int, n_processes: int) -> IndexArray:
+def _state(sequence: np.random.SeedSequence) -> int:
+    """Return a seed for torch."""
+    return int(sequence.generate_state(1, np.uint64)[0])
+
+
+def _part(n_segments: int, rank: int, n_processes: int) -> slice:
     """Return the part of a batch that one of several processes computes."""
-    first = rank * len(batch) // n_processes
-    return batch[first : (rank + 1) * len(batch) // n_processes]
+    ends = [number * n_segments // n_processes for number in (rank, rank + 1)]
+    return slice(*ends)
 
 
 def _home(device: torch.device, n_bytes: int) -> torch.device:

@@ -31,8 +31,11 @@ OVERLAPPING = {
     "sequence-stride": "2",
     "score-smoothing": "3",
 }
+SINGLE = "1.csv"
+"""The file of one series."""
+
 FILES = {
-    "training": {"a.csv": 400, "b.csv": 130, "c.csv": 261, "d.csv": 333},
+    "training": {"a.csv": 400, "b.csv": 130, "c.csv": 261, "d.csv": 333, SINGLE: 301},
     "validation": {"v.csv": 123, "w.csv": 77},
 }
 CASES = {
@@ -67,13 +70,20 @@ CASES = {
         "validation": ["v.csv"],
         "hyperparameters": {**OVERLAPPING, "batch-size": "5"},
     },
+    "a single series, which is varied while it is learnt": {
+        "training": [SINGLE],
+        "hyperparameters": {**OVERLAPPING, "batch-size": "5"},
+    },
 }
 CASES = {
     name: {"validation": [], "labels": [], "is_sharded": False} | case
     for name, case in CASES.items()
 }
 
-INEXACT = {"sequences of one file that overlap": "losses"}
+INEXACT = {
+    "sequences of one file that overlap": "losses",
+    "a single series, which is varied while it is learnt": "losses",
+}
 """Where a file is cut, the saved network's training loss is that of a fresh state."""
 
 
@@ -109,7 +119,8 @@ def results(
     for channel, files in FILES.items():
         (folder / channel).mkdir()
         for name, n_timesteps in files.items():
-            text = as_csv(make_series(n_timesteps, seed=n_timesteps))
+            n_series = 1 if name == SINGLE else 2
+            text = as_csv(make_series(n_timesteps, seed=n_timesteps)[:, :n_series])
             (folder / channel / name).write_bytes(text)
     (folder / "labels").mkdir()
     for name, n_timesteps in FILES["validation"].items():

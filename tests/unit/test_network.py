@@ -149,26 +149,34 @@ def test_a_single_series_that_overlaps_is_learnt_at_other_levels_and_scales() ->
     torch.nn.init.normal_(network.head.weight)
     rows = TWO_ORIGINS[..., :1]
 
-    torch.manual_seed(1)
-    in_training = network.train()(rows)
+    variation = network.variation(4, torch.Generator().manual_seed(1))
+    learnt = network(rows, variation)
 
-    torch.manual_seed(1)
-    random = VARIATION * torch.randn(2, 4, 1, 1)
-    scale, level = random[0].exp(), random[1]
-    scoring = network.eval()
-    expected = (scoring(scale * rows + level) - level[:, None]) / scale[:, None]
-    torch.testing.assert_close(in_training, expected)
-    assert (in_training - scoring(rows)).abs().amax() > 0.01
+    scale = variation[:, 0].exp()[:, None, None]
+    level = variation[:, 1][:, None, None]
+    expected = (network(scale * rows + level) - level[:, None]) / scale[:, None]
+    torch.testing.assert_close(learnt, expected)
+    assert (learnt - network(rows)).abs().amax() > 0.01
+
+
+def test_levels_and_scales_vary_as_far_as_is_said() -> None:
+    """The standard deviations of both, over many segments."""
+    network = StackedLSTM(1, OVERLAPPING, 5, 2, dropout=0.0)
+
+    variation = network.variation(10_000, torch.Generator().manual_seed(1))
+
+    assert variation.shape == (10_000, 2)
+    torch.testing.assert_close(
+        variation.std(dim=0), torch.full((2,), VARIATION), rtol=0.03, atol=0
+    )
 
 
 @pytest.mark.parametrize(("n_series", "layout"), [(3, OVERLAPPING), (1, LAYOUT)])
 def test_nothing_else_is_learnt_at_other_levels(n_series: int, layout: Layout) -> None:
     """Of several series, the levels matter; and the default is the document's."""
     network = StackedLSTM(n_series, layout, 5, 2, dropout=0.0)
-    torch.nn.init.normal_(network.head.weight)
-    rows = INPUTS[..., :n_series]
 
-    assert torch.equal(network.train()(rows), network.eval()(rows))
+    assert network.variation(4, torch.Generator()) is None
 
 
 def test_a_longer_context_changes_no_shape_but_the_inputs() -> None:
