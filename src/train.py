@@ -32,10 +32,8 @@ from sagemaker_container.environment import (
 )
 
 if TYPE_CHECKING:
-    # A type alone: bad input is refused before a runtime is loaded.
-    from lstm_ad.artifacts import Fit
-
     # Types alone: bad input is refused before a runtime is loaded.
+    from lstm_ad.artifacts import Fit
     from lstm_ad.inspection import Inspection
     from lstm_ad.team import Team
     from lstm_ad.training import Control

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import logging
 import math
 from collections.abc import Sequence
@@ -124,13 +125,14 @@ class Runs:
         table = list(zip(self.file.tolist(), self.first.tolist(), parts, strict=False))
         n_before = smoothing - 1
         ends = [(file, first, part[-n_before:]) for file, first, part in table]
-        known = sorted(
-            (end for one in team.gather(ends) for end in one) if n_before else [],
-            key=lambda end: end[:2],
-        )
+        known: dict[int, list[tuple[int, FloatArray]]] = {}
+        if n_before:
+            everything = itertools.chain.from_iterable(team.gather(ends))
+            for file, first, end in sorted(everything, key=lambda one: one[:2]):
+                known.setdefault(file, []).append((first, end))
         averages = [np.empty(0)]
         for file, first, part in table:
-            others = [end for f, at, end in known if f == file and at < first]
+            others = [end for at, end in known.get(file, []) if at < first]
             before = np.concatenate([np.empty(0), *others])[-n_before:]
             joined = np.concatenate([before, part]) if n_before else part
             averages.append(
