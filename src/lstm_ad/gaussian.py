@@ -112,7 +112,7 @@ class Gaussian:
         np.fill_diagonal(correlation, 1.0)
         n_imagined = caution.prior_rows * len(correlation)
         correlation = _shrunk(correlation, n_imagined / (n_imagined + n_rows))
-        amount, is_dependent = _needed_shrinkage(correlation)
+        amount, is_dependent = needed_shrinkage(correlation)
         if amount:
             correlation = _shrunk(correlation, amount)
             if not is_quiet:
@@ -201,7 +201,7 @@ class Gaussian:
         return deviation, whitening, float(log_normaliser)
 
 
-def _needed_shrinkage(
+def needed_shrinkage(
     correlation: FloatArray,
 ) -> tuple[float, npt.NDArray[np.bool_]]:
     """Return how far a correlation matrix must be shrunk to be well-conditioned.

@@ -8,7 +8,7 @@ import numpy as np
 from lstm_ad.artifacts import Fit
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.detector import LSTMAD, moving_average
-from lstm_ad.gaussian import MAX_CONDITION
+from lstm_ad.gaussian import needed_shrinkage
 from lstm_ad.reconstruction import error_vectors
 from lstm_ad.shares import Held
 
@@ -262,6 +262,5 @@ def _dependent(errors: FloatArray) -> IndexArray:
         return np.empty(0, dtype=np.int64)
     standardised = (errors - errors.mean(axis=0)) / deviation
     correlation = standardised.T @ standardised / len(errors)
-    eigenvalues, eigenvectors = np.linalg.eigh(correlation)
-    is_small = eigenvalues * MAX_CONDITION < eigenvalues[-1]
-    return np.flatnonzero((np.abs(eigenvectors[:, is_small]) > 0.1).any(axis=1))
+    _, is_dependent = needed_shrinkage(correlation)
+    return np.flatnonzero(is_dependent)
