@@ -147,9 +147,9 @@ def lstm_ad(
     """Return the scores of the product, and the CPU time when it was fitted."""
     from lstm_ad.fitting import fit
     from lstm_ad.hyperparameters import Hyperparameters
-    from sagemaker_container.environment import TRAINING_KEEPS, keep_freed_memory
+    from sagemaker_container.environment import keep_freed_memory
 
-    keep_freed_memory(TRAINING_KEEPS)  # as ``train`` does
+    keep_freed_memory()  # as ``train`` does
     strings = {name: str(value) for name, value in setting.items()}
     hyperparameters = Hyperparameters.from_strings(strings | {"seed": str(seed)})
     detector = fit({"train": train}, {}, hyperparameters).detector

@@ -86,9 +86,9 @@ def seconds_of_passes(
         n_series: Its columns.
         setting: The hyperparameters.
     """
-    from sagemaker_container.environment import TRAINING_KEEPS, keep_freed_memory
+    from sagemaker_container.environment import keep_freed_memory
 
-    keep_freed_memory(TRAINING_KEEPS)  # as ``train`` does
+    keep_freed_memory()  # as ``train`` does
     import torch
 
     from lstm_ad.hyperparameters import Hyperparameters

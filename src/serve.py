@@ -15,9 +15,7 @@ from gunicorn.arbiter import Arbiter
 
 from lstm_ad.exceptions import LSTMADError
 from sagemaker_container.environment import (
-    SERVING_KEEPS,
     ServingEnvironment,
-    keep_freed_memory,
     let_algebra_keep_to_its_thread,
     send_no_telemetry,
 )
@@ -99,7 +97,6 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stdout, format="%(levelname)s %(message)s"
     )
-    keep_freed_memory(SERVING_KEEPS)
     let_algebra_keep_to_its_thread()
     send_no_telemetry()
     try:

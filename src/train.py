@@ -20,7 +20,6 @@ from sagemaker_container.channels import read_all, read_share
 from sagemaker_container.environment import (
     LABELS,
     TRAINING,
-    TRAINING_KEEPS,
     VALIDATION,
     Cluster,
     TrainingEnvironment,
@@ -87,7 +86,7 @@ def run(environment: TrainingEnvironment, should_stop: Callable[[], bool]) -> No
 
     # Bad input was refused by now: only then torch, which takes seconds to import.
     let_threads_sleep()
-    keep_freed_memory(TRAINING_KEEPS)
+    keep_freed_memory()
     send_no_telemetry()
     from lstm_ad.fitting import fit
 
@@ -147,7 +146,7 @@ def work(stop: Any, cluster: Cluster) -> None:
         stop: Its value becomes 1 when training is to end.
         cluster: The hosts.
     """
-    keep_freed_memory(TRAINING_KEEPS)
+    keep_freed_memory()
     from lstm_ad.team import LostError, joined
     from sagemaker_container.launcher import report
 

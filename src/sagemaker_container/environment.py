@@ -33,9 +33,8 @@ OUTPUT = "SAGEMAKER_INFERENCE_OUTPUT"
 CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 """How much of the machine this container may use: microseconds of how many, or max."""
 
-TRAINING_KEEPS = 2**30
-SERVING_KEEPS = 2**20
-"""How many bytes that are freed a process keeps in one piece for what comes next."""
+KEPT_BYTES = 2**30
+"""How much memory training keeps when it is freed, and how large a piece may be."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
@@ -214,20 +213,17 @@ def let_threads_sleep() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def keep_freed_memory(n_bytes: int) -> None:
-    """Make the C library keep pieces of at most ``n_bytes`` for what is asked for next.
+def keep_freed_memory() -> None:
+    """Make the C library keep what is freed for what is asked for next.
 
-    Larger ones go back to the kernel when they are freed, which has to clear what it
-    gives out again. By default glibc guesses the limit. For training it is too small:
-    sequences that overlap train 1.6 times slower. For a server it is too large: with
-    each size of request that comes, and in each of the pools that glibc gives to
-    threads, more of the largest requests is kept. Nothing happens with a C library that
-    has no such setting.
+    By default glibc gives large pieces back to the kernel, which has to clear them when
+    the next step of the training asks for as much again: sequences that overlap then
+    train 1.6 times slower. Nothing happens with a C library that has no such setting.
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
         for setting in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
-            library.mallopt(setting, n_bytes)
+            library.mallopt(setting, KEPT_BYTES)
 
 
 def let_algebra_keep_to_its_thread() -> None:

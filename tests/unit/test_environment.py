@@ -288,38 +288,30 @@ def test_threads_sleep_unless_the_user_says_otherwise(
     assert os.environ["OMP_WAIT_POLICY"] == expected
 
 
-@pytest.mark.parametrize(
-    ("kept", "n_bytes", "is_kept"),
-    [
-        pytest.param("TRAINING_KEEPS", 2**26, True, id="training"),
-        pytest.param("SERVING_KEEPS", 2**24, False, id="serving"),
-    ],
-)
-def test_memory_that_is_freed_is_kept_or_given_back(kept, n_bytes, is_kept) -> None:
-    """What training frees is kept, and what serving frees given back to the kernel.
+def test_memory_that_is_freed_is_kept_for_what_is_asked_for_next() -> None:
+    """The second of two large pieces takes no page from the kernel, where it can be so.
 
-    In a process of its own, because the setting is one of the whole process. A piece
-    takes about a page per 4 KB, and none where an earlier one was kept. Left alone,
-    glibc would give 64 MB back each time, and keep 16 MB from the second time on.
+    In a process of its own, because the setting is one of the whole process. The first
+    piece takes about a page per 4 KB.
     """
-    code = f"""
+    code = """
 import resource
-from sagemaker_container.environment import {kept}, keep_freed_memory
+from sagemaker_container.environment import keep_freed_memory
 
 def pages_taken():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    bytearray({n_bytes})
+    bytearray(2**26)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-keep_freed_memory({kept})
-print(pages_taken(), pages_taken(), pages_taken())
+keep_freed_memory()
+print(pages_taken(), pages_taken())
 """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     output = subprocess.check_output([sys.executable, "-c", code], env=environment)
 
-    first, _, third = map(int, output.split())
-    assert first > n_bytes / 4096 / 2
-    assert (third < first / 100) == is_kept
+    first, second = map(int, output.split())
+    assert first > 2**26 / 4096 / 2
+    assert second < first / 100
 
 
 def test_a_server_has_defaults(serving, tmp_path) -> None:
