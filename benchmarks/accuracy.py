@@ -147,7 +147,7 @@ def lstm_ad(
     """Return the scores of the product, and the CPU time when it was fitted."""
     from lstm_ad.fitting import fit
     from lstm_ad.hyperparameters import Hyperparameters
-    from sagemaker_container.environment import keep_freed_memory
+    from sagemaker_container.memory import keep_freed_memory
 
     keep_freed_memory()  # as ``train`` does
     strings = {name: str(value) for name, value in setting.items()}

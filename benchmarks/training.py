@@ -86,7 +86,7 @@ def seconds_of_passes(
         n_series: Its columns.
         setting: The hyperparameters.
     """
-    from sagemaker_container.environment import keep_freed_memory
+    from sagemaker_container.memory import keep_freed_memory
 
     keep_freed_memory()  # as ``train`` does
     import torch

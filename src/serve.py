@@ -20,6 +20,7 @@ from sagemaker_container.environment import (
     send_no_telemetry,
 )
 from sagemaker_container.http_worker import ServerLogger, Worker
+from sagemaker_container.memory import share_freed_memory
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -97,6 +98,7 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stdout, format="%(levelname)s %(message)s"
     )
+    share_freed_memory()
     let_algebra_keep_to_its_thread()
     send_no_telemetry()
     try:

@@ -23,13 +23,13 @@ from sagemaker_container.environment import (
     VALIDATION,
     Cluster,
     TrainingEnvironment,
-    keep_freed_memory,
     let_threads_sleep,
     prepare_processes,
     prepare_training,
     send_no_telemetry,
     write_failure,
 )
+from sagemaker_container.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     # Types alone: bad input is refused before a runtime is loaded.

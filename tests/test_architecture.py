@@ -115,7 +115,8 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
         {"environment", "metrics", "outputs"},
         set(),
     ),
-    "sagemaker_container.http_worker": (set(), {"gunicorn"}),
+    "sagemaker_container.memory": (set(), set()),
+    "sagemaker_container.http_worker": ({"memory"}, {"gunicorn"}),
     "sagemaker_container.app": (
         {"answers", "batch", "csv_format", "json_format", "outputs", "places"}
         | {"wording"},

@@ -5,7 +5,6 @@ this package as for sagemaker-training itself. The JSON files are read here beca
 sagemaker-training, in module mode, passes nothing on.
 """
 
-import ctypes
 import dataclasses
 import json
 import math
@@ -32,11 +31,6 @@ OUTPUT = "SAGEMAKER_INFERENCE_OUTPUT"
 
 CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 """How much of the machine this container may use: microseconds of how many, or max."""
-
-KEPT_BYTES = 2**30
-"""How much memory training keeps when it is freed, and how large a piece may be."""
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 """How much memory this container may use: bytes, or max."""
@@ -211,19 +205,6 @@ def let_threads_sleep() -> None:
     twenty times slower: the waiting threads hold the cores that the working ones need.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
-def keep_freed_memory() -> None:
-    """Make the C library keep what is freed for what is asked for next.
-
-    By default glibc gives large pieces back to the kernel, which has to clear them when
-    the next step of the training asks for as much again: sequences that overlap then
-    train 1.6 times slower. Nothing happens with a C library that has no such setting.
-    """
-    library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):
-        for setting in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
-            library.mallopt(setting, KEPT_BYTES)
 
 
 def let_algebra_keep_to_its_thread() -> None:

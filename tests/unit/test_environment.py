@@ -1,7 +1,5 @@
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -286,32 +284,6 @@ def test_threads_sleep_unless_the_user_says_otherwise(
     let_threads_sleep()
 
     assert os.environ["OMP_WAIT_POLICY"] == expected
-
-
-def test_memory_that_is_freed_is_kept_for_what_is_asked_for_next() -> None:
-    """The second of two large pieces takes no page from the kernel, where it can be so.
-
-    In a process of its own, because the setting is one of the whole process. The first
-    piece takes about a page per 4 KB.
-    """
-    code = """
-import resource
-from sagemaker_container.environment import keep_freed_memory
-
-def pages_taken():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    bytearray(2**26)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-keep_freed_memory()
-print(pages_taken(), pages_taken())
-"""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    output = subprocess.check_output([sys.executable, "-c", code], env=environment)
-
-    first, second = map(int, output.split())
-    assert first > 2**26 / 4096 / 2
-    assert second < first / 100
 
 
 def test_a_server_has_defaults(serving, tmp_path) -> None:
