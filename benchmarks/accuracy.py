@@ -44,13 +44,12 @@ OVERLAPPING = {
     "dropout": 0,
     "lr": 0.005,
     "batch-size": 32,
-    "score-smoothing": 50,
 }
 SETTINGS: dict[str, dict[str, dict[str, float]]] = {
     "default": {"univariate": {}, "multivariate": {}},
     "recommended": {
-        "univariate": OVERLAPPING | {"epochs": 300},
-        "multivariate": OVERLAPPING | {"epochs": 200},
+        "univariate": OVERLAPPING | {"epochs": 300, "score-smoothing": 25},
+        "multivariate": OVERLAPPING | {"epochs": 200, "score-smoothing": 18},
     },
     "linear": {
         "univariate": {"lags": 100, "ahead": 10},

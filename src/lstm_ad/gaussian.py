@@ -40,7 +40,7 @@ class Caution:
 MAXIMUM_LIKELIHOOD = Caution(floor=RESOLUTION, prior_rows=0.0, bound=UNBOUNDED)
 """Nothing but what keeps the density finite."""
 
-WIDE = Caution(floor=0.02, prior_rows=1.0, bound=15.0)
+WIDE = Caution(floor=0.02, prior_rows=10.0, bound=20.0)
 """For error vectors of several reconstructions: wide, with correlations that few rows
 cannot tell, and with errors of the nearest origin so small on normal data that a
 harmless change would outweigh everything; measured in ``benchmarks/README.md``.

@@ -343,9 +343,9 @@ def test_dependent_places_are_named_as_their_series(
 def test_wide_error_vectors_of_few_rows_stay_well_conditioned(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """40 places and 10 rows, so 40 more are imagined: no warning is needed.
+    """40 places and 10 rows, so 400 more are imagined: no warning is needed.
 
-    Of the correlation matrix, at least 40 / 50 is the identity; no eigenvalue is
+    Of the correlation matrix, at least 400 / 410 is the identity; no eigenvalue is
     larger than 40.
     """
     errors = errors_of(10, 40)
@@ -354,7 +354,7 @@ def test_wide_error_vectors_of_few_rows_stay_well_conditioned(
 
     deviation = np.sqrt(np.diag(gaussian.covariance))
     condition = np.linalg.cond(gaussian.covariance / np.outer(deviation, deviation))
-    assert condition <= 40 / (40 / 50)
+    assert condition <= 40 / (400 / 410)
     assert caplog.messages == []
 
 
