@@ -94,7 +94,7 @@ def seconds_of_passes(
     from lstm_ad.hyperparameters import Hyperparameters
     from lstm_ad.network import StackedLSTM
     from lstm_ad.scaling import Scaler
-    from lstm_ad.sequences import Segments
+    from lstm_ad.sequences import Segments, training_starts
 
     hyperparameters = Hyperparameters.from_strings(setting)
     layout = hyperparameters.layout
@@ -119,7 +119,7 @@ def seconds_of_passes(
         return list(torch.tensor_split(rows, -(-n_segments // size)))
 
     size = hyperparameters.batch_size
-    learnt = batches(len(fitting.training_starts(segments, random)))
+    learnt = batches(len(training_starts(fitting.n_timesteps, segments, random)))
     evaluated = batches(len(selection.scored_starts(segments)[0]))
     began = time.process_time()
     for _ in range(hyperparameters.epochs):

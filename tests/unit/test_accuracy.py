@@ -1,4 +1,5 @@
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -44,3 +45,23 @@ def test_the_readme_recommends_what_is_measured(kind: str, column: int) -> None:
     expected = {cells[0]: float(cells[column]) for cells in rows}
 
     assert expected == accuracy.SETTINGS["recommended"][kind]
+
+
+@pytest.mark.parametrize("kind", ["univariate", "multivariate"])
+def test_the_passes_that_training_is_compared_with_can_be_made(kind: str) -> None:
+    """Of the recommended setting, once; it follows what training itself calls.
+
+    In a process of its own, whose memory it sets up as training does.
+    """
+    code = f"""
+import accuracy, training
+
+setting = accuracy.SETTINGS["recommended"]["{kind}"] | {{"epochs": 1}}
+strings = {{name: str(value) for name, value in setting.items()}}
+print(training.seconds_of_passes(600, {1 if kind == "univariate" else 3}, strings))
+"""
+    output = subprocess.check_output(
+        [sys.executable, "-c", code], cwd=ROOT / "benchmarks"
+    )
+
+    assert float(output) > 0
