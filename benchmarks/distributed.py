@@ -99,12 +99,12 @@ def measure(arguments: argparse.Namespace) -> None:
     import numpy as np
     import torch
 
+    from lstm_ad.data.partition import File, Shares, Whereabouts
     from lstm_ad.hyperparameters import BF16, Hyperparameters
-    from lstm_ad.network import StackedLSTM
-    from lstm_ad.scaling import Scaler
-    from lstm_ad.shares import File, Shares, Whereabouts
-    from lstm_ad.team import joined
-    from lstm_ad.training import Control, train_network
+    from lstm_ad.model.network import StackedLSTM
+    from lstm_ad.model.scaling import Scaler
+    from lstm_ad.training.loop import Control, train_network
+    from lstm_ad.training.processes import joined
 
     n_timesteps, n_series = arguments.rows, arguments.series
     batch_size, precision = arguments.batch_size, arguments.precision

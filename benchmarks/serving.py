@@ -42,9 +42,9 @@ sys.path.insert(0, str(REPOSITORY / "src"))
 
 from lstm_ad import artifacts  # noqa: E402  # the path comes first
 from lstm_ad.hyperparameters import Hyperparameters  # noqa: E402
-from lstm_ad.runtime import ROWS  # noqa: E402
-from lstm_ad.sequences import input_sequences  # noqa: E402
-from sagemaker_container.outputs import OUTPUTS  # noqa: E402
+from lstm_ad.model.runtime import ROWS  # noqa: E402
+from lstm_ad.model.sequences import input_sequences  # noqa: E402
+from sagemaker_container.formats.columns import OUTPUTS  # noqa: E402
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 

@@ -92,9 +92,9 @@ def seconds_of_passes(
     import torch
 
     from lstm_ad.hyperparameters import Hyperparameters
-    from lstm_ad.network import StackedLSTM
-    from lstm_ad.scaling import Scaler
-    from lstm_ad.sequences import Segments, training_starts
+    from lstm_ad.model.network import StackedLSTM
+    from lstm_ad.model.scaling import Scaler
+    from lstm_ad.model.sequences import Segments, training_starts
 
     hyperparameters = Hyperparameters.from_strings(setting)
     layout = hyperparameters.layout

@@ -17,10 +17,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata
+
 import pictures
 from laptop import ROOT, LaptopError, lay_out, serving, shown, train
 from make_data import FAULTS
-from scipy.stats import rankdata
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

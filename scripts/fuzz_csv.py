@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from lstm_ad.exceptions import SeriesError
-from sagemaker_container import csv_format
+from sagemaker_container.formats import csv as csv_format
 
 BLOCK_SIZES = (4, 7, 64, 4 * 2**20)
 """Bytes read at a time: lines, numbers and line ends are cut by the ends of blocks."""

@@ -1,10 +1,10 @@
-"""Write the requests of :mod:`sagemaker_container.specification` as JSON files."""
+"""Write the requests of :mod:`specification` as JSON files."""
 
 import json
 import sys
 from pathlib import Path
 
-from sagemaker_container.specification import DOCUMENTS
+from specification import DOCUMENTS
 
 
 def main(folder: Path) -> None:

@@ -19,7 +19,7 @@ from sagemaker_container.environment import (
     let_algebra_keep_to_its_thread,
     send_no_telemetry,
 )
-from sagemaker_container.http_worker import ServerLogger, Worker
+from sagemaker_container.http.worker import ServerLogger, Worker
 from sagemaker_container.memory import share_freed_memory
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         # ONNX Runtime starts a thread when it is imported, and threads do not survive
         # a fork: a worker that inherits the import aborts at its end.
         from lstm_ad import artifacts
-        from sagemaker_container.app import create_app
+        from sagemaker_container.http.app import create_app
 
         environment = self.environment
         try:

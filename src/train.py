@@ -34,9 +34,9 @@ from sagemaker_container.memory import keep_freed_memory
 if TYPE_CHECKING:
     # Types alone: bad input is refused before a runtime is loaded.
     from lstm_ad.artifacts import Fit
-    from lstm_ad.inspection import Inspection
-    from lstm_ad.team import Team
-    from lstm_ad.training import Control
+    from lstm_ad.quality.inspection import Inspection
+    from lstm_ad.training.loop import Control
+    from lstm_ad.training.processes import Team
 
 logger = logging.getLogger("train")
 
@@ -100,7 +100,7 @@ def run(environment: TrainingEnvironment, should_stop: Callable[[], bool]) -> No
         series[LABELS],
     )
     _save(result, environment)
-    from lstm_ad.inspection import inspect
+    from lstm_ad.quality.inspection import inspect
 
     _report(
         environment.output_data_dir,
@@ -147,7 +147,7 @@ def work(stop: Any, cluster: Cluster) -> None:
         cluster: The hosts.
     """
     keep_freed_memory()
-    from lstm_ad.team import LostError, joined
+    from lstm_ad.training.processes import LostError, joined
     from sagemaker_container.launcher import report
 
     _set_up_log(logging.ERROR)
@@ -189,7 +189,7 @@ def _run_share(
         team,
     )
     if team.rank == 0:
-        from lstm_ad.inspection import inspect_held
+        from lstm_ad.quality.inspection import inspect_held
 
         _save(result, environment)
         _report(
@@ -207,7 +207,7 @@ def _log_settings(environment: TrainingEnvironment) -> None:
 
 def _control(should_stop: Callable[[], bool]) -> "Control":
     """Return what writes a line per epoch, and says when to stop."""
-    from lstm_ad.training import Control
+    from lstm_ad.training.loop import Control
 
     return Control(
         on_epoch_end=lambda epoch: logger.info("%s", metrics.epoch_line(epoch)),
@@ -241,7 +241,7 @@ def _unexpected(error: BaseException) -> str:
 def _report(folder: Path, result: "Fit", inspect: Callable[[], "Inspection"]) -> None:
     """Write the report of a job that has its model: nothing may fail it any more."""
     try:
-        from sagemaker_container import report
+        from sagemaker_container.report import page as report
 
         verdict = report.write_inspected(folder, result, inspect)
     except BaseException as error:

@@ -29,9 +29,9 @@ import pytest
 
 from lstm_ad import artifacts
 from lstm_ad.artifacts import Fit
-from lstm_ad.detector import LSTMAD
 from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.scoring.detector import LSTMAD
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent

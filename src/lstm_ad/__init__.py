@@ -1,28 +1,17 @@
 """LSTM-AD: anomaly detection in multivariate time series. Arrays in, arrays out.
 
-The pipeline (Malhotra et al., ESANN 2015), one module per step::
+The pipeline (Malhotra et al., ESANN 2015), in reading order::
 
-    scaling         each series to mean 0 and standard deviation 1
-    layout          how a series is divided into sequences
-    sequences       a series into sequences, and reconstructions back to its rows
-    network         a stacked LSTM reconstructs each sequence from the rows before it
-    training        the LSTM learns that on the first part of the normal data
-    onnx_graph      the trained network as ONNX
-    runtime         ONNX Runtime runs it, here and in the server alike
-    reconstruction  the errors: target minus reconstruction, in the series' own units
-    gaussian        a multivariate Gaussian fitted to the errors on the other part
-    detector        the score: the log-likelihood of each time step's errors
-    fitting         all of the above, in order
+    data/       the rows of a job: divided between fitting and calibration, checked
+    model/      the stacked LSTM: sequences, scaling, network, ONNX graph and runtime
+    training/   the loop that fits it, alone or in several processes
+    scoring/    errors, the Gaussian fitted to them, and the score: the log-likelihood
+    threshold/  how rare a score is on normal data, and which scores are anomalies
+    fitting     all of the above, in order
+    artifacts   what is saved of it
+    quality/    a closer look at a fitted detector, and the verdict on it
 
-What a report is made of::
-
-    inspection      a closer look at a fitted detector, in bounded time and memory
-    verdict         whether to use it, and why
-
-Several processes can do it together: :mod:`lstm_ad.shares` divides the rows between
-them, and :mod:`lstm_ad.team` adds up what each has of them.
-
-The letters of the axes are in :mod:`lstm_ad.axes`. Only ``network``, ``training``,
-``team`` and ``fitting`` import torch, and nothing that scores imports them. This file
-imports nothing, so that a server can read its settings before it loads a runtime.
+The letters of the axes are in :mod:`lstm_ad.axes`. Only ``model.network``,
+``training`` and ``fitting`` import torch, and nothing that scores imports them. This
+file imports nothing, so that a server can read its settings before it loads a runtime.
 """

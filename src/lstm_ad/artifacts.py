@@ -29,17 +29,17 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from lstm_ad.axes import FloatArray, Weights
-from lstm_ad.decision import Decision, LabelledThreshold
-from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import ArtifactError
-from lstm_ad.gaussian import Gaussian
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.losses import EpochMetrics, Loss
+from lstm_ad.model.runtime import OnnxNetwork
+from lstm_ad.model.scaling import Scaler
 from lstm_ad.parallel import Cores
-from lstm_ad.reconstruction import Reconstructor
-from lstm_ad.runtime import OnnxNetwork
-from lstm_ad.scaling import Scaler
-from lstm_ad.tail import N_LEVELS, Tail
+from lstm_ad.scoring.detector import LSTMAD
+from lstm_ad.scoring.gaussian import Gaussian
+from lstm_ad.scoring.reconstruction import Reconstructor
+from lstm_ad.threshold.decision import Decision, LabelledThreshold
+from lstm_ad.threshold.tail import N_LEVELS, Tail
 
 FORMAT_VERSION = 2
 

@@ -25,7 +25,7 @@ IndexArray = npt.NDArray[np.int64]
 """Positions on an axis."""
 
 Weights = Mapping[str, ScaledArray]
-"""The parameters of a :class:`~lstm_ad.network.StackedLSTM` by their torch names."""
+"""A :class:`~lstm_ad.model.network.StackedLSTM`'s parameters by their torch names."""
 
 AddUp = Callable[[FloatArray], FloatArray]
 """Returns the sum of an array over all processes that train together."""

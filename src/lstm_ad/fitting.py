@@ -13,27 +13,27 @@ import torch
 
 from lstm_ad.artifacts import Fit
 from lstm_ad.axes import FloatArray, ScaledArray
-from lstm_ad.calibration import MAX_NUMBERS, Runs, decide, held_out_scores
-from lstm_ad.checkpoints import CheckpointFolder, digest_series, fingerprint
-from lstm_ad.checks import check_files, check_range, counts_rows, index_column
-from lstm_ad.detector import LSTMAD
+from lstm_ad.data.labels import Labelled, choose_threshold, normal_stretches
+from lstm_ad.data.labels import check as check_labels
+from lstm_ad.data.partition import File, Held, Shares, Whereabouts
+from lstm_ad.data.validate import check_files, check_range, counts_rows, index_column
 from lstm_ad.exceptions import TrainingError
-from lstm_ad.gaussian import MAXIMUM_LIKELIHOOD, WIDE, Gaussian
 from lstm_ad.hyperparameters import Hyperparameters
-from lstm_ad.labels import Labelled, choose_threshold, normal_stretches
-from lstm_ad.labels import check as check_labels
-from lstm_ad.layout import Layout
 from lstm_ad.losses import Loss
-from lstm_ad.network import StackedLSTM
-from lstm_ad.onnx_graph import to_onnx
+from lstm_ad.model.layout import Layout
+from lstm_ad.model.network import StackedLSTM
+from lstm_ad.model.onnx_graph import to_onnx
+from lstm_ad.model.runtime import OnnxNetwork
+from lstm_ad.model.scaling import Scaler
+from lstm_ad.model.sequences import Rows, input_sequences
 from lstm_ad.parallel import Cores
-from lstm_ad.reconstruction import Reconstructor
-from lstm_ad.runtime import OnnxNetwork
-from lstm_ad.scaling import Scaler
-from lstm_ad.sequences import Rows, input_sequences
-from lstm_ad.shares import File, Held, Shares, Whereabouts
-from lstm_ad.team import ALONE, Team
-from lstm_ad.training import Control, train_network
+from lstm_ad.scoring.detector import LSTMAD
+from lstm_ad.scoring.gaussian import MAXIMUM_LIKELIHOOD, WIDE, Gaussian
+from lstm_ad.scoring.reconstruction import Reconstructor
+from lstm_ad.threshold.calibration import MAX_NUMBERS, Runs, decide, held_out_scores
+from lstm_ad.training.checkpoints import CheckpointFolder, digest_series, fingerprint
+from lstm_ad.training.loop import Control, train_network
+from lstm_ad.training.processes import ALONE, Team
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lstm_ad.exceptions import HyperparameterError
-from lstm_ad.layout import Layout
+from lstm_ad.model.layout import Layout
 
 FP32, BF16 = "fp32", "bf16"
 """Single precision, and products of numbers with 8 bits of mantissa."""

@@ -11,23 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstm_ad.axes import FloatArray
-from lstm_ad.checkpoints import digest_series, fingerprint
-from lstm_ad.checks import check_files
+from lstm_ad.data.labels import Labelled, normal_stretches
+from lstm_ad.data.labels import check as check_labels
+from lstm_ad.data.partition import File, Held, Piece, Shares, readers_of
+from lstm_ad.data.validate import check_files
 from lstm_ad.exceptions import SettingError
-from lstm_ad.labels import Labelled, normal_stretches
-from lstm_ad.labels import check as check_labels
-from lstm_ad.shares import File, Held, Piece, Shares, readers_of
-from sagemaker_container.csv_format import read_file, read_rows, read_shape
+from lstm_ad.training.checkpoints import digest_series, fingerprint
 from sagemaker_container.environment import (
     LABELS,
     TRAINING,
     VALIDATION,
     TrainingEnvironment,
 )
+from sagemaker_container.formats.csv import read_file, read_rows, read_shape
 
 if TYPE_CHECKING:
     # A type alone: bad input is refused before torch is imported.
-    from lstm_ad.team import Team
+    from lstm_ad.training.processes import Team
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from lstm_ad.exceptions import SettingError
 from lstm_ad.hyperparameters import Hyperparameters
-from sagemaker_container.outputs import DEFAULT_COLUMNS, OutputError, columns_of
+from sagemaker_container.formats.columns import DEFAULT_COLUMNS, OutputError, columns_of
 
 BASE_DIR = "SAGEMAKER_BASE_DIR"
 DEFAULT_BASE_DIR = "/opt/ml"

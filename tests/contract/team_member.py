@@ -18,8 +18,8 @@ import numpy as np
 from lstm_ad.artifacts import Fit
 from lstm_ad.fitting import fit, fit_share
 from lstm_ad.hyperparameters import Hyperparameters
-from lstm_ad.team import joined
-from lstm_ad.training import Control
+from lstm_ad.training.loop import Control
+from lstm_ad.training.processes import joined
 from sagemaker_container.channels import read_all, read_share
 from sagemaker_container.environment import Cluster, TrainingEnvironment
 

@@ -19,7 +19,7 @@ from lstm_ad import artifacts
 from lstm_ad.exceptions import LSTMADError, SeriesError
 from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
-from sagemaker_container.csv_format import read_file
+from sagemaker_container.formats.csv import read_file
 
 TABLE = [[1.5, -2.0], [3.0, 4e-3], [5.0, 6.0]]
 PLAIN = b"1.5,-2\n3,4e-3\n5,6\n"

@@ -10,8 +10,8 @@ import pytest
 from lstm_ad import artifacts
 from lstm_ad.artifacts import Fit
 from lstm_ad.fitting import fit
-from lstm_ad.gaussian import Gaussian
 from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.scoring.gaussian import Gaussian
 from sagemaker_container import metrics
 
 N_EPOCHS = 6

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from lstm_ad.detector import LSTMAD
-from sagemaker_container.csv_format import write_scores
+from lstm_ad.scoring.detector import LSTMAD
+from sagemaker_container.formats.csv import write_scores
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -221,7 +221,7 @@ def test_a_killed_worker_fails_its_own_clients_only_and_is_replaced(
 
 
 DEFERENCE = """
-from sagemaker_container import http_worker
+from sagemaker_container.http import worker as http_worker
 http_worker.DEFERENCE_SECONDS = 0.3
 """
 
@@ -279,7 +279,7 @@ TOO_SLOW = (
 )
 
 IMPATIENCE = """
-from sagemaker_container import http_worker
+from sagemaker_container.http import worker as http_worker
 http_worker.HEAD_SECONDS = http_worker.SILENCE_SECONDS = http_worker.LINGER_SECONDS = 1
 http_worker.RECEIVE_SECONDS = 2
 """

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from lstm_ad.hyperparameters import declarations
+from sagemaker_container.formats.columns import DEFAULT_COLUMNS, OUTPUTS
 from sagemaker_container.metrics import METRIC_DEFINITIONS
-from sagemaker_container.outputs import DEFAULT_COLUMNS, OUTPUTS
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

@@ -10,8 +10,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from lstm_ad.detector import LSTMAD
-from sagemaker_container.csv_format import write_scores
+from lstm_ad.scoring.detector import LSTMAD
+from sagemaker_container.formats.csv import write_scores
 
 SOURCE = Path(__file__).parents[2] / "src"
 CSV = {"Content-Type": "text/csv"}
@@ -263,8 +263,8 @@ PROBE = """
 import io, json, pathlib, sys
 import serve
 from lstm_ad import artifacts
-from sagemaker_container.app import create_app
-from sagemaker_container import http_worker
+from sagemaker_container.http.app import create_app
+from sagemaker_container.http import worker as http_worker
 detector = artifacts.load(pathlib.Path(sys.argv[1]), n_threads=1)
 detector.warm_up()
 client = create_app(detector, max_payload_mb=1).test_client()

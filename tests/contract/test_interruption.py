@@ -255,7 +255,7 @@ def test_checkpoints_of_another_job_are_refused(
     found_reasons = {
         record.getMessage().partition(" is not used: ")[2]
         for record in caplog.records
-        if record.name == "lstm_ad.checkpoints"
+        if record.name == "lstm_ad.training.checkpoints"
     }
     assert found_reasons == {reason}
     afresh = fit(*job)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lstm_ad import artifacts
-from lstm_ad.gaussian import Gaussian
+from lstm_ad.scoring.gaussian import Gaussian
 
 ORIGINAL = Path(__file__).parents[3] / "shared" / "original"
 

@@ -9,8 +9,8 @@ from lstm_ad import artifacts
 from lstm_ad.artifacts import Fit
 from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
-from sagemaker_container.app import create_app
-from sagemaker_container.csv_format import write_scores
+from sagemaker_container.formats.csv import write_scores
+from sagemaker_container.http.app import create_app
 
 SETTINGS = {
     "sequence-length": "10",

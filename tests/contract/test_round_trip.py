@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from lstm_ad import artifacts
-from lstm_ad.detector import LSTMAD, Scores
+from lstm_ad.scoring.detector import LSTMAD, Scores
 
 CSV = {"Content-Type": "text/csv", "Accept": "text/csv"}
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lstm_ad import artifacts
-from sagemaker_container.csv_format import read_series, write_scores
+from sagemaker_container.formats.csv import read_series, write_scores
 
 pytestmark = pytest.mark.images
 

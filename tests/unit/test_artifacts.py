@@ -14,13 +14,13 @@ from safetensors.numpy import load_file, save
 
 from lstm_ad import artifacts
 from lstm_ad.artifacts import DESCRIPTION, NETWORK, STATISTICS, WEIGHTS, Fit
-from lstm_ad.decision import Decision, LabelledThreshold
-from lstm_ad.detector import LSTMAD
 from lstm_ad.exceptions import ArtifactError
-from lstm_ad.gaussian import WIDE
 from lstm_ad.hyperparameters import Hyperparameters
-from lstm_ad.layout import Layout
-from lstm_ad.network import StackedLSTM
+from lstm_ad.model.layout import Layout
+from lstm_ad.model.network import StackedLSTM
+from lstm_ad.scoring.detector import LSTMAD
+from lstm_ad.scoring.gaussian import WIDE
+from lstm_ad.threshold.decision import Decision, LabelledThreshold
 
 FILES = [DESCRIPTION, NETWORK, STATISTICS, WEIGHTS]
 LAYOUT = {"context_length": 10, "prediction_length": 10, "stride": 10}

@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from lstm_ad import fitting, runtime
+from lstm_ad import fitting
 from lstm_ad.artifacts import Fit
-from lstm_ad.calibration import decide, held_out_scores
+from lstm_ad.data.labels import Labelled, choose_threshold
 from lstm_ad.exceptions import SeriesError, TrainingError
 from lstm_ad.fitting import fit
-from lstm_ad.gaussian import WIDE, Gaussian
 from lstm_ad.hyperparameters import Hyperparameters
-from lstm_ad.labels import Labelled, choose_threshold
-from lstm_ad.layout import Layout
-from lstm_ad.network import StackedLSTM
-from lstm_ad.onnx_graph import to_onnx
-from lstm_ad.runtime import OnnxNetwork
-from lstm_ad.scaling import Scaler
+from lstm_ad.model import runtime
+from lstm_ad.model.layout import Layout
+from lstm_ad.model.network import StackedLSTM
+from lstm_ad.model.onnx_graph import to_onnx
+from lstm_ad.model.runtime import OnnxNetwork
+from lstm_ad.model.scaling import Scaler
+from lstm_ad.scoring.gaussian import WIDE, Gaussian
+from lstm_ad.threshold.calibration import decide, held_out_scores
 
 
 def weights_of(result: Fit) -> dict[str, bytes]:

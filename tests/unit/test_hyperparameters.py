@@ -5,7 +5,7 @@ import pytest
 
 from lstm_ad.exceptions import HyperparameterError
 from lstm_ad.hyperparameters import Declaration, Hyperparameters, declarations
-from lstm_ad.layout import Layout
+from lstm_ad.model.layout import Layout
 
 BY_NAME = {declaration.name: declaration for declaration in declarations()}
 NUMBERS = {name: d for name, d in BY_NAME.items() if d.kind is not str}

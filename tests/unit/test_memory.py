@@ -84,7 +84,7 @@ def test_what_a_server_frees_is_given_back(call: str) -> None:
     output = run(f"""
 import os
 from gunicorn.config import Config
-from sagemaker_container.http_worker import ServerLogger, Worker
+from sagemaker_container.http.worker import ServerLogger, Worker
 from sagemaker_container.memory import give_back_freed_memory
 
 def resident_mb():

@@ -1,0 +1,1 @@
+"""The rows of a job: read once, divided, checked, labelled."""

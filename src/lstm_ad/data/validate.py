@@ -1,0 +1,151 @@
+"""Refuse series that cannot be used, before and after their values are known."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from lstm_ad.axes import FloatArray
+from lstm_ad.data.partition import File
+from lstm_ad.exceptions import SeriesError
+from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.model.layout import Layout
+from lstm_ad.model.scaling import Scaler
+
+MAX_DEVIATIONS = 1e15
+"""The largest distance of a value from its series' mean, in standard deviations:
+squares of larger ones are no finite numbers in single precision."""
+
+
+def check_files(
+    training: Sequence[File],
+    validation: Sequence[File],
+    hyperparameters: Hyperparameters,
+) -> None:
+    """Refuse files of unequal widths, or too short to be cut as they must be.
+
+    Each of the two parts of a training file needs a context to read and the sequence
+    after it to reconstruct: by default, two sequences.
+
+    Raises:
+        SeriesError: If there is such a file, or none at all.
+    """
+    if not training:
+        raise SeriesError("There are no training series: at least one is needed.")
+    reference = training[0]
+    layout = hyperparameters.layout
+    context = layout.context_length
+    setting = _named(layout)
+    for file in (*training, *validation):
+        if file.n_timesteps <= context and file.n_timesteps < file.n_series:
+            raise SeriesError(
+                f"{file.name}: the file is too short for {setting}: "
+                f"{file.n_timesteps} rows of {file.n_series} columns were found, but "
+                f"one row is one time step and one column one time series. Are rows "
+                f"and columns exchanged?"
+            )
+        if file.n_series != reference.n_series:
+            raise SeriesError(
+                f"{file.name}: the number of columns differs between files: "
+                f"{file.n_series} were found, but {reference.name} has "
+                f"{reference.n_series}."
+            )
+    for file in training:
+        n_timesteps = file.n_timesteps
+        n_fitting = hyperparameters.n_fitting(n_timesteps)
+        if not _is_enough(n_timesteps, hyperparameters):
+            raise SeriesError(
+                f"{file.name}: the file is too short for {setting}: {n_timesteps} rows "
+                f"were found, of which {n_fitting} would fit the LSTM and "
+                f"{n_timesteps - n_fitting} the Gaussian, but {layout.n_shortest} and "
+                f"{layout.n_calibrating} are needed. "
+                f"{_what_would_fit(n_timesteps, hyperparameters)}"
+            )
+    for file in validation:
+        if file.n_timesteps <= layout.n_unscored:
+            raise SeriesError(
+                f"{file.name}: the file is too short for {setting}: "
+                f"{file.n_timesteps} rows were found, but at least "
+                f"{layout.n_unscored + 1} are needed."
+            )
+
+
+def counts_rows(values: FloatArray, first_row: int) -> bool:
+    """Return whether the first of several columns counts 0, 1, 2, ... or 1, 2, 3, ...
+
+    Args:
+        values: Consecutive rows of a file, of shape ``(T, D)``.
+        first_row: The number of the first of them, from 0.
+    """
+    start = values[0, 0] if len(values) and values.shape[1] > 1 else math.nan
+    return start - first_row in (0, 1) and np.array_equal(
+        values[:, 0], start + np.arange(len(values))
+    )
+
+
+def index_column(name: str, n_timesteps: int, first_value: float) -> SeriesError:
+    """Return the error about a file whose first column counts the rows."""
+    return SeriesError(
+        f"{name}: column 1 counts the rows, from {first_value:.0f} to "
+        f"{first_value + n_timesteps - 1:.0f}: an index column is not accepted, every "
+        f"column is a time series."
+    )
+
+
+def check_range(name: str, first_row: int, part: FloatArray, scaler: Scaler) -> None:
+    """Refuse values that are beyond all comparison with the rows that fit the LSTM.
+
+    Args:
+        name: What messages call the file.
+        first_row: The number of the first row of the part, from 0.
+        part: Consecutive rows of the file, of shape ``(T, D)``.
+        scaler: The standardisation.
+
+    Raises:
+        SeriesError: If there is such a value.
+    """
+    low = scaler.mean - MAX_DEVIATIONS * scaler.scale
+    high = scaler.mean + MAX_DEVIATIONS * scaler.scale
+    outside = (part.min(axis=0) < low) | (part.max(axis=0) > high)
+    if outside.any():
+        column = int(np.argmax(outside))
+        values = part[:, column]
+        is_far = (values < low[column]) | (values > high[column])
+        row = int(np.argmax(is_far))
+        raise SeriesError(
+            f"{name}: row {first_row + row + 1}, column {column + 1}: "
+            f"{values[row]:.6g} is too far from the rows that fit the LSTM: "
+            f"accepted are numbers from {low[column]:.6g} to {high[column]:.6g}."
+        )
+
+
+def _named(layout: Layout) -> str:
+    """Return the hyperparameters behind a layout, as far as they need saying."""
+    context, prediction = layout.context_length, layout.prediction_length
+    if context == prediction == layout.stride:
+        return f"a sequence-length of {context}"
+    return f"a context-length of {context} and a prediction-length of {prediction}"
+
+
+def _what_would_fit(n_timesteps: int, hyperparameters: Hyperparameters) -> str:
+    """Return the ways out of a file of too few rows."""
+    layout, fraction = hyperparameters.layout, hyperparameters.calibration_fraction
+    # Parts are rounded to whole rows: half a row less may be enough.
+    needed = math.floor((layout.n_shortest - 0.5) / (1 - fraction))
+    needed = max(needed, math.floor((layout.n_calibrating - 0.5) / fraction))
+    while not _is_enough(needed, hyperparameters):
+        needed += 1
+    more = f"Files of at least {needed} rows are accepted"
+    n_fitting = hyperparameters.n_fitting(n_timesteps)
+    longest = min(n_fitting, n_timesteps - n_fitting) // 2
+    if longest == 0 or _named(layout) != f"a sequence-length of {layout.stride}":
+        return f"{more}."
+    return f"{more}, or a sequence-length of at most {longest}."
+
+
+def _is_enough(n_timesteps: int, hyperparameters: Hyperparameters) -> bool:
+    """Return whether a file of some rows can be cut into its two parts."""
+    layout = hyperparameters.layout
+    n_fitting = hyperparameters.n_fitting(n_timesteps)
+    n_calibrating = n_timesteps - n_fitting
+    return n_fitting >= layout.n_shortest and n_calibrating >= layout.n_calibrating

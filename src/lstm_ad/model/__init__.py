@@ -1,0 +1,1 @@
+"""The LSTM: how series are divided, scaled, read and reconstructed."""

@@ -1,0 +1,129 @@
+"""Standardise the series with the statistics of the rows that fit the LSTM."""
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from lstm_ad.axes import AddUp, FloatArray, ScaledArray
+from lstm_ad.model.sequences import Rows
+
+logger = logging.getLogger(__name__)
+
+INPUT_BOUND = 10.0
+"""The largest standardised value that the network reads, in standard deviations.
+
+A spike far outside anything seen in training must not decide, through the LSTM's
+state, how the rows after it are reconstructed. The bound is part of the network, so it
+holds wherever the network runs. Errors are taken against the values as they are: the
+spike itself scores as low as it should.
+"""
+
+_BLOCK_ROWS = 65536
+
+_CONSTANT = 1e-12
+"""A series whose range is at most this part of its magnitude does not vary."""
+
+_SMALLEST_RANGE = 1e-100
+"""Nor does one with a smaller range: the squares of its errors would be no numbers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaler:
+    """Maps each series to mean 0 and standard deviation 1, and back."""
+
+    mean: FloatArray
+    """The mean of each series, of shape ``(D,)``, in its own units."""
+    scale: FloatArray
+    """The standard deviation of each series, of shape ``(D,)``, positive.
+
+    For a constant series, which has none, 1.
+    """
+
+    @classmethod
+    def fit(
+        cls,
+        parts: Sequence[FloatArray],
+        add_up: AddUp = lambda array: array,
+        lowest: AddUp = lambda array: array,
+    ) -> "Scaler":
+        """Return the scaler for the rows of all ``parts`` together.
+
+        Constant series are named in a warning: nothing can be learnt from them.
+
+        Args:
+            parts: Series of shape ``(T, D)``, of this process; they may have no rows,
+                but must have one in all.
+            add_up: Returns sums over all processes; by default, there are no others.
+            lowest: Likewise, the smallest values.
+        """
+        low = np.min([part.min(axis=0, initial=np.inf) for part in parts], axis=0)
+        low = lowest(low)
+        high = np.max([part.max(axis=0, initial=-np.inf) for part in parts], axis=0)
+        high = -lowest(-high)
+        magnitude = np.maximum(np.abs(low), np.abs(high))
+        unit = np.where(magnitude > _SMALLEST_RANGE, magnitude, 1.0)
+        is_constant = high - low <= np.maximum(_CONSTANT * magnitude, _SMALLEST_RANGE)
+
+        # In units of the magnitude: the squares of 1e200 and 1e-200 are no numbers.
+        zero = np.zeros(len(unit))
+        n_rows = add_up(np.array([float(sum(len(part) for part in parts))]))
+        total = sum(((block / unit).sum(axis=0) for block in _blocks(parts)), zero)
+        mean = add_up(total) / n_rows
+        squares = sum(
+            (((block / unit - mean) ** 2).sum(axis=0) for block in _blocks(parts)), zero
+        )
+        deviation = np.sqrt(add_up(squares) / n_rows)
+
+        if is_constant.any():
+            logger.warning(
+                "Constant in the rows that fit the LSTM: %s. The model can only learn "
+                "that value, and scores any other as an anomaly.",
+                name_series(is_constant),
+            )
+        return cls(
+            mean=np.where(is_constant, low, mean * unit),
+            scale=np.where(is_constant, 1.0, deviation * unit),
+        )
+
+    def transform(self, series: FloatArray) -> ScaledArray:
+        """Return ``series``, of shape ``(T, D)``, standardised, in single precision."""
+        with np.errstate(over="ignore"):  # infinite is within the network's INPUT_BOUND
+            return ((series - self.mean) / self.scale).astype(np.float32)
+
+    def transform_all(self, parts: Sequence[FloatArray]) -> Rows:
+        """Return ``parts``, each of shape ``(T, D)``, standardised and joined."""
+        n_timesteps = np.array([len(part) for part in parts], dtype=np.int64)
+        values = np.empty((n_timesteps.sum(), len(self.mean)), dtype=np.float32)
+        first = 0
+        for block in _blocks(parts):
+            values[first : first + len(block)] = self.transform(block)
+            first += len(block)
+        return Rows(values, n_timesteps)
+
+    def inverse_transform(self, scaled: ScaledArray) -> FloatArray:
+        """Return ``scaled``, of shape ``(T, D)``, in the units of the series."""
+        return scaled.astype(np.float64) * self.scale + self.mean
+
+
+def _blocks(parts: Sequence[FloatArray]) -> Iterator[FloatArray]:
+    """Yield all rows of ``parts`` in views of bounded size: copies must not add up."""
+    for part in parts:
+        for first in range(0, len(part), _BLOCK_ROWS):
+            yield part[first : first + _BLOCK_ROWS]
+
+
+def name_series(chosen: npt.NDArray[np.bool_]) -> str:
+    """Return the chosen series in words, counted from 1: ``series 2 and 5``.
+
+    Args:
+        chosen: Whether to name each series, of shape ``(D,)``.
+    """
+    columns = [str(column) for column in np.flatnonzero(chosen) + 1]
+    shown, more = columns[:10], len(columns) - 10
+    if more > 0:
+        shown.append(f"{more} more")
+    *first, last = shown
+    return f"series {', '.join(first)} and {last}" if first else f"series {last}"

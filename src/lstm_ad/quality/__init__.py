@@ -1,0 +1,1 @@
+"""A closer look at a fitted detector, and the verdict on it."""

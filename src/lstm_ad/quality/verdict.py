@@ -1,0 +1,245 @@
+"""Judge a fitted detector in plain words: good, check, or do not use.
+
+====================================== ============ ==================================
+what                                   verdict      when
+====================================== ============ ==================================
+losses                                 do not use   one is not a finite number
+repeating the last value               do not use   its loss is no larger
+                                       check        its loss is less than 1.1 times
+                                                    as large
+length of training                     check        it ended before its last epoch,
+                                                    but not by early stopping
+last tenth of the epochs               check        the loss fell by more than 5 % in
+                                                    it, or there was one epoch only
+data not learnt from                   check        their loss is more than twice that
+                                                    of the rows learnt from
+rows behind the threshold              check        the alarm rate is one of more rows
+                                                    than there are independent ones
+interval of the threshold              check        between its ends, the alarm rate
+                                                    differs by more than a factor 10
+alarms on the validation data          check        more than 3 times as many as meant,
+                                                    or fewer than a third, where 10
+                                                    were meant or found
+constant series                        check        there is one
+series that depend on each other       check        there are some
+====================================== ============ ==================================
+
+Otherwise it is good.
+"""
+
+import dataclasses
+import enum
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from lstm_ad.artifacts import Fit
+from lstm_ad.axes import IndexArray
+from lstm_ad.model.scaling import name_series
+from lstm_ad.quality.inspection import Inspection
+
+MIN_GAIN = 1.1
+"""How many times as large as the model's the loss of repeating should be."""
+LAST_PART, MAX_PROGRESS = 0.1, 0.05
+"""By how much the loss may still fall in the last part of the epochs."""
+MAX_EXCESS = 2.0
+"""How many times that of the rows learnt from other rows' loss may be."""
+MAX_UNCERTAINTY = 10.0
+"""By which factor the alarm rate may differ between the ends of the interval."""
+MAX_MISS = 3.0
+"""By which factor alarms on the validation data may be off."""
+MIN_ALARMS = 10
+"""How many must be meant or found to say that: fewer are off by chance."""
+
+_DATA = {"valid": "the validation data", "calibration": "the calibration part"}
+
+
+class Level(enum.StrEnum):
+    """What to do with a model, from the best to the worst."""
+
+    GOOD = "good"
+    CHECK = "check"
+    DO_NOT_USE = "do not use"
+
+
+@dataclasses.dataclass(frozen=True)
+class Reason:
+    """Why a model is not just good."""
+
+    level: Level
+    """How much it matters."""
+    finding: str
+    """What was found, in a sentence or two."""
+    advice: str
+    """What to do about it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What to do with a model, and why."""
+
+    level: Level
+    """The worst of the reasons'."""
+    reasons: tuple[Reason, ...]
+    """The worst first; empty for a good model."""
+
+
+def judge(fit: Fit, inspection: Inspection) -> Verdict:
+    """Return the verdict on a detector."""
+    rules = (_loss, _length, _progress, _excess, _threshold, _alarms, _series)
+    reasons = [reason for rule in rules for reason in rule(fit, inspection)]
+    order = list(Level)
+    reasons.sort(key=lambda reason: -order.index(reason.level))
+    return Verdict(reasons[0].level if reasons else Level.GOOD, tuple(reasons))
+
+
+def _loss(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
+    """Yield what is wrong with the losses themselves."""
+    losses = [loss.mse for loss in [*fit.losses.values(), fit.repeated]]
+    found, repeated = fit.losses[inspection.part].mse, fit.repeated.mse
+    said = (
+        f"its loss on {_DATA[inspection.part]} is {found:.4g}, that of repeating is "
+        f"{repeated:.4g}."
+    )
+    if not all(map(math.isfinite, losses)):
+        yield Reason(
+            Level.DO_NOT_USE,
+            "The losses are not all finite numbers.",
+            "Train again with a smaller lr, and look for extreme values in the data.",
+        )
+    elif not found < repeated:
+        yield Reason(
+            Level.DO_NOT_USE,
+            f"The model is no better than repeating the last value: {said}",
+            "Train for more epochs, or with another lr or sequence-length. If that "
+            "does not help, the series may have nothing that can be foreseen.",
+        )
+    elif repeated < MIN_GAIN * found:
+        yield Reason(
+            Level.CHECK,
+            f"The model is hardly better than repeating the last value: {said}",
+            "Try more epochs, or another lr or sequence-length.",
+        )
+
+
+def _length(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
+    """Yield that training was cut short."""
+    n_epochs, patience = (
+        len(fit.history),
+        fit.hyperparameters.early_stopping_patience,
+    )
+    is_early_stop = patience > 0 and n_epochs - fit.best_epoch >= patience
+    if n_epochs < fit.hyperparameters.epochs and not is_early_stop:
+        yield Reason(
+            Level.CHECK,
+            f"Training ended after {n_epochs} of {fit.hyperparameters.epochs} epochs: "
+            f"it was stopped, or its loss was no number any more. The log says which.",
+            "Train again, with checkpoints if machines are taken away, or with a "
+            "smaller lr if the loss was the reason.",
+        )
+
+
+def _progress(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
+    """Yield that more epochs would have given a better model."""
+    losses = [epoch.selection.mse for epoch in fit.history]
+    if len(losses) == 1:
+        yield Reason(
+            Level.CHECK,
+            "There was one epoch only: nobody knows whether more would be better.",
+            "Train for more epochs.",
+        )
+        return
+    n_before = len(losses) - max(1, round(LAST_PART * len(losses)))
+    if n_before < 1:
+        return
+    before, best = min(losses[:n_before]), min(losses)
+    if best < (1 - MAX_PROGRESS) * before:
+        yield Reason(
+            Level.CHECK,
+            f"The model was still improving when training ended: its loss fell by "
+            f"{1 - best / before:.0%} in the last tenth of the epochs.",
+            "Train for more epochs.",
+        )
+
+
+def _excess(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
+    """Yield that the model does worse on rows that it has not learnt from."""
+    # Labelled data hold anomalies, which are meant to have a large loss.
+    part = "calibration" if fit.detector.decision.labelled else inspection.part
+    learnt, found = fit.losses["train"].mse, fit.losses[part].mse
+    if MAX_EXCESS * learnt < found < math.inf:
+        yield Reason(
+            Level.CHECK,
+            f"The model does worse on {_DATA[part]} than on the rows that it has "
+            f"learnt from: the losses are {found:.4g} and {learnt:.4g}. Either the "
+            f"data differ, or it has learnt rows by heart.",
+            "See whether both are normal data of the same kind. If they are, try more "
+            "data, a smaller hidden-size or more dropout.",
+        )
+
+
+def _threshold(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
+    """Yield that the threshold is uncertain."""
+    decision = fit.detector.decision
+    rate = decision.max_alarm_rate
+    ends = -np.array(decision.interval)
+    low, high = np.exp(decision.tail.log_probability(ends))
+    advice = "Give more calibration data, or accept a larger max-alarm-rate."
+    if decision.n_independent * rate < 1:
+        yield Reason(
+            Level.CHECK,
+            f"The threshold is a cautious guess: it is to be crossed by one normal row "
+            f"in {1 / rate:,.0f}, but the {decision.n_rows:,} rows behind it say only "
+            f"as much as {decision.n_independent:,} that do not depend on each other.",
+            advice,
+        )
+    elif high > MAX_UNCERTAINTY * low:
+        yield Reason(
+            Level.CHECK,
+            f"The threshold is uncertain: it lies between {decision.interval[0]:.4g} "
+            f"and {decision.interval[1]:.4g}, where the part of the normal rows that "
+            f"are alarms goes from {low:.1g} to {high:.1g}.",
+            advice,
+        )
+
+
+def _alarms(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
+    """Yield that the validation data have far more or far fewer alarms than meant."""
+    n_rows, found = len(inspection.normality_score), inspection.n_alarms
+    meant = fit.detector.decision.max_alarm_rate * n_rows
+    is_off = found > MAX_MISS * meant or MAX_MISS * found < meant
+    is_said = inspection.part == "valid" and fit.detector.decision.labelled is None
+    if is_said and is_off and max(found, meant) >= MIN_ALARMS:
+        yield Reason(
+            Level.CHECK,
+            f"{found:,} of {n_rows:,} rows of the validation data are alarms, but "
+            f"{meant:.3g} are meant to be.",
+            "See whether they are normal data of the same kind as those trained on; "
+            "the rows with the lowest scores are shown below.",
+        )
+
+
+def _series(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
+    """Yield what is wrong with single series."""
+    if len(inspection.constant):
+        yield Reason(
+            Level.CHECK,
+            f"Constant in the rows that the model has learnt from: "
+            f"{_named(inspection.constant, fit)}. Any other value will be an alarm.",
+            "Leave them out, or train on data in which they vary.",
+        )
+    if len(inspection.dependent):
+        yield Reason(
+            Level.CHECK,
+            f"The errors of {_named(inspection.dependent, fit)} depend on each other "
+            f"linearly: they say the same thing several times, or add up.",
+            "Leave out what follows from the others.",
+        )
+
+
+def _named(columns: IndexArray, fit: Fit) -> str:
+    """Return some series in words."""
+    chosen = np.zeros(len(fit.detector.reconstructor.scaler.scale), dtype=np.bool_)
+    chosen[columns] = True
+    return name_series(chosen)

@@ -1,0 +1,1 @@
+"""From reconstructions to scores: errors, their Gaussian, the detector, events."""

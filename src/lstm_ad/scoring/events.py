@@ -1,0 +1,75 @@
+"""Gather anomalous rows into events that a person can look at one by one."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from lstm_ad.axes import IndexArray
+from lstm_ad.scoring.detector import Scores
+from lstm_ad.threshold.decision import Decision
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """A run of anomalies. Rows and series are counted from 0."""
+
+    start: int
+    """The first row, an anomaly."""
+    end: int
+    """The row after the last anomaly: ``start:end`` are the rows of the event."""
+    peak: int
+    """The row of the lowest score, the first of them if there are several."""
+    normality_score: float
+    """The score of that row."""
+    severity: float
+    """The severity of that row, from 0 to 1."""
+    series: int
+    """The one to blame: the series that contributes most to the event's anomalies, all
+    of them. The lowest score alone may lie in the aftermath, where every series is
+    reconstructed from abnormal rows."""
+    direction: float
+    """-1 if that series is mostly below its reconstruction where it contributes, 1 if
+    it is above."""
+
+
+def find_events(scores: Scores, decision: Decision, max_gap: int) -> list[Event]:
+    """Return the events of a series, in order.
+
+    Args:
+        scores: Of the series, with contributions.
+        decision: What an anomaly is.
+        max_gap: How many rows that are no anomalies may lie between two that belong to
+            one event: :attr:`~lstm_ad.scoring.detector.LSTMAD.event_gap`, for one.
+
+    Raises:
+        ValueError: If ``scores`` are without contributions.
+    """
+    if scores.contribution is None or scores.direction is None:
+        raise ValueError("Events need scores with contributions.")
+    severity = decision.severity(scores.normality_score)
+    is_anomaly = decision.is_anomaly(scores.normality_score)
+    events = []
+    for rows in _runs(np.flatnonzero(is_anomaly), max_gap):
+        peak = int(rows[np.argmin(scores.normality_score[rows])])
+        contribution = scores.contribution[rows]
+        series = int(np.argmax(contribution.sum(axis=0)))
+        side = contribution[:, series] @ scores.direction[rows, series]
+        events.append(
+            Event(
+                start=int(rows[0]),
+                end=int(rows[-1]) + 1,
+                peak=peak,
+                normality_score=float(scores.normality_score[peak]),
+                severity=float(severity[peak]),
+                series=series,
+                direction=-1.0 if side < 0 else 1.0,
+            )
+        )
+    return events
+
+
+def _runs(anomalies: IndexArray, max_gap: int) -> Iterator[IndexArray]:
+    """Yield the anomalous rows of each event."""
+    ends = np.flatnonzero(np.diff(anomalies) > max_gap + 1) + 1
+    yield from (rows for rows in np.split(anomalies, ends) if len(rows))

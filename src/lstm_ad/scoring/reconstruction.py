@@ -1,0 +1,154 @@
+"""Reconstruct a series in its own units: scale, run the network, scale back."""
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from lstm_ad.axes import AddUp, FloatArray, ScaledArray
+from lstm_ad.exceptions import SeriesError
+from lstm_ad.losses import Loss
+from lstm_ad.model.runtime import OnnxNetwork
+from lstm_ad.model.scaling import Scaler
+from lstm_ad.model.sequences import aligned, input_sequences
+from lstm_ad.parallel import Cores
+
+
+@dataclasses.dataclass(frozen=True)
+class Reconstructor:
+    """Reconstructs each row of a series from the rows before it."""
+
+    scaler: Scaler
+    """The standardisation, from the rows that fitted the LSTM."""
+    network: OnnxNetwork
+    """The LSTM, as saved."""
+    cores: Cores = dataclasses.field(default_factory=Cores)
+    """What computes."""
+
+    def reconstruct(self, series: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
+        """Yield rows and their reconstructions, some rows at a time and in order.
+
+        Every row after the first ``layout.n_unscored`` comes once. How a series is
+        divided depends on the network and on nothing else, so neither do the numbers.
+
+        Args:
+            series: Of shape ``(T, D)``, with more than ``layout.n_unscored`` rows, in
+                the units of the training data.
+
+        Yields:
+            Some rows, and all ``K`` reconstructions of each, of shape ``(rows, K, D)``,
+            that from the nearest origin first.
+
+        Raises:
+            SeriesError: If ``series`` has another number of columns than the training
+                data, or too few rows.
+        """
+        self._check(series)
+        layout = self.network.layout
+        reconstruct = self._carried if layout.is_overlapping else self._apart
+        first = layout.n_unscored
+        for scaled in reconstruct(series):
+            rows = slice(first, min(first + len(scaled), len(series)))
+            first = rows.stop
+            yield rows, self.scaler.inverse_transform(scaled[: rows.stop - rows.start])
+
+    def errors(self, series: FloatArray) -> FloatArray:
+        """Return the error vector of each row that has all its reconstructions.
+
+        Args:
+            series: As for :meth:`reconstruct`.
+
+        Returns:
+            Target minus reconstruction, signed, in the units of the series, of shape
+            ``(T - layout.n_unscored, K * D)``: all series' errors from the nearest
+            origin first.
+
+        Raises:
+            SeriesError: As :meth:`reconstruct`.
+        """
+        return np.concatenate(
+            [error_vectors(series[rows], r) for rows, r in self.reconstruct(series)]
+        )
+
+    def evaluate(
+        self, series: Iterable[FloatArray], add_up: AddUp = lambda array: array
+    ) -> Loss:
+        """Return the loss over all ``series``, each as for :meth:`reconstruct`.
+
+        Args:
+            series: Of this process.
+            add_up: As for :meth:`lstm_ad.losses.Loss.of`.
+
+        Raises:
+            SeriesError: As :meth:`reconstruct`.
+        """
+        errors = (
+            (one[rows][:, np.newaxis] - reconstructions) / self.scaler.scale
+            for one in series
+            for rows, reconstructions in self.reconstruct(one)
+        )
+        return Loss.of(errors, add_up)
+
+    def _apart(self, series: FloatArray) -> Iterator[ScaledArray]:
+        """Yield the reconstructions of sequences that do not overlap."""
+        layout = self.network.layout
+        step = self.network.batch_size * layout.stride
+        starts = range(0, len(series) - layout.context_length, step)
+        return self.cores.map(functools.partial(self._batch, series, step), starts)
+
+    def _batch(self, series: FloatArray, step: int, start: int) -> ScaledArray:
+        """Return the reconstructions that one run gives, of shape ``(rows, 1, D)``."""
+        layout = self.network.layout
+        part = series[start : start + layout.context_length + step]
+        inputs = input_sequences(self.scaler.transform(part), layout)
+        reconstructions, _ = self.network.run(inputs)
+        return aligned(reconstructions, layout)
+
+    def _carried(self, series: FloatArray) -> Iterator[ScaledArray]:
+        """Yield the reconstructions of sequences that overlap, read row by row."""
+        layout = self.network.layout
+        states = self.network.initial_states()
+        before = None  # what was reconstructed at the last origins, still to be used
+        for start in range(0, len(series) - 1, self.network.run_rows):
+            stop = min(start + self.network.run_rows, len(series) - 1)
+            rows = self.scaler.transform(series[start:stop])
+            reconstructions, states = self.network.run(rows, states)
+            to_first = max(layout.context_length - 1 - start, 0)
+            to_next = (layout.context_length - 1 - start) % layout.stride
+            at_origins = reconstructions[max(to_first, to_next) :: layout.stride]
+            if before is not None:
+                at_origins = np.concatenate([before, at_origins])
+            if len(at_origins) >= layout.n_reconstructions:
+                yield aligned(at_origins, layout)
+            before = at_origins[-(layout.n_reconstructions - 1) :]
+
+    def _check(self, series: FloatArray) -> None:
+        """Refuse a series that the network cannot read."""
+        n_timesteps, n_series = series.shape
+        if n_series != self.network.n_series:
+            raise SeriesError(
+                f"The number of columns is wrong: {n_series} were found, but the model "
+                f"was trained on {self.network.n_series} series, one per column."
+            )
+        n_unscored = self.network.layout.n_unscored
+        if n_timesteps <= n_unscored:
+            raise SeriesError(
+                f"The series is too short: {n_timesteps} rows were found, but at least "
+                f"{n_unscored + 1} are needed, because the first {n_unscored} rows "
+                f"have no score."
+            )
+
+
+def error_vectors(targets: FloatArray, reconstructions: FloatArray) -> FloatArray:
+    """Return target minus reconstruction of each row, as one vector.
+
+    Args:
+        targets: Of shape ``(rows, D)``.
+        reconstructions: Of shape ``(rows, K, D)``.
+
+    Returns:
+        Of shape ``(rows, K * D)``.
+    """
+    errors = targets[:, np.newaxis] - reconstructions
+    return errors.reshape(len(targets), -1)

@@ -1,0 +1,1 @@
+"""From scores to decisions: how rare a score is, and where alarms begin."""

@@ -1,0 +1,1 @@
+"""Fit the LSTM: the loop, its processes, its checkpoints."""

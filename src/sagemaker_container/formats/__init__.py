@@ -1,0 +1,1 @@
+"""Text in and out: CSV, JSON, and what messages are made of."""

@@ -1,0 +1,367 @@
+"""Read series from CSV strictly, and write scores as CSV.
+
+One row is one time step, one column is one series. There is no header and no index,
+and nothing is repaired: what cannot be read as it stands is refused with the row and
+the column, counted from 1.
+
+=================  =================================================================
+accepted           meaning
+=================  =================================================================
+cells              decimal numbers (``1``, ``-1.5``, ``.5``, ``2e-3``), finite, at most
+                   1e100 in magnitude, spaces around them ignored
+between cells      a comma
+line ends          LF or CRLF; the last one may be missing
+before the first   a UTF-8 byte-order mark is ignored
+gzip               a file that starts as gzip is decompressed
+=================  =================================================================
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import numpy as np
+import orjson
+import pandas as pd
+
+from lstm_ad.axes import FloatArray
+from lstm_ad.exceptions import SeriesError
+from lstm_ad.parallel import Cores
+from sagemaker_container.formats.blocks import (
+    MAX_MAGNITUDE,
+    Block,
+    Parsed,
+    cells_problem,
+    gather,
+    no_data,
+    refuse_too_many,
+)
+from sagemaker_container.formats.columns import column_names
+from sagemaker_container.formats.messages import counted, shown
+
+if TYPE_CHECKING:
+    # Types alone: whoever reads a series need not load the runtime of the network.
+    from lstm_ad.scoring.detector import Scores
+    from lstm_ad.threshold.decision import Decision
+
+_LF, _COMMA = 10, 44
+_NUMBER = re.compile(rb" *[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)? *")
+_SPACE_WITHIN = re.compile(rb"[^,\n ] +[^,\n ]")
+_CELLS_TO_LINES = bytes(
+    (_LF if code == _COMMA else code) if code in b"0123456789+-.eE, \n" else ord("?")
+    for code in range(256)
+)
+"""One cell per line, and nothing in it that pandas would take for more than a decimal
+number: not ``nan``, ``True``, ``0x10`` or quotes."""
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_BLOCK_SIZE = 4 * 2**20
+"""Bytes that are parsed at a time: what bounds the memory beyond the result."""
+_FEW = 2**14
+"""Bytes that are parsed faster without pandas."""
+_MAX_LINE = 64 * 2**20
+"""Bytes of a row: what does not end is not read into memory to its end."""
+
+
+def read_file(path: Path, name: str) -> FloatArray:
+    """Return the series in a CSV file, which may be compressed with gzip.
+
+    Args:
+        path: Where the file is.
+        name: What messages call it.
+
+    Returns:
+        Values of shape ``(T, D)``.
+
+    Raises:
+        SeriesError: If the file cannot be read as it stands. The message names the
+            file, and the row and the column where there is one.
+    """
+    with _opened(path, name) as stream:
+        return read_series(stream)
+
+
+def read_shape(path: Path, name: str) -> tuple[int, int]:
+    """Return how many rows and columns a CSV file has, its cells not looked at.
+
+    Args:
+        path: Where the file is.
+        name: What messages call it.
+
+    Raises:
+        SeriesError: If the file cannot be read.
+    """
+    n_rows = n_columns = 0
+    with _opened(path, name) as stream:
+        for block in _blocks(stream):
+            n_rows += block.text.count(b"\n")
+            n_columns = block.n_columns
+        if n_rows == 0:
+            raise no_data()
+    return n_rows, n_columns
+
+
+def read_rows(path: Path, name: str, ranges: Sequence[range]) -> list[FloatArray]:
+    """Return some rows of a CSV file; of all others, not one cell is looked at.
+
+    Args:
+        path: Where the file is.
+        name: What messages call it.
+        ranges: Which rows, counted from 0; they may overlap.
+
+    Returns:
+        For each range, values of shape ``(rows, D)``.
+
+    Raises:
+        SeriesError: If the file cannot be read as it stands.
+    """
+    parts: list[FloatArray] = []
+    n_before = 0
+    with _opened(path, name) as stream:
+        for block in _blocks(stream):
+            parts = parts or [np.empty((len(r), block.n_columns)) for r in ranges]
+            n_rows = block.text.count(b"\n")
+            if any(r.start < n_before + n_rows and n_before < r.stop for r in ranges):
+                _, cells = _parse(block)
+                if cells is None:
+                    raise _explain(block, n_before)
+                table = cells.reshape(n_rows, block.n_columns)
+                for part, rows in zip(parts, ranges, strict=True):
+                    first = max(rows.start, n_before)
+                    stop = min(rows.stop, n_before + n_rows)
+                    if first < stop:
+                        part[first - rows.start : stop - rows.start] = table[
+                            first - n_before : stop - n_before
+                        ]
+            n_before += n_rows
+    return parts
+
+
+@contextlib.contextmanager
+def _opened(path: Path, name: str) -> Iterator[BinaryIO]:
+    """Open a CSV file, decompress it if need be, and put its name before messages."""
+    try:
+        with path.open("rb") as stream:
+            is_gzip = stream.read(2) == b"\x1f\x8b"
+            stream.seek(0)
+            if not is_gzip:
+                yield stream
+                return
+            with gzip.open(stream) as plain:
+                yield cast(BinaryIO, plain)
+    except SeriesError as error:
+        raise SeriesError(f"{name}: {error}") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise SeriesError(
+            f"{name}: The gzip data is damaged: {error}. Accepted is a whole file."
+        ) from error
+    except OSError as error:
+        raise SeriesError(
+            f"{name}: The file cannot be read: {error.strerror or error}."
+        ) from error
+
+
+def read_series(stream: BinaryIO, cores: Cores | None = None) -> FloatArray:
+    """Return the series that a stream of CSV holds, read in bounded blocks.
+
+    Args:
+        stream: The text.
+        cores: What parses blocks while others come; None parses them here.
+
+    Returns:
+        Values of shape ``(T, D)``.
+
+    Raises:
+        SeriesError: If the stream is empty or cannot be read as it stands. The message
+            names the row and the column where there is one.
+    """
+    return gather(_blocks(stream), _parse, _explain, cores)
+
+
+def write_scores(scores: Scores) -> bytes:
+    """Return scores as CSV: the normality score, then one reconstruction per series.
+
+    One row per time step; the cells of a row without a score are empty. Numbers are
+    written with as many digits as it takes to read the same number again.
+    """
+    table = np.column_stack([scores.normality_score, scores.reconstruction])
+    return b"\n".join([*_cells(table), b""])
+
+
+def write_columns(scores: Scores, decision: Decision, columns: Sequence[str]) -> bytes:
+    """Return the columns that were asked for as CSV, in their order.
+
+    Otherwise as :func:`write_scores`; an anomaly is 1, any other row 0.
+
+    Args:
+        scores: What a detector says of some rows, with contributions if they are asked
+            for.
+        decision: What it means.
+        columns: Some of ``outputs.OUTPUTS``.
+    """
+    cells = [_COLUMNS[column](scores, decision) for column in columns]
+    return b"\n".join(map(b",".join, zip(*cells, strict=True))) + b"\n"
+
+
+def write_header(columns: Sequence[str], n_series: int) -> bytes:
+    """Return the row of names of the columns that were asked for."""
+    return ",".join(column_names(columns, n_series)).encode() + b"\n"
+
+
+def _cells(table: FloatArray) -> list[bytes]:
+    """Return the cells of each row of a table, of shape ``(T, k)``, as text."""
+    table = np.ascontiguousarray(table)
+    # JSON's rows become lines: [[1.5,2.5],[null,null]] -> "1.5,2.5" and ",".
+    text = orjson.dumps(table, option=orjson.OPT_SERIALIZE_NUMPY)[2:-2]
+    if not np.isfinite(table).all():  # numbers are looked at faster than words
+        text = text.replace(b"null", b"")
+    return text.split(b"],[")
+
+
+def _one(values: FloatArray) -> list[bytes]:
+    """Return the cell of each row of a column, of shape ``(T,)``, as text."""
+    return _cells(values[:, np.newaxis])
+
+
+def _anomalies(scores: Scores, decision: Decision) -> list[bytes]:
+    """Return 1 for each anomaly, 0 for any other row, and nothing without a score."""
+    is_anomaly = decision.is_anomaly(scores.normality_score)
+    cells = np.where(is_anomaly, b"1", b"0")
+    cells[np.isnan(scores.normality_score)] = b""
+    return list(cells.tolist())
+
+
+def _thresholds(scores: Scores, decision: Decision) -> list[bytes]:
+    """Return the threshold for each row that has a score."""
+    has_none = np.isnan(scores.normality_score)
+    return _one(np.where(has_none, np.nan, decision.threshold))
+
+
+def _contributions(scores: Scores, decision: Decision) -> list[bytes]:
+    """Return the series' contributions."""
+    assert scores.contribution is not None
+    return _cells(scores.contribution)
+
+
+_COLUMNS: Mapping[str, Callable[[Scores, Decision], list[bytes]]] = {
+    "score": lambda scores, _: _one(scores.normality_score),
+    "reconstruction": lambda scores, _: _cells(scores.reconstruction),
+    "is_anomaly": _anomalies,
+    "severity": lambda scores, decision: _one(
+        decision.severity(scores.normality_score)
+    ),
+    "threshold": _thresholds,
+    "contribution": _contributions,
+    "lower": lambda s, decision: _cells(decision.normal_range(s.reconstruction)[0]),
+    "upper": lambda s, decision: _cells(decision.normal_range(s.reconstruction)[1]),
+}
+"""The cells of each of ``outputs.OUTPUTS``."""
+
+
+def _blocks(stream: BinaryIO) -> Iterator[Block]:
+    """Yield the stream in blocks of whole lines."""
+    n_columns = 0
+    rest = stream.read(_BLOCK_SIZE)
+    if rest.startswith(_UTF16):
+        raise SeriesError("The text is encoded as UTF-16: accepted is UTF-8.")
+    rest = rest.removeprefix(codecs.BOM_UTF8)
+    while rest:
+        more = stream.read(_BLOCK_SIZE)
+        end = len(rest) if not more else rest.rfind(b"\n") + 1
+        if end:
+            text = rest[:end]
+            if b"\r" in text:
+                text = text.replace(b"\r\n", b"\n")
+            if not text.endswith(b"\n"):
+                text = text.removesuffix(b"\r") + b"\n"
+            if not n_columns:
+                n_columns = text.count(b",", 0, text.find(b"\n")) + 1
+                refuse_too_many(n_columns)
+            yield Block(text, n_columns)
+        rest = rest[end:] + more
+        if len(rest) > _MAX_LINE + _BLOCK_SIZE and b"\n" not in rest:
+            raise SeriesError(
+                f"A row is longer than {_MAX_LINE // 2**20} MB: accepted are rows, one "
+                f"per time step, that end with LF or CRLF."
+            )
+
+
+def _parse(block: Block) -> Parsed:
+    """Return a block and its cells, or None if one is bad."""
+    characters = np.frombuffer(block.text, dtype=np.uint8)
+    ends = characters[(characters == _COMMA) | (characters == _LF)] == _LF
+    if len(ends) % block.n_columns:
+        return block, None
+    ends = ends.reshape(-1, block.n_columns)
+    if not ends[:, -1].all() or ends[:, :-1].any():
+        return block, None
+    if b" " in block.text and _SPACE_WITHIN.search(block.text):
+        return block, None
+    # One cell per line: a column each would be slow where there are many.
+    lines = block.text.translate(_CELLS_TO_LINES)
+    try:
+        cells = _parse_few(lines) if len(lines) < _FEW else _parse_many(lines)
+    except ValueError:
+        return block, None
+    return block, cells if np.abs(cells).max() <= MAX_MAGNITUDE else None
+
+
+def _parse_few(lines: bytes) -> FloatArray:
+    """Return a number per line; what it costs pandas to begin would be most of it."""
+    return np.array([float(line) for line in lines[:-1].split(b"\n")])
+
+
+def _parse_many(lines: bytes) -> FloatArray:
+    """Return a number per line; to the last bit those that :func:`float` returns."""
+    table = pd.read_csv(
+        io.BytesIO(lines),
+        header=None,
+        dtype=np.float64,
+        na_filter=False,
+        skip_blank_lines=False,
+        engine="c",
+    )
+    numbers: FloatArray = table[0].to_numpy()
+    return numbers
+
+
+def _explain(block: Block, n_rows_before: int) -> SeriesError:
+    """Return the error about the first thing in a block that cannot be read."""
+    lines = block.text[:-1].split(b"\n")
+    for row, line in enumerate(lines, start=n_rows_before + 1):
+        if problem := _line_problem(line, row, block.n_columns):
+            return SeriesError(problem)
+    raise AssertionError("a block that cannot be parsed has a line that cannot")
+
+
+def _line_problem(line: bytes, row: int, n_columns: int) -> str | None:
+    """Return what is wrong with a line in one sentence, or None."""
+    cells = line.split(b",")
+    if b"\x00" in line:
+        return f"Row {row} holds a NUL byte: accepted is plain text."
+    if b"\r" in line:
+        return (
+            f"Row {row} holds a carriage return within the line: accepted line ends "
+            f"are LF and CRLF."
+        )
+    if not line.strip():
+        return f"Row {row} is empty: accepted are {counted(n_columns)} in each row."
+    for delimiter, name in ((b";", "semicolons"), (b"\t", "tabs")):
+        if delimiter in line:
+            return (
+                f"Row {row} holds {name}: accepted are numbers with a decimal point, "
+                f"separated by commas."
+            )
+    if row == 1 and not any(map(_NUMBER.fullmatch, cells)) and line.strip(b", "):
+        return (
+            f"Row 1 holds no number, but {shown(line)}: a header row is not accepted, "
+            f"the first row is the first time step."
+        )
+    return cells_problem(cells, row, n_columns, _NUMBER)

@@ -1,0 +1,1 @@
+"""The server: requests, answers, and the worker that handles connections."""

@@ -1,0 +1,1 @@
+"""The report of a training: a page, its charts and its numbers."""

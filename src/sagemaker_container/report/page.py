@@ -1,0 +1,223 @@
+"""Write what people and programs want to know of a training: a page, and its numbers.
+
+``report.html`` needs nothing but a browser: no network, no script, no other file. The
+keys of ``metrics.json`` are those of :func:`metrics`.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import orjson
+
+from lstm_ad.artifacts import Fit
+from lstm_ad.axes import FloatArray
+from lstm_ad.losses import Loss
+from lstm_ad.quality.inspection import Inspection, inspect
+from lstm_ad.quality.verdict import Level, Verdict, judge
+from sagemaker_container.report import charts as figures
+
+REPORT = "report.html"
+METRICS = "metrics.json"
+
+_TEMPLATE = Path(__file__).with_name("report.html")
+
+_WORDS = {
+    Level.GOOD: ("\N{CHECK MARK}", "Nothing speaks against using this model."),
+    Level.CHECK: (
+        "\N{WARNING SIGN}\N{VARIATION SELECTOR-15}",
+        "The model may be used once you have looked at this:",
+    ),
+    Level.DO_NOT_USE: (
+        "\N{MULTIPLICATION X}",
+        "The alarms of this model would mean little. The reasons, the worst first:",
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Numbers in rows and columns."""
+
+    title: str
+    """What it is about."""
+    caption: str
+    """How to read it."""
+    head: Sequence[str]
+    """The names of the columns."""
+    rows: Sequence[Sequence[str]]
+    """A name and the cells of each row."""
+
+
+def write(
+    folder: Path,
+    fit: Fit,
+    training: Mapping[str, FloatArray],
+    validation: Mapping[str, FloatArray],
+) -> Verdict:
+    """Write ``report.html`` and ``metrics.json``, and return the verdict.
+
+    Args:
+        folder: As for :func:`write_inspected`.
+        fit: What training gave.
+        training: What it was given: series by the name of their file.
+        validation: Likewise; may be empty.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
+    return write_inspected(folder, fit, lambda: inspect(fit, training, validation))
+
+
+def write_inspected(folder: Path, fit: Fit, look: Callable[[], Inspection]) -> Verdict:
+    """Write ``report.html`` and ``metrics.json``, and return the verdict.
+
+    Neither is left half written, and neither is left of an earlier job.
+
+    Args:
+        folder: Where to.
+        fit: What training gave.
+        look: Returns what can be seen of it.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
+    for name in (METRICS, REPORT):
+        (folder / name).unlink(missing_ok=True)
+    inspection = look()
+    verdict = judge(fit, inspection)
+    numbers = metrics(fit, inspection, verdict)
+    _write(folder / METRICS, orjson.dumps(numbers, option=orjson.OPT_INDENT_2))
+    _write(folder / REPORT, page(fit, inspection, verdict).encode(errors="replace"))
+    return verdict
+
+
+def metrics(fit: Fit, inspection: Inspection, verdict: Verdict) -> dict[str, Any]:
+    """Return the numbers of a training; what is not finite becomes ``null`` as JSON."""
+    decision = fit.detector.decision
+    return {
+        "verdict": str(verdict.level),
+        "reasons": [dataclasses.asdict(reason) for reason in verdict.reasons],
+        "rows": dict(fit.n_rows),
+        "losses": {k: dataclasses.asdict(v) for k, v in fit.losses.items()},
+        "repeat_last_value": dataclasses.asdict(fit.repeated),
+        "best_epoch": fit.best_epoch,
+        "history": [
+            {"epoch": epoch.epoch}
+            | {k: dataclasses.asdict(v) for k, v in epoch.losses.items()}
+            for epoch in fit.history
+        ],
+        "threshold": {
+            "value": decision.threshold,
+            "source": decision.source,
+            "interval": decision.interval,
+            "max_alarm_rate": decision.max_alarm_rate,
+            "rows": decision.n_rows,
+            "rows_in_tail": decision.n_exceedances,
+        },
+        "looked_at": {
+            "part": inspection.part,
+            "rows": inspection.n_rows,
+            "rows_with_score": len(inspection.normality_score),
+            "alarms": inspection.n_alarms,
+            "lowest_score": float(inspection.normality_score.min()),
+        },
+        "hyperparameters": fit.hyperparameters.to_public(),
+    }
+
+
+def page(fit: Fit, inspection: Inspection, verdict: Verdict) -> str:
+    """Return the report as HTML."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    symbol, summary = _WORDS[verdict.level]
+    return template.render(
+        verdict=verdict,
+        symbol=symbol,
+        summary=summary,
+        figures=figures.draw(fit, inspection),
+        tables=[_numbers(fit), _threshold(fit, inspection), _settings(fit)],
+    )
+
+
+def _numbers(fit: Fit) -> Table:
+    """Return the losses of each part of the data."""
+    names = {
+        "train": "learnt from",
+        "calibration": "calibration",
+        "valid": "validation",
+    }
+    rows = [
+        [name, f"{fit.n_rows[part]:,}", *_spelled(fit.losses[part])]
+        for part, name in names.items()
+        if part in fit.losses
+    ]
+    where = names["valid" if "valid" in fit.losses else "calibration"]
+    repeating = [f"repeating the last value ({where})", "", *_spelled(fit.repeated)]
+    return Table(
+        "Losses",
+        "The mean squared and the mean absolute error of the saved network, per "
+        "element in standard deviations of the series. Repeating the mean of each "
+        f"series gives a loss of about 1. The weights are those of epoch "
+        f"{fit.best_epoch} of {len(fit.history)}.",
+        ["data", "rows", "loss", "absolute error"],
+        [*rows, repeating],
+    )
+
+
+def _threshold(fit: Fit, inspection: Inspection) -> Table:
+    """Return what there is to know of the threshold."""
+    decision = fit.detector.decision
+    low, high = decision.interval
+    n_scores = len(inspection.normality_score)
+    rows = [
+        ["threshold: a lower score is an alarm", f"{decision.threshold:.6g}"],
+        ["chosen by", decision.source],
+        ["95 % interval", f"{low:.6g} to {high:.6g}"],
+        ["part of the normal rows meant to be alarms", f"{decision.max_alarm_rate:g}"],
+        ["rows behind it", f"{decision.n_rows:,}"],
+        ["of these in the fitted tail", f"{decision.n_exceedances:,}"],
+        [
+            f"alarms on the {figures.DATA[inspection.part]}",
+            f"{inspection.n_alarms:,} of {n_scores:,} rows",
+        ],
+    ]
+    seen = f"{inspection.n_rows:,} of {inspection.n_available:,}"
+    return Table(
+        "Threshold",
+        f"Learnt from the scores of the calibration part. The alarms and the pictures "
+        f"of series are of the first {seen} rows of the "
+        f"{figures.DATA[inspection.part]}.",
+        ["what", "value"],
+        rows,
+    )
+
+
+def _settings(fit: Fit) -> Table:
+    """Return the hyperparameters."""
+    return Table(
+        "Hyperparameters",
+        "As the job was given them, and the defaults of all others.",
+        ["name", "value"],
+        [[name, f"{value}"] for name, value in fit.hyperparameters.to_public().items()],
+    )
+
+
+def _spelled(loss: Loss) -> list[str]:
+    """Return a loss as two cells."""
+    return [f"{loss.mse:.4g}", f"{loss.mae:.4g}"]
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file, or leave none."""
+    try:
+        path.write_bytes(data)
+    except OSError:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise

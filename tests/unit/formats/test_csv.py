@@ -1,0 +1,497 @@
+import dataclasses
+import gzip
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from lstm_ad.exceptions import SeriesError
+from lstm_ad.parallel import Cores
+from lstm_ad.scoring.detector import LSTMAD, Scores
+from sagemaker_container.formats import csv as csv_format
+from sagemaker_container.formats.csv import (
+    read_file,
+    read_rows,
+    read_series,
+    read_shape,
+    write_columns,
+    write_header,
+    write_scores,
+)
+
+ACCEPTED = {
+    "LF": (b"1,2\n3,4\n", [[1, 2], [3, 4]]),
+    "CRLF": (b"1,2\r\n3,4\r\n", [[1, 2], [3, 4]]),
+    "LF and CRLF": (b"1,2\r\n3,4\n5,6\r\n", [[1, 2], [3, 4], [5, 6]]),
+    "no last line end": (b"1,2\n3,4", [[1, 2], [3, 4]]),
+    "no last line end, CRLF": (b"1,2\r\n3,4", [[1, 2], [3, 4]]),
+    "byte-order mark": (b"\xef\xbb\xbf1,2\n", [[1, 2]]),
+    "spaces around cells": (b" 1 ,  2\n3 , 4 \n", [[1, 2], [3, 4]]),
+    "one row": (b"1,2,3\n", [[1, 2, 3]]),
+    "one column": (b"1\n2\n3\n", [[1], [2], [3]]),
+    "one cell": (b"7", [[7]]),
+    "spellings": (b"1.,.5,+2,-0,2E3,1e-3\n", [[1.0, 0.5, 2.0, -0.0, 2000.0, 0.001]]),
+    "leading zeros": (b"007,000.5\n", [[7.0, 0.5]]),
+    "1e30 beside 1e-30": (b"1e30,1e-30\n", [[1e30, 1e-30]]),
+    "the largest": (b"1e100,-1e100\n", [[1e100, -1e100]]),
+    "the smallest": (b"5e-324\n", [[5e-324]]),
+    "an underflow": (b"1e-400\n", [[0.0]]),
+    "constant and duplicated": (b"5,1,1\n5,2,2\n", [[5, 1, 1], [5, 2, 2]]),
+}
+
+HEADER = "a header row is not accepted, the first row is the first time step."
+DELIMITER = "accepted are numbers with a decimal point, separated by commas."
+NUMBER = "is not a number: accepted is a finite decimal number."
+
+REFUSED = {
+    "empty": (b"", "There is no data: at least one row of numbers is needed."),
+    "only a mark": (
+        b"\xef\xbb\xbf",
+        "There is no data: at least one row of numbers is needed.",
+    ),
+    "header": (b"a,b\n1,2\n", f'Row 1 holds no number, but "a,b": {HEADER}'),
+    "quoted header": (b'"a"\n1\n', f'Row 1 holds no number, but ""a"": {HEADER}'),
+    "index column": (b"a,1\nb,2\n", f'Row 1, column 1: "a" {NUMBER}'),
+    "dates": (b"2020-01-01,1\n", f'Row 1, column 1: "2020-01-01" {NUMBER}'),
+    "text": (b"1,2\n3,four\n", f'Row 2, column 2: "four" {NUMBER}'),
+    "quoted number": (b'1,2\n3,"4"\n', f'Row 2, column 2: ""4"" {NUMBER}'),
+    "NaN": (b"1,2\nNaN,4\n", f'Row 2, column 1: "NaN" {NUMBER}'),
+    "NA": (b"1,2\n3,NA\n", f'Row 2, column 2: "NA" {NUMBER}'),
+    "null": (b"1,2\n3,null\n", f'Row 2, column 2: "null" {NUMBER}'),
+    "inf": (b"1,2\n-inf,4\n", f'Row 2, column 1: "-inf" {NUMBER}'),
+    "True": (b"1,2\n3,True\n", f'Row 2, column 2: "True" {NUMBER}'),
+    "hex": (b"1,2\n0x10,4\n", f'Row 2, column 1: "0x10" {NUMBER}'),
+    "underscore": (b"1,2\n1_0,4\n", f'Row 2, column 1: "1_0" {NUMBER}'),
+    "two points": (b"1,2\n1.2.3,4\n", f'Row 2, column 1: "1.2.3" {NUMBER}'),
+    "two signs": (b"1,2\n--1,4\n", f'Row 2, column 1: "--1" {NUMBER}'),
+    "half an exponent": (b"1,2\n1e,4\n", f'Row 2, column 1: "1e" {NUMBER}'),
+    "a space within": (b"1,2\n1 0,4\n", f'Row 2, column 1: "1 0" {NUMBER}'),
+    "another script": ("1,2\n٣,4\n".encode(), f'Row 2, column 1: "٣" {NUMBER}'),
+    "a long cell": (
+        b"1\n" + b"x" * 1000 + b"\n",
+        f'Row 2, column 1: "{"x" * 40}" ... {NUMBER}',
+    ),
+    "1e400": (
+        b"1,2\n3,1e400\n",
+        'Row 2, column 2: "1e400" is too large: accepted are numbers of at most '
+        "1e+100 in magnitude.",
+    ),
+    "1e101": (
+        b"-1e101\n",
+        'Row 1, column 1: "-1e101" is too large: accepted are numbers of at most '
+        "1e+100 in magnitude.",
+    ),
+    "missing cell": (
+        b"1,2\n,4\n",
+        "Row 2, column 1: the value is missing: accepted is a finite number.",
+    ),
+    "blank cell": (
+        b"1,2\n3,  \n",
+        "Row 2, column 2: the value is missing: accepted is a finite number.",
+    ),
+    "all missing": (
+        b"1,2\n,\n",
+        "Row 2, column 1: the value is missing: accepted is a finite number.",
+    ),
+    "trailing comma in each row": (
+        b"1,2,\n3,4,\n",
+        "Row 1, column 3: the value is missing: accepted is a finite number.",
+    ),
+    "trailing comma": (
+        b"1,2\n3,4,\n",
+        "Row 2 has 3 cells, and the row ends with a comma, but the rows before have 2: "
+        "all rows need the same number.",
+    ),
+    "ragged, longer": (
+        b"1,2\n3,4\n5,6,7\n",
+        "Row 3 has 3 cells, but the rows before have 2: all rows need the same number.",
+    ),
+    "ragged, shorter": (
+        b"1,2\n3\n",
+        "Row 2 has 1 cell, but the rows before have 2: all rows need the same number.",
+    ),
+    "ends in mid-row": (
+        b"1,2,3\n4,5",
+        "Row 2 has 2 cells, but the rows before have 3: all rows need the same number.",
+    ),
+    "blank line": (
+        b"1,2\n\n3,4\n",
+        "Row 2 is empty: accepted are 2 numbers in each row.",
+    ),
+    "blank line of one column": (
+        b"1\n\n3\n",
+        "Row 2 is empty: accepted are 1 number in each row.",
+    ),
+    "blank last line": (
+        b"1,2\n\n",
+        "Row 2 is empty: accepted are 2 numbers in each row.",
+    ),
+    "semicolons": (b"1;2\n3;4\n", f"Row 1 holds semicolons: {DELIMITER}"),
+    "decimal comma": (b"1,5;2,5\n", f"Row 1 holds semicolons: {DELIMITER}"),
+    "tabs": (b"1\t2\n", f"Row 1 holds tabs: {DELIMITER}"),
+    "NUL": (b"1,2\n3,\x00\n", "Row 2 holds a NUL byte: accepted is plain text."),
+    "old-Mac line ends": (
+        b"1,2\r3,4\r",
+        "Row 1 holds a carriage return within the line: accepted line ends are LF and "
+        "CRLF.",
+    ),
+    "UTF-16, little endian": (
+        "1,2\n".encode("utf-16-le").join([b"\xff\xfe", b""]),
+        "The text is encoded as UTF-16: accepted is UTF-8.",
+    ),
+    "UTF-16, big endian": (
+        "1,2\n".encode("utf-16-be").join([b"\xfe\xff", b""]),
+        "The text is encoded as UTF-16: accepted is UTF-8.",
+    ),
+}
+"""What the catalogue of bad input holds, each with its whole message."""
+
+TABLES = npst.arrays(
+    np.float64,
+    st.tuples(st.integers(1, 30), st.integers(1, 5)),
+    elements=st.floats(-1e100, 1e100),
+)
+
+
+def parsed(text: bytes) -> np.ndarray:
+    """Return the series in a text."""
+    return read_series(io.BytesIO(text))
+
+
+def spelled(table: np.ndarray) -> bytes:
+    """Return the CSV in which Python itself would write a table."""
+    return "".join(",".join(map(repr, r)) + "\n" for r in table.tolist()).encode()
+
+
+@pytest.mark.parametrize(("text", "expected"), ACCEPTED.values(), ids=ACCEPTED)
+def test_what_is_documented_as_accepted_is_read(
+    text: bytes, expected: list[list[float]]
+) -> None:
+    """No row is shifted or dropped, no cell is changed."""
+    series = parsed(text)
+
+    assert series.dtype == np.float64
+    assert series.tolist() == expected
+
+
+@pytest.mark.parametrize(("text", "message"), REFUSED.values(), ids=REFUSED)
+def test_bad_input_is_refused_with_the_place_the_find_and_what_is_accepted(
+    text: bytes, message: str
+) -> None:
+    """The whole sentence, for each entry of the catalogue."""
+    with pytest.raises(SeriesError, match=f"^{re.escape(message)}$"):
+        parsed(text)
+
+
+@pytest.mark.parametrize("block_size", [4, 5, 7, 16, 61])
+@pytest.mark.parametrize(("text", "expected"), ACCEPTED.values(), ids=ACCEPTED)
+def test_blocks_do_not_change_what_is_read(
+    text: bytes,
+    expected: list[list[float]],
+    block_size: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Wherever a block ends: within a cell, a line end or a row."""
+    monkeypatch.setattr(csv_format, "_BLOCK_SIZE", block_size)
+
+    assert parsed(text).tolist() == expected
+
+
+@pytest.mark.parametrize("block_size", [4, 5, 7, 16, 61])
+@pytest.mark.parametrize(("text", "message"), REFUSED.values(), ids=REFUSED)
+def test_blocks_do_not_change_what_is_refused(
+    text: bytes, message: str, block_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are counted across blocks: the sentence is the same."""
+    monkeypatch.setattr(csv_format, "_BLOCK_SIZE", block_size)
+
+    with pytest.raises(SeriesError, match=f"^{re.escape(message)}$"):
+        parsed(text)
+
+
+def test_rows_are_counted_across_real_blocks() -> None:
+    """A fault far behind the first block has its true row."""
+    row = b"0.123456789,-1.5\n"
+    n_rows = csv_format._BLOCK_SIZE // len(row) + 1000
+
+    with pytest.raises(SeriesError, match=f"^Row {n_rows + 1}, column 2: "):
+        parsed(row * n_rows + b"1,x\n")
+    assert parsed(row * n_rows).shape == (n_rows, 2)
+
+
+@given(TABLES)
+def test_what_was_written_is_what_is_read_bit_by_bit(table: np.ndarray) -> None:
+    """The shortest spelling of a double comes back as that double."""
+    assert parsed(spelled(table)).tobytes() == table.tobytes()
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=60))
+@example(b"0e99999999999999999999\n")
+@example(b"1e-99999999999999999999\n")
+@example(b"." * 50)
+def test_no_bytes_at_all_raise_anything_but_a_series_error(text: bytes) -> None:
+    """What can be read is finite; everything else is one documented exception."""
+    try:
+        series = parsed(text)
+    except SeriesError as error:
+        message = str(error)
+    else:
+        message = "." if np.isfinite(series).all() else "an infinite value was read"
+
+    assert message.endswith(".")
+    assert message.isprintable()
+
+
+@settings(max_examples=300)
+@given(st.text(alphabet="0123456789.,+-eE \r\n;\tN", max_size=60))
+def test_what_looks_like_numbers_is_read_as_python_reads_it(text: str) -> None:
+    """Either an error, or cell for cell what ``float`` makes of the same text."""
+    try:
+        rows = parsed(text.encode()).tolist()
+    except SeriesError:
+        rows = None
+    lines = text.replace("\r\n", "\n").removesuffix("\n").removesuffix("\r").split("\n")
+
+    assert rows is None or rows == [
+        [float(cell) for cell in line.split(",")] for line in lines
+    ]
+
+
+@given(TABLES, st.integers(0, 10_000), st.integers(0, 255))
+def test_a_changed_byte_is_an_error_or_one_changed_cell(
+    table: np.ndarray, place: int, byte: int
+) -> None:
+    """A damaged file never shifts or loses rows: the shape tells, or the reader."""
+    text = bytearray(spelled(table))
+    text[place % len(text)] = byte
+    try:
+        series = parsed(bytes(text))
+    except SeriesError:
+        n_changed = 0
+    else:
+        is_same_shape = series.shape == table.shape
+        # A comma for a digit in a table of one row, or a line end in one of a single
+        # column, is another table and not a damaged one.
+        n_changed = int((series != table).sum()) if is_same_shape else 0
+        assert is_same_shape or 1 in table.shape
+
+    assert n_changed <= 1
+
+
+def test_a_gzip_file_is_decompressed(tmp_path: Path) -> None:
+    """Whatever its name is."""
+    (tmp_path / "a.csv").write_bytes(gzip.compress(b"1,2\n3,4\n"))
+
+    assert read_file(tmp_path / "a.csv", "a.csv").tolist() == [[1, 2], [3, 4]]
+
+
+def test_a_plain_file_is_read(tmp_path: Path) -> None:
+    """The result is that of the same bytes in a stream."""
+    (tmp_path / "a.csv").write_bytes(b"1,2\n3,4")
+
+    assert read_file(tmp_path / "a.csv", "a.csv").tolist() == [[1, 2], [3, 4]]
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    """Channels may be made of links."""
+    (tmp_path / "a.csv").write_bytes(b"1,2\n")
+    (tmp_path / "b.csv").symlink_to(tmp_path / "a.csv")
+
+    assert read_file(tmp_path / "b.csv", "b.csv").tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"1,2\n3\n", "a/b.csv: Row 2 has 1 cell, but the rows before have 2: "),
+        (gzip.compress(b"1,2\n3\n"), "a/b.csv: Row 2 has 1 cell, but the rows before "),
+        (gzip.compress(b"1,2\n" * 99)[:-9], "a/b.csv: The gzip data is damaged: "),
+        (gzip.compress(b"1,2\n")[:12] + b"?" * 20, "a/b.csv: The gzip data is damaged"),
+        (gzip.compress(b"1,2\n") + b"rest", "a/b.csv: The gzip data is damaged: "),
+        (b"\x1f\x8b", "a/b.csv: The gzip data is damaged: "),
+        (gzip.compress(b""), "a/b.csv: There is no data: "),
+        (b"PK\x03\x04", "a/b.csv: Row 1 holds no number, but "),
+    ],
+)
+def test_messages_about_a_file_begin_with_its_name(
+    tmp_path: Path, data: bytes, message: str
+) -> None:
+    """As the user knows it: the name within the channel."""
+    (tmp_path / "b.csv").write_bytes(data)
+
+    with pytest.raises(SeriesError, match=f"^{re.escape(message)}"):
+        read_file(tmp_path / "b.csv", "a/b.csv")
+
+
+def test_files_that_cannot_be_opened_are_named(tmp_path: Path) -> None:
+    """One is not there, one is a folder."""
+    with pytest.raises(
+        SeriesError,
+        match=r"^a: The file cannot be read: No such file or directory\.$",
+    ):
+        read_file(tmp_path / "missing", "a")
+    with pytest.raises(
+        SeriesError, match=r"^b: The file cannot be read: Is a directory\.$"
+    ):
+        read_file(tmp_path, "b")
+
+
+def test_scores_become_one_line_per_row_the_first_sequence_empty() -> None:
+    """Score first, then one reconstruction per series; LF line ends, one at the end."""
+    nan = np.nan
+    scores = Scores(
+        normality_score=np.array([nan, nan, -1.5, 2e-7]),
+        reconstruction=np.array([[nan, nan], [nan, nan], [1.0, -2.25], [3e10, 4.0]]),
+    )
+
+    text = write_scores(scores)
+
+    assert text == b",,\n,,\n-1.5,1.0,-2.25\n2e-7,30000000000.0,4.0\n"
+
+
+def test_columns_become_cells_in_the_order_that_was_asked_for(
+    detector: LSTMAD,
+) -> None:
+    """Booleans are 0 and 1; nothing is said of a row without a score."""
+    nan = np.nan
+    scores = Scores(
+        normality_score=np.array([nan, -9.5, 2.0]),
+        reconstruction=np.array([[nan, nan], [1.0, -2.25], [3e10, 4.0]]),
+        contribution=np.array([[nan, nan], [0.25, 0.75], [1.0, 0.0]]),
+        direction=np.array([[nan, nan], [1.0, -1.0], [1.0, 1.0]]),
+    )
+    decision = dataclasses.replace(
+        detector.decision,
+        alarm_threshold=-5.5,
+        error_range=np.array([[-0.5, -1.0], [0.5, 2.0]]),
+    )
+    columns = ("contribution", "is_anomaly", "lower", "threshold", "upper", "score")
+
+    text = write_header(columns, n_series=2) + write_columns(scores, decision, columns)
+
+    assert text == (
+        b"contribution_1,contribution_2,is_anomaly,lower_1,lower_2,threshold,"
+        b"upper_1,upper_2,score\n"
+        b",,,,,,,,\n"
+        b"0.25,0.75,1,0.5,-3.25,-5.5,1.5,-0.25,-9.5\n"
+        b"1.0,0.0,0,29999999999.5,3.0,-5.5,30000000000.5,6.0,2.0\n"
+    )
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.floats(-1e100, 1e100).map(repr),
+            st.text("0123456789+-.eE ", min_size=1, max_size=9),
+        ),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_few_cells_are_read_as_many_are(cells: list[str]) -> None:
+    """The two parsers agree to the last bit, and on what is no number."""
+    text = "".join(f"{cell}\n" for cell in cells).encode()
+    found = []
+    for few in (0, len(text) + 1):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(csv_format, "_FEW", few)
+            try:
+                found.append(read_series(io.BytesIO(text)).tobytes())
+            except SeriesError as error:
+                found.append(str(error))
+
+    assert found[0] == found[1]
+
+
+def test_parts_of_scores_written_apart_join_to_the_whole() -> None:
+    """A long answer is written part by part, of which nothing is seen."""
+    scores = Scores(np.arange(7.0), np.arange(14.0).reshape(7, 2))
+    parts = [
+        Scores(scores.normality_score[rows], scores.reconstruction[rows])
+        for rows in (slice(0, 1), slice(1, 5), slice(5, 7))
+    ]
+
+    assert b"".join(map(write_scores, parts)) == write_scores(scores)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_blocks_parsed_side_by_side_keep_their_order(
+    n_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads that parse change neither the values nor the rows that errors name."""
+    monkeypatch.setattr(csv_format, "_BLOCK_SIZE", 16)
+    good = b"".join(b"%d,%d\n" % (row, -row) for row in range(100))
+
+    series = read_series(io.BytesIO(good), Cores(n_threads))
+
+    assert series.tolist() == [[row, -row] for row in range(100)]
+    with pytest.raises(SeriesError, match=r"^Row 101, column 2: "):
+        read_series(io.BytesIO(good + b"1,x\n" + good), Cores(n_threads))
+
+
+@given(
+    npst.arrays(
+        np.float64,
+        st.tuples(st.integers(1, 20), st.integers(2, 4)),
+        elements=st.floats(allow_nan=False, allow_infinity=False),
+    )
+)
+def test_written_scores_read_back_bit_by_bit(table: np.ndarray) -> None:
+    """Every score and reconstruction has as many digits as it takes."""
+    text = write_scores(Scores(table[:, 0], table[:, 1:])).decode()
+
+    assert text.endswith("\n")
+    cells = [[float(c) for c in line.split(",")] for line in text[:-1].split("\n")]
+    assert np.array(cells).tobytes() == table.tobytes()
+
+
+@pytest.mark.parametrize("block_size", [3, 7, 64, 2**20])
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_some_rows_are_those_of_the_whole_file(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    block_size: int,
+    is_compressed: bool,
+) -> None:
+    """Wherever blocks end, and also where the ranges touch, overlap or are empty."""
+    monkeypatch.setattr(csv_format, "_BLOCK_SIZE", block_size)
+    text = b"".join(b"%d,%d\r\n" % (row, -row) for row in range(40))[:-2]
+    path = tmp_path / "a.csv"
+    path.write_bytes(gzip.compress(text) if is_compressed else text)
+    ranges = [range(0, 13), range(13, 20), range(11, 15), range(39, 40), range(5, 5)]
+
+    whole = read_file(path, "a.csv")
+
+    assert read_shape(path, "a.csv") == whole.shape == (40, 2)
+    for rows, part in zip(ranges, read_rows(path, "a.csv", ranges), strict=True):
+        assert whole[rows.start : rows.stop].tolist() == part.tolist()
+
+
+def test_a_bad_cell_among_some_rows_is_named_by_its_row_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads other rows does not see it: its reader is the one to refuse it."""
+    monkeypatch.setattr(csv_format, "_BLOCK_SIZE", 8)
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"1,2\n" * 30 + b"3,x\n" + b"1,2\n" * 30)
+
+    (part,) = read_rows(path, "a.csv", [range(5)])
+
+    assert part.tolist() == [[1.0, 2.0]] * 5
+    with pytest.raises(SeriesError, match=r'^a\.csv: Row 31, column 2: "x" is not'):
+        read_rows(path, "a.csv", [range(40), range(50, 61)])
+
+
+def test_the_shape_of_no_data_is_refused(tmp_path: Path) -> None:
+    """As it is by whoever reads the rows."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"\xef\xbb\xbf")
+
+    with pytest.raises(SeriesError, match=r"^a\.csv: There is no data"):
+        read_shape(path, "a.csv")

@@ -1,0 +1,273 @@
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+from lstm_ad.artifacts import Fit
+from lstm_ad.exceptions import SeriesError
+from lstm_ad.scoring.detector import LSTMAD
+from lstm_ad.scoring.events import find_events
+from sagemaker_container.formats.columns import (
+    CSV,
+    DEFAULT_COLUMNS,
+    JSON,
+    JSON_LINES,
+    OUTPUTS,
+    Asked,
+    column_names,
+)
+from sagemaker_container.formats.csv import write_scores
+from sagemaker_container.http.answers import pieces
+
+SCHEMA = json.loads(
+    (Path(__file__).parents[3] / "docs" / "answer.schema.json").read_text()
+)
+ROW = {"$ref": "#/$defs/row", "$defs": SCHEMA["$defs"]}
+
+SPIKES = [60, 61, 64, 140, 199]
+"""Rows of the series where the first of the two is far too high, or far too low."""
+
+
+@pytest.fixture(params=["apart", "overlapping"])
+def detector(request: pytest.FixtureRequest, tiny_fit: Fit, overlapping_fit: Fit):
+    """Return a detector of each layout."""
+    fits = {"apart": tiny_fit, "overlapping": overlapping_fit}
+    return fits[request.param].detector
+
+
+@pytest.fixture
+def series(make_series) -> np.ndarray:
+    """Return a series with some spikes."""
+    series = make_series(200, seed=5)
+    series[SPIKES[:3], 0] += 1000.0
+    series[SPIKES[3:], 1] -= 1000.0
+    return series
+
+
+def answer(detector: LSTMAD, series: np.ndarray, asked: Asked) -> str:
+    """Return the text of an answer."""
+    return b"".join(pieces(detector, series, asked)).decode()
+
+
+def objects(detector: LSTMAD, series: np.ndarray, n_last: int | None = None) -> list:
+    """Return the rows of an answer in JSON Lines."""
+    text = answer(detector, series, Asked(JSON_LINES, n_last=n_last))
+    assert text.endswith("\n")
+    return [json.loads(line) for line in text[:-1].split("\n")]
+
+
+def table(text: str) -> np.ndarray:
+    """Return the numbers of CSV, empty cells as NaN."""
+    lines = text.removesuffix("\n").split("\n")
+    return np.array([[float(c or "nan") for c in line.split(",")] for line in lines])
+
+
+def test_by_default_the_bytes_are_those_of_always(
+    detector: LSTMAD, series: np.ndarray
+) -> None:
+    """As a list, whose length can be announced; also where they are asked for."""
+    scores = detector.score(series)
+
+    text = pieces(detector, series, Asked(CSV, DEFAULT_COLUMNS))
+
+    assert isinstance(text, list)
+    assert b"".join(text) == write_scores(scores)
+
+
+def test_every_column_is_what_the_detector_says(
+    detector: LSTMAD, series: np.ndarray
+) -> None:
+    """To the last bit, in the order of the request; no cell of a row without score."""
+    scores = detector.score(series, with_contributions=True)
+    decision = detector.decision
+    lower, upper = decision.normal_range(scores.reconstruction)
+    is_scored = ~np.isnan(scores.normality_score)
+    expected = np.column_stack(
+        [
+            upper,
+            np.where(is_scored, decision.is_anomaly(scores.normality_score), np.nan),
+            scores.contribution,
+            np.where(is_scored, decision.threshold, np.nan),
+            scores.normality_score,
+            lower,
+            decision.severity(scores.normality_score),
+            scores.reconstruction,
+        ]
+    )
+    columns = ("upper", "is_anomaly", "contribution", "threshold", "score", "lower")
+    columns += ("severity", "reconstruction")
+
+    text = answer(detector, series, Asked(CSV, columns))
+
+    assert set(columns) == set(OUTPUTS)
+    assert np.array_equal(table(text), expected, equal_nan=True)
+    assert text.startswith("," * 11 + "\n")
+    assert {line.split(",")[2] for line in text.splitlines()} == {"", "0", "1"}
+
+
+@pytest.mark.parametrize("column", OUTPUTS)
+def test_a_column_alone_has_a_line_per_row(
+    detector: LSTMAD, series: np.ndarray, column: str
+) -> None:
+    """With a name at the head of each of its cells, if asked for."""
+    n_unscored = detector.reconstructor.network.layout.n_unscored
+    names = column_names([column], 2)
+
+    text = answer(detector, series, Asked(CSV, (column,), has_header=True))
+
+    head, *lines, end = text.split("\n")
+    assert head == ",".join(names)
+    assert end == ""
+    assert len(lines) == 200
+    nothing = "," * (len(names) - 1)
+    assert [line == nothing for line in lines] == [
+        row < n_unscored for row in range(200)
+    ]
+
+
+def test_only_what_is_asked_for_is_computed(
+    detector: LSTMAD, series: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Contributions take longer than scores, and most answers have none."""
+    columns = tuple(name for name in OUTPUTS if name != "contribution")
+    monkeypatch.delattr(type(detector.gaussian), "distance_drops")
+
+    assert pieces(detector, series, Asked())
+    assert answer(detector, series, Asked(CSV, columns, True, 50))
+    with pytest.raises(AttributeError, match="distance_drops"):
+        pieces(detector, series, Asked(CSV, ("contribution",)))
+
+
+def test_rows_in_json_lines_say_what_the_detector_says(
+    detector: LSTMAD, series: np.ndarray
+) -> None:
+    """Each one is as the schema has it, and its numbers are the detector's bits."""
+    scores = detector.score(series, with_contributions=True)
+    severity = detector.decision.severity(scores.normality_score)
+    is_anomaly = detector.decision.is_anomaly(scores.normality_score)
+    n_unscored = detector.reconstructor.network.layout.n_unscored
+
+    rows = objects(detector, series)
+
+    validator = jsonschema.Draft202012Validator(ROW)
+    assert [error for row in rows for error in validator.iter_errors(row)] == []
+    assert len(rows) == 200
+    assert [row["prediction_reason"] for row in rows[:n_unscored]] == [
+        "WARM_UP"
+    ] * n_unscored
+    scored = rows[n_unscored:]
+    assert [row["prediction"] for row in scored] == is_anomaly[n_unscored:].tolist()
+    assert [row["prediction_reason"] for row in scored] == np.where(
+        is_anomaly[n_unscored:], "ANOMALY_DETECTED", "NO_ANOMALY_DETECTED"
+    ).tolist()
+    assert [row["anomaly_score"] for row in scored] == severity[n_unscored:].tolist()
+    assert [row["normality_score"] for row in scored] == scores.normality_score[
+        n_unscored:
+    ].tolist()
+    assert [row["reconstruction"] for row in scored] == scores.reconstruction[
+        n_unscored:
+    ].tolist()
+    assert [[d["value"] for d in row["diagnostics"]] for row in scored] == (
+        scores.contribution[n_unscored:].tolist()
+    )
+    sides = np.where(scores.direction[n_unscored:] > 0, "above", "below")
+    assert [[d["direction"] for d in row["diagnostics"]] for row in scored] == (
+        sides.tolist()
+    )
+    assert {tuple(d["name"] for d in row["diagnostics"]) for row in scored} == {
+        ("1", "2")
+    }
+
+
+def test_an_anomaly_in_json_lines_names_the_series_to_blame(
+    tiny_fit: Fit, series: np.ndarray
+) -> None:
+    """A spike of 1000 leaves no doubt, neither of the series nor of the direction."""
+    rows = objects(tiny_fit.detector, series)
+
+    for spike in SPIKES:
+        row = rows[spike]
+        blamed = max(row["diagnostics"], key=lambda d: d["value"])
+        assert (row["prediction"], row["anomaly_score"]) == (1, 1.0)
+        assert (blamed["name"], blamed["direction"]) == (
+            ("1", "above") if spike < 100 else ("2", "below")
+        )
+
+
+def test_json_is_the_rows_the_threshold_and_the_events(
+    detector: LSTMAD, series: np.ndarray
+) -> None:
+    """The rows are those of JSON Lines; events are counted as a person counts."""
+    scores = detector.score(series, with_contributions=True)
+    events = find_events(scores, detector.decision, detector.event_gap)
+
+    document = json.loads(answer(detector, series, Asked(JSON)))
+
+    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    assert document["threshold"] == detector.decision.threshold
+    assert document["first_row"] == 1
+    assert document["rows"] == objects(detector, series)
+    assert len(events) >= 2
+    assert document["events"] == [
+        {
+            "start_row": event.start + 1,
+            "end_row": event.end,
+            "peak_row": event.peak + 1,
+            "anomaly_score": event.severity,
+            "normality_score": event.normality_score,
+            "name": str(event.series + 1),
+            "direction": "above" if event.direction > 0 else "below",
+        }
+        for event in events
+    ]
+    for event in document["events"]:
+        of_event = document["rows"][event["start_row"] - 1 : event["end_row"]]
+        peak = document["rows"][event["peak_row"] - 1]
+        assert of_event[0]["prediction"] == of_event[-1]["prediction"] == 1
+        assert peak["normality_score"] == event["normality_score"]
+        assert peak["normality_score"] == min(r["normality_score"] for r in of_event)
+
+
+@pytest.mark.parametrize("n_last", [1, 2, 60, 136, 199, 200, 201, 10**17])
+def test_the_last_rows_are_the_end_of_all_rows(
+    detector: LSTMAD, series: np.ndarray, n_last: int
+) -> None:
+    """In any format; all of them, if there are no more. A header stays at the head."""
+    columns = ("is_anomaly", "score", "contribution")
+    lines = answer(detector, series, Asked(CSV, columns)).splitlines()
+    rows = objects(detector, series)
+    events = json.loads(answer(detector, series, Asked(JSON)))["events"]
+
+    csv = answer(detector, series, Asked(CSV, columns, True, n_last))
+    document = json.loads(answer(detector, series, Asked(JSON, n_last=n_last)))
+
+    first_row = max(1, 201 - n_last)
+    assert csv.splitlines()[1:] == lines[-n_last:]
+    assert csv.startswith("is_anomaly,score,contribution_1,contribution_2\n")
+    assert objects(detector, series, n_last) == rows[-n_last:]
+    assert document["rows"] == rows[-n_last:]
+    assert document["first_row"] == first_row
+    assert document["events"] == [e for e in events if e["end_row"] >= first_row]
+
+
+def test_a_long_answer_is_written_in_small_pieces(tiny_fit: Fit, make_series) -> None:
+    """It is never in memory as a whole."""
+    series = make_series(20_000)
+    everything = Asked(CSV, tuple(OUTPUTS))
+
+    for asked in (everything, Asked(JSON_LINES), Asked(JSON)):
+        sizes = [len(piece) for piece in pieces(tiny_fit.detector, series, asked)]
+        assert max(sizes) < sum(sizes) / 20
+
+
+@pytest.mark.parametrize("content_type", [CSV, JSON, JSON_LINES])
+def test_a_series_that_cannot_be_scored_is_refused_before_anything_is_written(
+    detector: LSTMAD, series: np.ndarray, content_type: str
+) -> None:
+    """A status cannot be taken back."""
+    with pytest.raises(
+        SeriesError, match=r"^The series is too short: 3 rows were found"
+    ):
+        pieces(detector, series[:3], Asked(content_type, n_last=1))

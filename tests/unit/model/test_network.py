@@ -1,0 +1,186 @@
+import numpy as np
+import pytest
+import torch
+
+from lstm_ad.model.layout import Layout
+from lstm_ad.model.network import VARIATION, StackedLSTM
+from lstm_ad.model.scaling import INPUT_BOUND
+
+LAYOUT = Layout(context_length=7, prediction_length=7, stride=7)
+
+
+def network_of(
+    num_layers: int = 2, dropout: float = 0.5, layout: Layout = LAYOUT
+) -> StackedLSTM:
+    """Return a network whose linear layer is not at its zeros any more."""
+    torch.manual_seed(0)
+    network = StackedLSTM(
+        n_series=3,
+        layout=layout,
+        hidden_size=5,
+        num_layers=num_layers,
+        dropout=dropout,
+    )
+    torch.nn.init.normal_(network.head.weight)
+    return network
+
+
+INPUTS = torch.from_numpy(
+    np.random.default_rng(0).normal(size=(4, 7, 3)).astype(np.float32)
+)
+
+
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+def test_each_sequence_gives_the_whole_next_one(num_layers: int) -> None:
+    """N sequences in, N of the same shape out, after one origin each."""
+    assert network_of(num_layers)(INPUTS).shape == (4, 1, 7, 3)
+
+
+def test_an_untrained_network_reconstructs_the_mean() -> None:
+    """Zero is the mean of a standardised series: no step is lost on noise."""
+    network = StackedLSTM(3, LAYOUT, 5, 2, 0.1)
+
+    assert not network(INPUTS).any()
+
+
+def test_every_input_row_counts() -> None:
+    """The reconstruction comes from the whole input sequence, from row 1 on."""
+    network = network_of().eval()
+    outputs = network(INPUTS)
+
+    for row in range(7):
+        changed = INPUTS.clone()
+        changed[0, row] += 1.0
+        difference = (network(changed) - outputs).abs().amax(dim=(1, 2, 3))
+        assert difference[0] > 1e-4
+        assert difference[1:].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_values_beyond_the_bound_are_read_as_the_bound() -> None:
+    """A giant spike does not decide how the rows after it are reconstructed."""
+    network = network_of().eval()
+    at_bound, beyond = INPUTS.clone(), INPUTS.clone()
+    at_bound[0, 0] = torch.tensor([INPUT_BOUND, -INPUT_BOUND, INPUT_BOUND])
+    beyond[0, 0] = torch.tensor([1e6, -np.inf, np.inf])
+
+    assert torch.equal(network(at_bound), network(beyond))
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_dropout_comes_after_every_layer_in_training_alone(num_layers: int) -> None:
+    """After the last layer, too, and with a single one; never when scoring."""
+    network = network_of(num_layers)
+    torch.nn.init.eye_(network.head.weight)
+    torch.nn.init.ones_(network.head.bias)
+
+    in_training = network.train()(INPUTS)
+    scoring = network.eval()
+
+    # A hidden unit that is dropped leaves the bias alone.
+    assert (in_training[:, 0, 0] == 1.0).any()
+    assert not (scoring(INPUTS)[:, 0, 0] == 1.0).any()
+    assert torch.equal(scoring(INPUTS), scoring(INPUTS))
+    assert network.lstm.dropout == (0.5 if num_layers > 1 else 0.0)
+
+
+def test_states_are_remembered_from_the_start() -> None:
+    """Orthogonal recurrence per gate, forget gates open, all other biases zero."""
+    network = network_of(num_layers=2)
+
+    for layer in (0, 1):
+        for gate in getattr(network.lstm, f"weight_hh_l{layer}").detach().chunk(4):
+            product = (gate @ gate.T).numpy()
+            np.testing.assert_allclose(product, np.eye(5), atol=1e-6)
+        bias = getattr(network.lstm, f"bias_ih_l{layer}").detach().chunk(4)
+        assert [gate.unique().tolist() for gate in bias] == [[0.0], [1.0], [0.0], [0.0]]
+        assert not getattr(network.lstm, f"bias_hh_l{layer}").any()
+
+
+OVERLAPPING = Layout(context_length=4, prediction_length=6, stride=2)
+TWO_ORIGINS = INPUTS[:, :6]
+"""A context of 4 rows, and the rows up to the second origin."""
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 6])
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_many_origins_give_what_each_gives_alone(stride: int, num_layers: int) -> None:
+    """The sequence after an origin comes from the rows up to it, and from no other."""
+    layout = Layout(context_length=3, prediction_length=6, stride=stride)
+    network = network_of(num_layers, layout=layout).eval()
+    rows = torch.from_numpy(
+        np.random.default_rng(1).normal(size=(2, 3 + 4 * stride, 3)).astype(np.float32)
+    )
+
+    together = network(rows)
+
+    assert together.shape == (2, 5, 6, 3)
+    for origin in range(5):
+        alone = network(rows[:, : 3 + origin * stride])[:, -1]
+        np.testing.assert_allclose(
+            together[:, origin].detach(), alone.detach(), rtol=0, atol=1e-6
+        )
+
+
+def test_overlapping_sequences_of_one_series_start_from_the_value_at_their_origin() -> (
+    None
+):
+    """Untrained, each repeats the last value read, no further than the bound."""
+    network = StackedLSTM(1, OVERLAPPING, 5, 2, 0.1).eval()
+    rows = TWO_ORIGINS[..., :1].clone()
+    rows[0, 3], rows[1, 5] = 1e6, -np.inf
+
+    outputs = network(rows)
+
+    expected = rows.clamp(-INPUT_BOUND, INPUT_BOUND)
+    assert torch.equal(outputs[:, 0], expected[:, 3:4].expand(4, 6, 1))
+    assert torch.equal(outputs[:, 1], expected[:, 5:6].expand(4, 6, 1))
+
+
+def test_overlapping_sequences_of_several_series_start_from_the_mean() -> None:
+    """An abnormal level of one series must not explain itself a row later."""
+    network = StackedLSTM(3, OVERLAPPING, 5, 2, 0.1).eval()
+
+    assert torch.equal(network(TWO_ORIGINS), torch.zeros(4, 2, 6, 3))
+
+
+def test_a_single_series_that_overlaps_is_learnt_at_other_levels_and_scales() -> None:
+    """What the network makes of segments that are moved and scaled is scaled back."""
+    network = StackedLSTM(1, OVERLAPPING, 5, 2, dropout=0.0)
+    torch.nn.init.normal_(network.head.weight)
+    rows = TWO_ORIGINS[..., :1]
+
+    variation = network.variation(4, torch.Generator().manual_seed(1))
+    learnt = network(rows, variation)
+
+    scale = variation[:, 0].exp()[:, None, None]
+    level = variation[:, 1][:, None, None]
+    expected = (network(scale * rows + level) - level[:, None]) / scale[:, None]
+    torch.testing.assert_close(learnt, expected)
+    assert (learnt - network(rows)).abs().amax() > 0.01
+
+
+def test_levels_and_scales_vary_as_far_as_is_said() -> None:
+    """The standard deviations of both, over many segments."""
+    network = StackedLSTM(1, OVERLAPPING, 5, 2, dropout=0.0)
+
+    variation = network.variation(10_000, torch.Generator().manual_seed(1))
+
+    assert variation.shape == (10_000, 2)
+    torch.testing.assert_close(
+        variation.std(dim=0), torch.full((2,), VARIATION), rtol=0.03, atol=0
+    )
+
+
+@pytest.mark.parametrize(("n_series", "layout"), [(3, OVERLAPPING), (1, LAYOUT)])
+def test_nothing_else_is_learnt_at_other_levels(n_series: int, layout: Layout) -> None:
+    """Of several series, the levels matter; and the default is the document's."""
+    network = StackedLSTM(n_series, layout, 5, 2, dropout=0.0)
+
+    assert network.variation(4, torch.Generator()) is None
+
+
+def test_a_longer_context_changes_no_shape_but_the_inputs() -> None:
+    """Sequences that do not overlap may be read from more rows than they have."""
+    network = network_of(layout=Layout(context_length=7, prediction_length=4, stride=4))
+
+    assert network(INPUTS).shape == (4, 1, 4, 3)

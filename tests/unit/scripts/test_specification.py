@@ -1,0 +1,175 @@
+"""The requests that describe the algorithm are what SageMaker's interface accepts."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.model import Shape
+from botocore.validate import ParamValidator
+
+import specification
+from lstm_ad.hyperparameters import Hyperparameters, declarations
+from sagemaker_container.metrics import METRIC_DEFINITIONS
+
+ROOT = Path(__file__).parents[3]
+
+OPERATIONS = {
+    "create-algorithm": "CreateAlgorithm",
+    "create-training-job": "CreateTrainingJob",
+    "create-hyper-parameter-tuning-job": "CreateHyperParameterTuningJob",
+    "create-model": "CreateModel",
+    "create-endpoint-config": "CreateEndpointConfig",
+    "create-endpoint-config-serverless": "CreateEndpointConfig",
+    "create-transform-job": "CreateTransformJob",
+}
+
+MODEL = botocore.session.get_session().get_service_model("sagemaker")
+
+
+JAVA_CLASS = re.compile(r"\\p\{(\w)\}")
+
+
+def _python_class(java_class: re.Match[str]) -> str:
+    """Return the characters of one of Java's classes, as near as Python comes."""
+    return {"Z": r"\s", "S": r"\W", "P": r"\W"}.get(java_class[1], r"\w")
+
+
+def problems(operation: str, request: Any) -> list[str]:
+    """Return what the interface of SageMaker does not accept in a request."""
+    shape = MODEL.operation_model(operation).input_shape
+    report = ParamValidator().validate(request, shape)
+    if report.has_errors():
+        return [report.generate_report()]
+    return list(violations(shape, request, operation))
+
+
+def violations(shape: Shape, value: Any, path: str) -> Iterator[str]:
+    """Yield what botocore leaves to the service: values, patterns and limits."""
+    rules = shape.metadata
+    measure = len(value) if isinstance(value, str | list | dict) else value
+    too_small = measure < rules.get("min", measure)
+    if not isinstance(value, bool) and (
+        too_small or measure > rules.get("max", measure)
+    ):
+        yield f"{path}: {measure} is out of bounds"
+    if shape.type_name == "structure":
+        for name, item in value.items():
+            yield from violations(shape.members[name], item, f"{path}.{name}")
+    elif shape.type_name == "list":
+        for index, item in enumerate(value):
+            yield from violations(shape.member, item, f"{path}[{index}]")
+    elif shape.type_name == "map":
+        for key, item in value.items():
+            yield from violations(shape.key, key, f"{path} key {key}")
+            yield from violations(shape.value, item, f"{path}.{key}")
+    elif shape.type_name == "string":
+        if rules.get("enum") and value not in rules["enum"]:
+            yield f"{path}: {value} is none of {rules['enum']}"
+        pattern = JAVA_CLASS.sub(_python_class, rules.get("pattern", ".*"))
+        if not re.fullmatch(pattern, value, re.DOTALL):
+            yield f"{path}: {value} does not match {pattern}"
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_request_is_accepted_by_sagemakers_interface(name: str) -> None:
+    """Fields, types, values, patterns, lengths and bounds are the interface's own."""
+    assert problems(OPERATIONS[name], specification.DOCUMENTS[name]()) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("ModelName", "no spaces", "does not match"),
+        ("ModelName", "x" * 64, "out of bounds"),
+        ("BatchStrategy", "MultiRecords", "is none of"),
+        ("ModelNam", "x", "Unknown parameter"),
+        ("MaxPayloadInMB", "6", "Invalid type"),
+        ("MaxPayloadInMB", -1, "out of bounds|valid min value"),
+    ],
+)
+def test_a_wrong_request_is_not_accepted(field: str, value: Any, problem: str) -> None:
+    """The check of the requests sees what the service would refuse."""
+    request = {**specification.create_transform_job(), field: value}
+
+    assert re.search(problem, "\n".join(problems("CreateTransformJob", request)))
+
+
+def test_every_document_has_its_operation() -> None:
+    """No document goes unchecked."""
+    assert list(OPERATIONS) == list(specification.DOCUMENTS)
+
+
+def test_the_committed_documents_are_the_codes_own(tmp_path: Path) -> None:
+    """Whoever changes a declaration runs `make documents`."""
+    subprocess.run(
+        [sys.executable, ROOT / "scripts" / "make_documents.py", tmp_path],
+        env={"PYTHONPATH": str(ROOT / "src")},
+        check=True,
+    )
+    folder = ROOT / "docs" / "sagemaker"
+    committed = {path.name: path.read_text() for path in folder.iterdir()}
+
+    assert committed == {path.name: path.read_text() for path in tmp_path.iterdir()}
+
+
+def test_the_algorithm_declares_every_hyperparameter_as_the_job_reads_it() -> None:
+    """All are tunable; their ranges and defaults, as bare strings, are accepted."""
+    training = specification.create_algorithm()["TrainingSpecification"]
+    declared = training["SupportedHyperParameters"]
+    ranges = {
+        entry["Name"]: entry["Range"][f"{entry['Type']}ParameterRangeSpecification"]
+        for entry in declared
+    }
+    by_name = {d.name: d for d in declarations()}
+    words = {d.name: list(d.choices) for d in declarations() if d.choices}
+    bounds = {name: found for name, found in ranges.items() if name not in words}
+
+    assert [entry["Name"] for entry in declared] == [d.name for d in declarations()]
+    assert all(entry["IsTunable"] for entry in declared)
+    assert Hyperparameters() == Hyperparameters.from_strings(
+        {entry["Name"]: entry["DefaultValue"] for entry in declared}
+    )
+    for end, attribute in (("MinValue", "minimum"), ("MaxValue", "maximum")):
+        read = Hyperparameters.from_strings({n: b[end] for n, b in bounds.items()})
+        assert {name: read.to_public()[name] for name in bounds} == {
+            name: getattr(d, attribute) for name, d in by_name.items() if name in bounds
+        }
+    assert {name: ranges[name]["Values"] for name in words} == words
+
+
+def test_the_tuning_jobs_ranges_are_accepted_by_the_jobs_it_starts() -> None:
+    """Both ends of every range, as the bare strings that a tuning job sends."""
+    request = specification.create_hyper_parameter_tuning_job()
+    ranges = [
+        entry
+        for kind in request["HyperParameterTuningJobConfig"]["ParameterRanges"].values()
+        for entry in kind
+    ]
+    static = request["TrainingJobDefinition"]["StaticHyperParameters"]
+    tuned = {entry["Name"] for entry in ranges}
+
+    assert tuned == set(specification.TUNING_RANGES)
+    assert tuned | set(static) == {d.name for d in declarations()}
+    assert tuned & set(static) == set()
+    for end in ("MinValue", "MaxValue"):
+        strings = {**static, **{entry["Name"]: entry[end] for entry in ranges}}
+        assert isinstance(Hyperparameters.from_strings(strings), Hyperparameters)
+
+
+def test_every_objective_is_a_published_metric() -> None:
+    """A tuning job can find its objective in the log."""
+    published = {entry["Name"] for entry in METRIC_DEFINITIONS}
+
+    assert set(specification.OBJECTIVES) <= published
+
+
+def test_documents_are_plain_json() -> None:
+    """They can be given to AWS's command line as they are."""
+    for document in specification.DOCUMENTS.values():
+        assert json.loads(json.dumps(document())) == document()
