@@ -29,8 +29,9 @@ from lstm_ad.model.sequences import Rows, input_sequences
 from lstm_ad.parallel import Cores
 from lstm_ad.scoring.detector import LSTMAD
 from lstm_ad.scoring.gaussian import MAXIMUM_LIKELIHOOD, WIDE, Gaussian
+from lstm_ad.scoring.held_out import MAX_NUMBERS, Runs, held_out_scores
 from lstm_ad.scoring.reconstruction import Reconstructor
-from lstm_ad.threshold.calibration import MAX_NUMBERS, Runs, decide, held_out_scores
+from lstm_ad.threshold.calibration import decide
 from lstm_ad.training.checkpoints import CheckpointFolder, digest_series, fingerprint
 from lstm_ad.training.loop import Control, train_network
 from lstm_ad.training.processes import ALONE, Team

@@ -19,7 +19,8 @@ from lstm_ad.model.onnx_graph import to_onnx
 from lstm_ad.model.runtime import OnnxNetwork
 from lstm_ad.model.scaling import Scaler
 from lstm_ad.scoring.gaussian import WIDE, Gaussian
-from lstm_ad.threshold.calibration import decide, held_out_scores
+from lstm_ad.scoring.held_out import held_out_scores
+from lstm_ad.threshold.calibration import decide
 
 
 def weights_of(result: Fit) -> dict[str, bytes]:

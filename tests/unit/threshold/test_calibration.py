@@ -8,7 +8,8 @@ import pytest
 from lstm_ad.axes import FloatArray
 from lstm_ad.scoring.detector import moving_average
 from lstm_ad.scoring.gaussian import MAXIMUM_LIKELIHOOD, WIDE, Caution, Gaussian
-from lstm_ad.threshold.calibration import N_FOLDS, SCALE_IF_FEW, decide, held_out_scores
+from lstm_ad.scoring.held_out import N_FOLDS, held_out_scores
+from lstm_ad.threshold.calibration import SCALE_IF_FEW, decide
 from lstm_ad.threshold.decision import Decision
 from lstm_ad.threshold.tail import Tail, mean_cluster_size
 
