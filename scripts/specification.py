@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from lstm_ad.hyperparameters import Declaration, declarations
-from sagemaker_container.environment import (
+from sagemaker_container.formats.columns import CSV, FORMATS, JSON
+from sagemaker_container.job import (
     CHANNELS,
     DEFAULT_CHECKPOINT_DIR,
     TRAINING,
     VALIDATION,
 )
-from sagemaker_container.formats.columns import CSV, FORMATS, JSON
 from sagemaker_container.metrics import METRIC_DEFINITIONS
 
 Request = Mapping[str, Any]

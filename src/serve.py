@@ -14,13 +14,10 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from lstm_ad.exceptions import LSTMADError
-from sagemaker_container.environment import (
-    ServingEnvironment,
-    let_algebra_keep_to_its_thread,
-    send_no_telemetry,
-)
 from sagemaker_container.http.worker import ServerLogger, Worker
 from sagemaker_container.memory import share_freed_memory
+from sagemaker_container.process import disable_telemetry, limit_blas_threads
+from sagemaker_container.settings import ServerSettings
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -39,17 +36,17 @@ WORKER_TIMEOUT_SECONDS = 120
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn, told what to do by a ServingEnvironment instead of a command line."""
+    """gunicorn, told what to do by a ServerSettings instead of a command line."""
 
-    def __init__(self, environment: ServingEnvironment) -> None:
-        self.environment = environment
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
         super().__init__()
 
     def load_config(self) -> None:
         """Set up gunicorn; called by its constructor."""
         settings = {
-            "bind": f"0.0.0.0:{self.environment.port}",
-            "workers": self.environment.n_workers,
+            "bind": f"0.0.0.0:{self.settings.port}",
+            "workers": self.settings.n_workers,
             "worker_class": Worker,
             "child_exit": lambda _, worker: worker.leave(),
             "logger_class": ServerLogger,
@@ -75,21 +72,19 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         from lstm_ad import artifacts
         from sagemaker_container.http.app import create_app
 
-        environment = self.environment
+        settings = self.settings
         try:
-            detector = artifacts.load(
-                environment.model_dir, environment.threads_per_worker
-            )
+            detector = artifacts.load(settings.model_dir, settings.threads_per_worker)
         except LSTMADError as error:
             logger.error("%s", error)
             sys.exit(Arbiter.WORKER_BOOT_ERROR)  # the server ends, with this code
         detector.warm_up()
-        logger.info("The model in %s is loaded.", environment.model_dir)
+        logger.info("The model in %s is loaded.", settings.model_dir)
         return create_app(
             detector,
-            environment.max_payload_mb,
-            environment.is_batch,
-            environment.columns,
+            settings.max_payload_mb,
+            settings.is_batch,
+            settings.columns,
         )
 
 
@@ -99,14 +94,14 @@ def main() -> None:
         level=logging.INFO, stream=sys.stdout, format="%(levelname)s %(message)s"
     )
     share_freed_memory()
-    let_algebra_keep_to_its_thread()
-    send_no_telemetry()
+    limit_blas_threads()
+    disable_telemetry()
     try:
-        environment = ServingEnvironment.from_variables()
+        settings = ServerSettings.from_variables()
     except LSTMADError as error:
         logger.error("%s", error)
         sys.exit(1)
-    Server(environment).run()
+    Server(settings).run()
 
 
 if __name__ == "__main__":

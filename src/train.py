@@ -17,19 +17,21 @@ from sagemaker_training.errors import ClientError
 from lstm_ad.exceptions import LSTMADError
 from sagemaker_container import metrics
 from sagemaker_container.channels import read_all, read_share
-from sagemaker_container.environment import (
+from sagemaker_container.job import (
     LABELS,
     TRAINING,
     VALIDATION,
     Cluster,
     TrainingEnvironment,
-    let_threads_sleep,
-    prepare_processes,
     prepare_training,
-    send_no_telemetry,
     write_failure,
 )
 from sagemaker_container.memory import keep_freed_memory
+from sagemaker_container.process import (
+    disable_telemetry,
+    prepare_process_group,
+    use_passive_openmp_waits,
+)
 
 if TYPE_CHECKING:
     # Types alone: bad input is refused before a runtime is loaded.
@@ -85,9 +87,9 @@ def run(environment: TrainingEnvironment, should_stop: Callable[[], bool]) -> No
     series = read_all(environment)
 
     # Bad input was refused by now: only then torch, which takes seconds to import.
-    let_threads_sleep()
+    use_passive_openmp_waits()
     keep_freed_memory()
-    send_no_telemetry()
+    disable_telemetry()
     from lstm_ad.fitting import fit
 
     logger.info("Training the model.")
@@ -119,9 +121,9 @@ def run_processes(environment: TrainingEnvironment, stops: list[int]) -> None:
     Raises:
         LaunchError: If one of them fails; the message says why.
     """
-    let_threads_sleep()
-    send_no_telemetry()
-    prepare_processes()
+    use_passive_openmp_waits()
+    disable_telemetry()
+    prepare_process_group(environment.cluster.network_interface)
     from sagemaker_container.launcher import launch, make_stop
 
     stop = make_stop()

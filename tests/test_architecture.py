@@ -55,15 +55,15 @@ def attributes_of(module: str, root: str) -> set[str]:
     }
 
 
-def test_the_environment_is_read_in_one_place() -> None:
-    """Variables are the business of ``environment`` alone."""
-    readers = {
+def test_the_environment_is_read_in_one_place_and_set_in_another() -> None:
+    """Variables are the business of two modules."""
+    users = {
         module
         for module in TREES
         if attributes_of(module, "os") & {"environ", "getenv", "putenv", "environb"}
     }
 
-    assert readers == {"sagemaker_container.environment"}
+    assert users == {"sagemaker_container.variables", "sagemaker_container.process"}
     assert "os" not in {
         node.module
         for tree in TREES.values()
@@ -81,7 +81,7 @@ def test_opt_ml_is_known_in_one_place() -> None:
         if isinstance(node, ast.Constant) and str(node.value).startswith("/opt/ml")
     }
 
-    assert spellers == {"sagemaker_container.environment"}
+    assert spellers == {"sagemaker_container.variables"}
 
 
 def test_torch_and_flask_stay_where_they_are() -> None:

@@ -17,13 +17,13 @@ from lstm_ad.data.partition import File, Held, Piece, Shares, readers_of
 from lstm_ad.data.validate import check_files
 from lstm_ad.exceptions import SettingError
 from lstm_ad.training.checkpoints import digest_series, fingerprint
-from sagemaker_container.environment import (
+from sagemaker_container.formats.csv import read_file, read_rows, read_shape
+from sagemaker_container.job import (
     LABELS,
     TRAINING,
     VALIDATION,
     TrainingEnvironment,
 )
-from sagemaker_container.formats.csv import read_file, read_rows, read_shape
 
 if TYPE_CHECKING:
     # A type alone: bad input is refused before torch is imported.

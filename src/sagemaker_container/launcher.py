@@ -29,7 +29,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from lstm_ad.exceptions import LaunchError
-from sagemaker_container.environment import Cluster
+from sagemaker_container.job import Cluster
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.training.loop import Control
 from lstm_ad.training.processes import joined
 from sagemaker_container.channels import read_all, read_share
-from sagemaker_container.environment import Cluster, TrainingEnvironment
+from sagemaker_container.job import Cluster, TrainingEnvironment
 
 
 def environment_of(folder: Path, case: dict, rank: int, size: int):

@@ -1,14 +1,11 @@
-"""Where things are and what the platform asks for: the one home of paths and variables.
+"""What SageMaker gives a training job: settings, files, hosts, and where output goes.
 
-SageMaker lays a job out under ``/opt/ml``; ``SAGEMAKER_BASE_DIR`` moves that root, for
-this package as for sagemaker-training itself. The JSON files are read here because
-sagemaker-training, in module mode, passes nothing on.
+The JSON files are read here because sagemaker-training, in module mode, passes nothing
+on.
 """
 
 import dataclasses
 import json
-import math
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,27 +13,15 @@ from typing import Any
 
 from lstm_ad.exceptions import SettingError
 from lstm_ad.hyperparameters import Hyperparameters
-from sagemaker_container.formats.columns import DEFAULT_COLUMNS, OutputError, columns_of
+from sagemaker_container.limits import Limits
+from sagemaker_container.variables import (
+    DEFAULT_BASE_DIR,
+    base_dir,
+    n_threads,
+    positive_integer,
+)
 
-BASE_DIR = "SAGEMAKER_BASE_DIR"
-DEFAULT_BASE_DIR = "/opt/ml"
 DEFAULT_CHECKPOINT_DIR = f"{DEFAULT_BASE_DIR}/checkpoints"
-
-MAX_PAYLOAD = "SAGEMAKER_MAX_PAYLOAD_IN_MB"
-DEFAULT_MAX_PAYLOAD_MB = 100
-"""The largest that SageMaker's batch transform sends."""
-
-OUTPUT = "SAGEMAKER_INFERENCE_OUTPUT"
-"""The name that SageMaker's XGBoost gave it."""
-
-CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
-"""How much of the machine this container may use: microseconds of how many, or max."""
-
-MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
-"""How much memory this container may use: bytes, or max."""
-
-MEMORY_PER_WORKER = 2**30
-"""What a worker is given: three times what a request of 100 MB takes at its peak."""
 
 SEQUENCES_PER_PROCESS = 4
 """Of each batch, at least: with fewer, a process takes as long for less."""
@@ -76,6 +61,8 @@ class Cluster:
     """How many each host starts if it has no GPUs."""
     port: int
     """Where the first host answers the others."""
+    network_interface: str = ""
+    """The name of the network between the hosts; empty if the platform names none."""
 
     @property
     def rank(self) -> int:
@@ -111,7 +98,7 @@ class TrainingEnvironment:
             SettingError: If a file of the platform cannot be read, or a channel is
                 missing, unknown, empty or piped.
         """
-        base = _base_dir()
+        base = base_dir()
         config = base / "input" / "config"
         everything = {
             name: value if isinstance(value, str) else json.dumps(value)
@@ -151,7 +138,7 @@ def prepare_training() -> None:
         SettingError: If a folder cannot be made or written to: better said now than
             after hours of training.
     """
-    base = _base_dir()
+    base = base_dir()
     folder = base
     try:
         for folder in (base / "output", base / "output" / "data", base / "model"):
@@ -172,156 +159,8 @@ def write_failure(reason: str) -> None:
         OSError: If it cannot be written.
     """
     # A file's name in the reason may hold bytes that are no text.
-    path = _base_dir() / "output" / "failure"
+    path = base_dir() / "output" / "failure"
     path.write_text(reason, encoding="utf-8", errors="replace")
-
-
-def prepare_processes() -> None:
-    """Set what processes that train together inherit; call it before importing torch.
-
-    They talk over the network that the platform names, and compute with one thread
-    each unless a variable says otherwise: on small LSTMs, processes of one thread are
-    much faster than one process of several.
-    """
-    resources = _read_object(_base_dir() / "input" / "config" / "resourceconfig.json")
-    if name := resources.get("network_interface_name"):
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", str(name))
-        os.environ.setdefault("NCCL_SOCKET_IFNAME", str(name))
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
-def send_no_telemetry() -> None:
-    """Keep ONNX Runtime from reporting to its maker; call it before importing that.
-
-    It would also write an identifier into the home directory.
-    """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
-
-def let_threads_sleep() -> None:
-    """Make OpenMP's threads sleep while they wait; call it before importing torch.
-
-    By default they wait busily, and a machine that also runs something else trains
-    twenty times slower: the waiting threads hold the cores that the working ones need.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
-def let_algebra_keep_to_its_thread() -> None:
-    """Make NumPy compute in the thread that calls it; call it before importing NumPy.
-
-    By default NumPy starts a thread per core of the machine, in every worker, beside
-    the threads that the workers share the cores with.
-    """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-
-@dataclasses.dataclass(frozen=True)
-class ServingEnvironment:
-    """What SageMaker, or an operator, asks of the server."""
-
-    model_dir: Path
-    """The artifacts; read-only."""
-    port: int
-    """Where to listen."""
-    n_workers: int
-    """How many processes score."""
-    threads_per_worker: int
-    """How many threads a process computes one request with."""
-    max_payload_mb: int
-    """The largest request body, in MB of 2**20 bytes; 0 = no limit."""
-    is_batch: bool
-    """Whether this is a batch transform."""
-    columns: tuple[str, ...]
-    """Those of CSV, where a request names none."""
-
-    @classmethod
-    def from_variables(cls) -> "ServingEnvironment":
-        """Return the environment that the variables describe.
-
-        Raises:
-            SettingError: If a variable is no positive integer, or names columns that
-                there are not.
-        """
-        cores = _n_cores()
-        is_batch = os.environ.get("SAGEMAKER_BATCH", "").lower() == "true"
-        n_workers = _positive(
-            "SAGEMAKER_MODEL_SERVER_WORKERS",
-            default=1 if is_batch else _n_endpoint_workers(cores),
-        )
-        return cls(
-            model_dir=_base_dir() / "model",
-            port=_positive("SAGEMAKER_BIND_TO_PORT", default=8080),
-            n_workers=n_workers,
-            threads_per_worker=_positive(
-                "OMP_NUM_THREADS", default=max(1, cores // n_workers)
-            ),
-            max_payload_mb=_max_payload_mb(),
-            is_batch=is_batch,
-            columns=_columns(),
-        )
-
-
-def _n_endpoint_workers(cores: int) -> int:
-    """Return how many workers answer many small requests at a time best.
-
-    A process per core, if there is memory for them. Batch transform has one worker: it
-    sends one large request at a time, which all the threads of a worker compute.
-    """
-    threads = _positive("OMP_NUM_THREADS", default=1)
-    return max(1, min(cores // threads, _memory() // MEMORY_PER_WORKER))
-
-
-def _n_cores() -> int:
-    """Return how many cores this container may use at a time, at least 1."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = CPU_LIMIT.read_text().split()
-        return max(1, min(cores, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):  # no cgroup of version 2, or "max": no limit
-        return cores
-
-
-def _memory() -> int:
-    """Return how many bytes of memory this container may use."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        return min(memory, int(MEMORY_LIMIT.read_text()))
-    except (OSError, ValueError):  # no cgroup of version 2, or "max": no limit
-        return memory
-
-
-def _base_dir() -> Path:
-    """Return the root that SageMaker lays a container's files out under."""
-    return Path(os.environ.get(BASE_DIR, DEFAULT_BASE_DIR))
-
-
-def _max_payload_mb() -> int:
-    """Return the limit to the size of a body; batch transform's 0 means none."""
-    if os.environ.get(MAX_PAYLOAD, "").strip() == "0":
-        return 0
-    return _positive(MAX_PAYLOAD, default=DEFAULT_MAX_PAYLOAD_MB)
-
-
-def _columns() -> tuple[str, ...]:
-    """Return the columns of CSV, where a request names none."""
-    text = os.environ.get(OUTPUT, "").strip()
-    try:
-        return columns_of(text, OUTPUT) if text else DEFAULT_COLUMNS
-    except OutputError as error:
-        raise SettingError(str(error)) from error
-
-
-def _positive(variable: str, default: int) -> int:
-    """Return the positive integer in an environment variable, or the default."""
-    text = os.environ.get(variable, "").strip()
-    if not text:
-        return default
-    if not text.isdecimal() or int(text) == 0:
-        raise SettingError(
-            f'{variable} must be a positive integer, but "{text}" was given.'
-        )
-    return int(text)
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -365,14 +204,16 @@ def _cluster(
             f"would train the same model by itself. Accepted are one instance, or "
             f"several with {DISTRIBUTED} being true or left out."
         )
-    n_threads = _positive("OMP_NUM_THREADS", default=1)
     most = max(1, batch_size // (len(hosts) * SEQUENCES_PER_PROCESS))
     return Cluster(
         hosts=hosts,
         current_host=current,
         is_distributed=len(hosts) > 1 or (switch is not None and is_on),
-        n_cpu_processes=max(1, min(_n_cores() // n_threads, most)),
-        port=_positive(MASTER_PORT, default=DEFAULT_MASTER_PORT),
+        n_cpu_processes=max(
+            1, min(Limits.of_container().n_cores // n_threads(default=1), most)
+        ),
+        port=positive_integer(MASTER_PORT, default=DEFAULT_MASTER_PORT),
+        network_interface=str(resources.get("network_interface_name") or ""),
     )
 
 

@@ -1,19 +1,13 @@
-import os
+"""What SageMaker gives a training job."""
+
 import re
-from collections.abc import Callable
 
 import pytest
 
 from lstm_ad.exceptions import HyperparameterError, SettingError
 from lstm_ad.hyperparameters import Hyperparameters
-from sagemaker_container import environment
-from sagemaker_container.environment import (
-    Cluster,
-    ServingEnvironment,
-    TrainingEnvironment,
-    let_threads_sleep,
-    prepare_training,
-)
+from sagemaker_container.job import Cluster, TrainingEnvironment, prepare_training
+from sagemaker_container.limits import Limits
 
 CSV = b"1,2\n"
 
@@ -23,21 +17,6 @@ def job(opt_ml, monkeypatch: pytest.MonkeyPatch):
     """Return a job's folder that the environment is read from."""
     monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(opt_ml.base))
     return opt_ml
-
-
-@pytest.fixture
-def serving(tmp_path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Return the variables of a server, none of them set but the root."""
-    for name in (
-        "SAGEMAKER_BIND_TO_PORT",
-        "SAGEMAKER_MODEL_SERVER_WORKERS",
-        "SAGEMAKER_MAX_PAYLOAD_IN_MB",
-        "SAGEMAKER_INFERENCE_OUTPUT",
-        "OMP_NUM_THREADS",
-    ):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
-    return monkeypatch
 
 
 def test_a_job_is_read_from_its_files(job) -> None:
@@ -57,15 +36,6 @@ def test_a_job_is_read_from_its_files(job) -> None:
     }
     assert environment.channels["training"]["a.csv"].read_bytes() == CSV
     assert environment.model_dir == job.base / "model"
-
-
-def test_the_root_is_opt_ml_unless_it_is_moved(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """SageMaker's own place is the default."""
-    monkeypatch.delenv("SAGEMAKER_BASE_DIR", raising=False)
-
-    assert str(ServingEnvironment.from_variables().model_dir) == "/opt/ml/model"
 
 
 def test_the_platforms_own_hyperparameters_are_ignored(job) -> None:
@@ -272,194 +242,11 @@ def test_a_folder_that_cannot_be_made_is_named(job) -> None:
         prepare_training()
 
 
-@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("ACTIVE",) * 2])
-def test_threads_sleep_unless_the_user_says_otherwise(
-    monkeypatch: pytest.MonkeyPatch, given: str | None, expected: str
-) -> None:
-    """A default, not an order."""
-    monkeypatch.setenv("OMP_WAIT_POLICY", given or "")
-    if given is None:
-        monkeypatch.delenv("OMP_WAIT_POLICY")
-
-    let_threads_sleep()
-
-    assert os.environ["OMP_WAIT_POLICY"] == expected
-
-
-def test_a_server_has_defaults(serving, tmp_path) -> None:
-    """SageMaker's port, the largest payload, and no more threads than cores."""
-    environment = ServingEnvironment.from_variables()
-
-    cores = len(os.sched_getaffinity(0))
-    used = environment.n_workers * environment.threads_per_worker
-    assert environment.model_dir == tmp_path / "model"
-    assert environment.port == 8080
-    assert environment.max_payload_mb == 100
-    assert 1 <= used <= cores
-
-
-GB = 2**30
-
-
-@pytest.fixture
-def machine(serving, tmp_path) -> Callable[..., tuple[int, int]]:
-    """Return the function that splits a machine: (cores, cpu.max, memory.max)."""
-
-    def split(
-        cores: int, cpu: str = "", memory: str = f"{999 * GB}"
-    ) -> tuple[int, int]:
-        (tmp_path / "cpu.max").write_text(cpu)
-        (tmp_path / "memory.max").write_text(memory)
-        serving.setattr(environment, "CPU_LIMIT", tmp_path / "cpu.max")
-        serving.setattr(environment, "MEMORY_LIMIT", tmp_path / "memory.max")
-        serving.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
-        serving.setattr(os, "sysconf", {"SC_PAGE_SIZE": GB, "SC_PHYS_PAGES": 100}.get)
-        result = ServingEnvironment.from_variables()
-        return result.n_workers, result.threads_per_worker
-
-    return split
-
-
-@pytest.mark.parametrize(
-    ("cores", "cpu", "expected"),
-    [
-        (1, "", (1, 1)),
-        (2, "", (2, 1)),
-        (7, "max 100000\n", (7, 1)),
-        (64, "800000 100000\n", (8, 1)),
-        (64, "250000 100000\n", (3, 1)),
-        (64, "50000 100000\n", (1, 1)),
-        (2, "800000 100000\n", (2, 1)),
-    ],
-)
-def test_an_endpoint_has_a_worker_per_core(
-    machine, cores: int, cpu: str, expected: tuple[int, int]
-) -> None:
-    """Of the container, not of the machine; together they are never more."""
-    assert machine(cores, cpu) == expected
-
-
-@pytest.mark.parametrize(
-    ("memory", "expected"),
-    [
-        (f"{GB}\n", (1, 8)),
-        (f"{3 * GB - 1}\n", (2, 4)),
-        (f"{6 * GB}\n", (6, 1)),
-        (f"{GB // 2}\n", (1, 8)),
-        ("max\n", (8, 1)),
-    ],
-)
-def test_a_worker_has_a_gigabyte(
-    machine, memory: str, expected: tuple[int, int]
-) -> None:
-    """A small serverless endpoint must not be overrun; threads take up the cores."""
-    assert machine(8, memory=memory) == expected
-
-
-def test_memory_that_the_machine_has_not_is_no_limit(machine) -> None:
-    """A container may be allowed more than there is: here 100 GB."""
-    assert machine(200, memory=f"{150 * GB}") == (100, 2)
-
-
-def test_a_batch_transform_has_one_worker_with_all_threads(serving, machine) -> None:
-    """It sends one large request at a time."""
-    serving.setenv("SAGEMAKER_BATCH", "true")
-
-    assert machine(8) == (1, 8)
-
-
-def test_the_other_half_of_a_split_follows_what_is_told(serving, machine) -> None:
-    """More workers have fewer threads each, and never none; and the reverse."""
-    of_workers, of_threads = [], []
-    for n_workers in ("1", "5", "40"):
-        serving.setenv("SAGEMAKER_MODEL_SERVER_WORKERS", n_workers)
-        of_workers.append(machine(16))
-    serving.delenv("SAGEMAKER_MODEL_SERVER_WORKERS")
-    for n_threads in ("1", "5", "40"):
-        serving.setenv("OMP_NUM_THREADS", n_threads)
-        of_threads.append(machine(16))
-
-    assert of_workers == [(1, 16), (5, 3), (40, 1)]
-    assert of_threads == [(16, 1), (3, 5), (1, 40)]
-
-
-def test_a_server_does_as_it_is_told(serving) -> None:
-    """Every variable is honoured; spaces around a number are no fault."""
-    serving.setenv("SAGEMAKER_BIND_TO_PORT", "9999")
-    serving.setenv("SAGEMAKER_MODEL_SERVER_WORKERS", " 3 ")
-    serving.setenv("SAGEMAKER_MAX_PAYLOAD_IN_MB", "6")
-    serving.setenv("OMP_NUM_THREADS", "5")
-
-    environment = ServingEnvironment.from_variables()
-
-    assert environment.port == 9999
-    assert environment.n_workers == 3
-    assert environment.max_payload_mb == 6
-    assert environment.threads_per_worker == 5
-
-
-NO_POSITIVE_INTEGERS = ["0", "-1", "1.5", "many", "1e3"]
-
-
-def test_a_payload_limit_of_0_is_none(serving) -> None:
-    """Batch transform's MaxPayloadInMB of 0 means that files may have any size."""
-    serving.setenv("SAGEMAKER_MAX_PAYLOAD_IN_MB", "0")
-
-    assert ServingEnvironment.from_variables().max_payload_mb == 0
-
-
-@pytest.mark.parametrize(
-    ("variable", "text"),
-    [
-        *(("SAGEMAKER_BIND_TO_PORT", text) for text in NO_POSITIVE_INTEGERS),
-        *(("SAGEMAKER_MODEL_SERVER_WORKERS", text) for text in NO_POSITIVE_INTEGERS),
-        *(("OMP_NUM_THREADS", text) for text in NO_POSITIVE_INTEGERS),
-        *(("SAGEMAKER_MAX_PAYLOAD_IN_MB", text) for text in NO_POSITIVE_INTEGERS[1:]),
-    ],
-)
-def test_a_variable_that_is_no_positive_integer_is_named(
-    serving, variable: str, text: str
-) -> None:
-    """The message has the variable, what was given and what is accepted."""
-    serving.setenv(variable, text)
-    with pytest.raises(SettingError, match=f'^{variable} must be .*"{text}" was given'):
-        ServingEnvironment.from_variables()
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (None, ("score", "reconstruction")),
-        (" ", ("score", "reconstruction")),
-        ("is_anomaly", ("is_anomaly",)),
-        ("severity, score,upper", ("severity", "score", "upper")),
-    ],
-)
-def test_the_columns_of_csv_are_those_of_the_variable(
-    serving, text: str | None, expected: tuple[str, ...]
-) -> None:
-    """In its order; without it, those of the original."""
-    if text is not None:
-        serving.setenv("SAGEMAKER_INFERENCE_OUTPUT", text)
-
-    assert ServingEnvironment.from_variables().columns == expected
-
-
-@pytest.mark.parametrize("text", ["predicted_label", "score,", "score,score"])
-def test_columns_that_there_are_not_are_named(serving, text: str) -> None:
-    """With the variable that asks for them: a server does not start with it."""
-    serving.setenv("SAGEMAKER_INFERENCE_OUTPUT", text)
-
-    with pytest.raises(
-        SettingError, match=r"^SAGEMAKER_INFERENCE_OUTPUT names .* accepted (are|is) "
-    ):
-        ServingEnvironment.from_variables()
-
-
 @pytest.fixture
 def cluster_job(job, monkeypatch: pytest.MonkeyPatch):
     """Return the function that gives the cluster of a job on a machine of 16 cores."""
-    monkeypatch.setattr(environment, "_n_cores", lambda: 16)
+    sixteen = staticmethod(lambda: Limits(n_cores=16, memory_bytes=2**40))
+    monkeypatch.setattr(Limits, "of_container", sixteen)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delenv("MASTER_PORT", raising=False)
 

@@ -1,0 +1,90 @@
+"""What this container may use of the machine: cores and memory.
+
+The kernel keeps the limits of a container in control groups (cgroups), files under
+``/sys/fs/cgroup``. Version 1 (Amazon Linux 2) has a tree of directories for each kind
+of limit, version 2 has one tree for all. A process without a view of its own on them
+is in a nested directory, which ``/proc/self/cgroup`` names; the limits of the
+directories above it count as well.
+"""
+
+import dataclasses
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What this container may use of the machine."""
+
+    n_cores: int
+    """Cores at a time, at least 1."""
+    memory_bytes: int
+    """Memory."""
+
+    @classmethod
+    def of_container(cls, root: Path = Path("/")) -> "Limits":
+        """Return the limits of the container that this process runs in.
+
+        Args:
+            root: Where ``/sys`` and ``/proc`` are.
+        """
+        cores = float(len(os.sched_getaffinity(0)))
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return cls(
+            n_cores=max(1, math.ceil(min([cores, *_core_limits(root)]))),
+            memory_bytes=min([memory, *_memory_limits(root)]),
+        )
+
+
+def _core_limits(root: Path) -> Iterator[float]:
+    """Yield the limits to the cores that this process may use."""
+    for directory in _directories(root, "cpu"):
+        quota, *period = (
+            _numbers(directory / "cpu.max")
+            or (
+                *_numbers(directory / "cpu.cfs_quota_us"),
+                *_numbers(directory / "cpu.cfs_period_us"),
+            )
+            or (0,)
+        )
+        if quota > 0 and period and period[0] > 0:  # microseconds of how many
+            yield quota / period[0]
+
+
+def _memory_limits(root: Path) -> Iterator[int]:
+    """Yield the limits in bytes to the memory that this process may use."""
+    for directory in _directories(root, "memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            yield from (limit for limit in _numbers(directory / name) if limit > 0)
+
+
+def _directories(root: Path, controller: str) -> Iterator[Path]:
+    """Yield the control groups that this process is in, of both versions."""
+    mount = root / "sys/fs/cgroup"
+    trees = {"": mount, controller: mount / controller}
+    yield from trees.values()
+    for line in _lines(root / "proc/self/cgroup"):
+        _, _, controllers_and_path = line.partition(":")  # "4:cpu,cpuacct:/a/b"
+        controllers, _, path = controllers_and_path.partition(":")
+        nested = PurePosixPath(path.lstrip("/"))
+        for name in set(controllers.split(",")) & set(trees):
+            if ".." not in nested.parts:  # outside of what this process can see
+                yield from (trees[name] / part for part in (nested, *nested.parents))
+
+
+def _numbers(path: Path) -> tuple[int, ...]:
+    """Return the integers in a file; none if it is missing, or says "max"."""
+    try:
+        return tuple(int(word) for line in _lines(path) for word in line.split())
+    except ValueError:
+        return ()
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the lines of a file; none if it cannot be read."""
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
