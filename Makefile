@@ -14,17 +14,34 @@ BUILD_ARGS ?=
 export TRAIN_IMAGE ?= localhost/lstm-ad-train
 export INFER_IMAGE ?= localhost/lstm-ad-infer
 
-.PHONY: setup demo data notebook test check format fuzz benchmark benchmark-memory benchmark-accuracy soak documents images image-sizes test-images test-hosts sdk test-sdk clean
+# Everything that is installed stands in a lock, so nothing needs to be resolved: several
+# pips install it side by side, and Python compiles what is imported. torch comes last
+# again, with what its CUDA build needs; its CPU build needs no more.
+PIP = pip install --quiet --disable-pip-version-check --no-compile
+define install
+	test -x $(1)/bin/pip || $(PYTHON) -m venv $(1)
+	grep -v '^#' locks/$(2).txt | xargs -n 20 -P 2 $(1)/bin/$(PIP) --no-deps
+	grep '^torch==' locks/$(2).txt | xargs -r $(1)/bin/$(PIP) --constraint locks/$(2).txt
+	touch $(3)
+endef
 
-setup: .venv/.complete
+.PHONY: setup locks demo data notebook test check format fuzz benchmark benchmark-memory benchmark-accuracy soak documents images image-sizes test-images test-hosts sdk test-sdk clean
 
-.venv/.complete: requirements.txt requirements-train.txt requirements-infer.txt requirements-dev.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	touch $@
+setup: .venv/.dev
+
+.venv/.demo: locks/demo.txt
+	$(call install,.venv,demo,$@)
+
+# On top of what the demonstration needs, in the same versions.
+.venv/.dev: locks/dev.txt | .venv/.demo
+	$(call install,.venv,dev,$@)
+
+# Run it when a requirement changes, or to get what its packages need in newer versions.
+locks: setup
+	$(BIN)/python scripts/lock.py
 
 test: setup check
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: setup
 	$(BIN)/ruff format --check .
@@ -36,7 +53,7 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-demo: setup
+demo: .venv/.demo
 	$(BIN)/python scripts/demo.py $(BUILD)/demo
 
 # Run it when training or the data change: the samples are the product's own answer.
@@ -96,10 +113,8 @@ test-hosts: setup
 # SageMaker's own SDK, in an environment of its own: it would hold back other packages.
 sdk: .venv-sdk/.complete
 
-.venv-sdk/.complete: requirements-sdk.txt
-	$(PYTHON) -m venv .venv-sdk
-	.venv-sdk/bin/pip install --quiet --disable-pip-version-check -r requirements-sdk.txt
-	touch $@
+.venv-sdk/.complete: locks/sdk.txt
+	$(call install,.venv-sdk,sdk,$@)
 
 # The SDK's local mode runs the images itself and needs a Docker daemon.
 test-sdk: setup sdk

@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
 from lstm_ad.hyperparameters import declarations
 from sagemaker_container.formats.columns import DEFAULT_COLUMNS, OUTPUTS
 from sagemaker_container.metrics import METRIC_DEFINITIONS
@@ -102,28 +100,6 @@ def test_the_licence_is_apache_2() -> None:
     assert "Apache License" in text
     assert "Version 2.0, January 2004" in text
     assert "END OF TERMS AND CONDITIONS" in text
-
-
-@pytest.mark.parametrize("path", sorted(ROOT.glob("requirements*.txt")), ids=str)
-def test_every_requirement_is_pinned(path: Path) -> None:
-    """Exactly: a range may resolve to another build, and to other numbers."""
-    lines = [line.partition("#")[0].strip() for line in path.read_text().splitlines()]
-    requirements = [line for line in lines if line and not line.startswith("-r ")]
-    pinned = re.compile(r"[A-Za-z0-9._-]+(\[[a-z,]+\])?==[0-9][0-9A-Za-z.+]*")
-
-    assert [line for line in requirements if not pinned.fullmatch(line)] == []
-
-
-def test_a_package_has_one_version_in_all_requirements() -> None:
-    """The images and the tests run the same code."""
-    pins: dict[str, set[str]] = {}
-    for path in ROOT.glob("requirements*.txt"):
-        for name, version in re.findall(r"^([\w.-]+)==(\S+)", path.read_text(), re.M):
-            pins.setdefault(name.lower(), set()).add(version)
-
-    assert {
-        name: versions for name, versions in pins.items() if len(versions) > 1
-    } == {}
 
 
 def test_there_is_a_changelog_with_a_section_per_version() -> None:
