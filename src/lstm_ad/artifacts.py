@@ -7,7 +7,8 @@ network.onnx           the LSTM as the server runs it
 weights.safetensors    the LSTM's parameters by their torch names
 statistics.safetensors the arrays of the scaler, the Gaussian and the decision, in
                        double precision
-model.json             what a person wants to know, and the SHA-256 of the others
+model.json             what a person wants to know, the SHA-256 of the others, and one
+                       of its own fields: a threshold is not changed by hand
 ====================== ==============================================================
 
 ``model.json`` is written last: a folder without it was never finished.
@@ -17,31 +18,27 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
-import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from lstm_ad import model_json
 from lstm_ad.axes import FloatArray, Weights
 from lstm_ad.exceptions import ArtifactError
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.losses import EpochMetrics, Loss
+from lstm_ad.model.layout import Layout
 from lstm_ad.model.runtime import OnnxNetwork
 from lstm_ad.model.scaling import Scaler
 from lstm_ad.parallel import Cores
 from lstm_ad.scoring.detector import LSTMAD
 from lstm_ad.scoring.gaussian import Gaussian
 from lstm_ad.scoring.reconstruction import Reconstructor
-from lstm_ad.threshold.decision import Decision, LabelledThreshold
-from lstm_ad.threshold.tail import N_LEVELS, Tail
-
-FORMAT_VERSION = 2
+from lstm_ad.threshold.tail import N_LEVELS
 
 NETWORK = "network.onnx"
 WEIGHTS = "weights.safetensors"
@@ -125,38 +122,69 @@ def save(model_dir: Path, fit: Fit) -> None:
         ) from error
 
 
-def load(model_dir: Path, n_threads: int = 1) -> LSTMAD:
+def load(model_dir: Path, n_threads: int = 1, gpu: int = 0) -> LSTMAD:
     """Return the detector that :func:`save` wrote to ``model_dir``.
 
     Args:
         model_dir: The folder.
         n_threads: How many threads compute.
+        gpu: The number of the GPU that computes, if there are any.
 
     Raises:
-        ArtifactError: If a file is missing, damaged or of another format version, or
-            if the arrays do not fit together. The message names the file.
+        ArtifactError: If a file is missing, damaged, changed or of another format
+            version, or if the arrays do not fit together. The message names the file.
     """
-    document = describe(model_dir)
+    path = model_dir / DESCRIPTION
+    document = model_json.parse(path, _read(path))
+    digests = model_json.digests(path, document)
     files = {
-        name: _verified(model_dir / name, digest)
-        for name, digest in document["sha256"].items()
+        name: _verified(model_dir / name, digests.get(name))
+        for name in (NETWORK, WEIGHTS, STATISTICS)
     }
     try:
+        network = OnnxNetwork(files[NETWORK], gpu)
         statistics = load_arrays(files[STATISTICS])
-        network = OnnxNetwork(files[NETWORK])
-    except (KeyError, SafetensorError, ArtifactError) as error:
+    except (SafetensorError, ArtifactError) as error:
         raise ArtifactError(f"The model in {model_dir} is damaged: {error}") from error
-    n_series, layout = document["n_series"], document["layout"]
-    found = _spelled(network.n_series, dataclasses.asdict(network.layout))
-    if found != (declared := _spelled(n_series, layout)):
+    arrays = _arrays(model_dir / STATISTICS, statistics, network)
+    described = model_json.describe(path, document, arrays)
+    found = _spelled(network.n_series, network.layout)
+    if found != (declared := _spelled(described.n_series, described.layout)):
         raise ArtifactError(
             f"{model_dir / NETWORK} does not fit {DESCRIPTION}: it was made for "
             f"{found}, but {declared} are declared."
         )
-    n_errors = n_series * network.layout.n_reconstructions
+    return LSTMAD(
+        Reconstructor(
+            Scaler(arrays["scaler.mean"], arrays["scaler.scale"]),
+            network,
+            Cores(n_threads),
+        ),
+        Gaussian(
+            arrays["gaussian.mean"],
+            arrays["gaussian.covariance"],
+            described.error_bound,
+        ),
+        described.decision,
+        described.score_smoothing,
+    )
 
-    def array(name: str, *shape: int) -> FloatArray:
-        """Return an array of the statistics, refused if it has another shape."""
+
+def _arrays(
+    path: Path, statistics: Mapping[str, FloatArray], network: OnnxNetwork
+) -> dict[str, FloatArray]:
+    """Return the arrays of the statistics, refused if they do not fit the network."""
+    n_series = network.n_series
+    n_errors = n_series * network.layout.n_reconstructions
+    shapes = {
+        "scaler.mean": (n_series,),
+        "scaler.scale": (n_series,),
+        "gaussian.mean": (n_errors,),
+        "gaussian.covariance": (n_errors, n_errors),
+        "decision.tail.body": (N_LEVELS,),
+        "decision.error_range": (2, n_series),
+    }
+    for name, shape in shapes.items():
         found = statistics.get(name)
         if found is None or found.shape != shape or not np.isfinite(found).all():
             state = "missing"
@@ -164,100 +192,16 @@ def load(model_dir: Path, n_threads: int = 1) -> LSTMAD:
                 is_finite = bool(np.isfinite(found).all())
                 state = f"{'' if is_finite else 'not '}finite, of shape {found.shape}"
             raise ArtifactError(
-                f"{model_dir / STATISTICS}: {name} is {state}, but finite numbers of "
-                f"shape {shape} are needed."
+                f"{path}: {name} is {state}, but finite numbers of shape {shape} are "
+                f"needed."
             )
-        return found
-
-    return LSTMAD(
-        Reconstructor(
-            Scaler(array("scaler.mean", n_series), array("scaler.scale", n_series)),
-            network,
-            Cores(n_threads),
-        ),
-        Gaussian(
-            array("gaussian.mean", n_errors),
-            array("gaussian.covariance", n_errors, n_errors),
-            document["error_bound"],
-        ),
-        _decision(
-            model_dir / DESCRIPTION,
-            document["decision"],
-            array("decision.tail.body", N_LEVELS),
-            array("decision.error_range", 2, n_series),
-        ),
-        document["score_smoothing"],
-    )
+    return {name: statistics[name] for name in shapes}
 
 
-def describe(model_dir: Path) -> dict[str, Any]:
-    """Return ``model.json`` of a folder, its format version checked.
-
-    Raises:
-        ArtifactError: If it is missing, no JSON object, or of another version.
-    """
-    path = model_dir / DESCRIPTION
-    try:
-        document = json.loads(_read(path))
-    except ValueError as error:
-        raise ArtifactError(f"{path} is no JSON document: {error}.") from error
-    version = document.get("format_version") if isinstance(document, dict) else None
-    if version != FORMAT_VERSION:
-        raise ArtifactError(
-            f"{path} has format version {version}, but this product reads version "
-            f"{FORMAT_VERSION}: train the model again, or serve it with the image "
-            f"that trained it."
-        )
-    needed = {"n_series", "layout", "score_smoothing", "error_bound", "sha256"}
-    needed |= {"decision"}
-    if missing := sorted(needed - set(document)):
-        raise ArtifactError(f"{path} is incomplete: {', '.join(missing)} is missing.")
-    return dict(document)
-
-
-def _described(decision: Decision) -> dict[str, Any]:
-    """Return a decision as JSON, but for its arrays."""
-    described = dataclasses.asdict(decision)
-    del described["error_range"], described["tail"]["body"]
-    return described
-
-
-def _decision(
-    path: Path, described: Any, body: FloatArray, error_range: FloatArray
-) -> Decision:
-    """Return the decision that :func:`_described` and two arrays describe.
-
-    Args:
-        path: The file that describes it.
-        described: What it says.
-        body: See :attr:`Tail.body`.
-        error_range: See :attr:`Decision.error_range`.
-    """
-    try:
-        numbers = dict(described)
-        (low, high), tail = numbers.pop("interval"), numbers.pop("tail")
-        labelled = numbers.pop("labelled")
-        decision = Decision(
-            interval=(low, high),
-            tail=Tail(body, **tail),
-            error_range=error_range,
-            labelled=labelled and LabelledThreshold(**labelled),
-            **numbers,
-        )
-        parts = [numbers, tail, labelled or {}]
-        found = [low, high, *(value for part in parts for value in part.values())]
-        if not all(map(math.isfinite, found)):
-            raise ValueError("a number is not finite")
-        if not (tail["scale"] > 0 < tail["fraction"] < 1 > decision.max_alarm_rate > 0):
-            raise ValueError("a number is out of its range")
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{path}: the decision cannot be used: {error}.") from error
-    return decision
-
-
-def _spelled(n_series: Any, layout: Mapping[str, Any]) -> str:
+def _spelled(n_series: int, layout: Layout) -> str:
     """Return in words what a network was made for."""
-    lengths = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in layout.items())
+    values = dataclasses.asdict(layout).items()
+    lengths = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in values)
     return f"{n_series} series ({lengths})"
 
 
@@ -265,12 +209,11 @@ def _description(fit: Fit, files: Mapping[str, bytes]) -> bytes:
     """Return the text of ``model.json``."""
     network = fit.detector.reconstructor.network
     document = {
-        "format_version": FORMAT_VERSION,
         "n_series": network.n_series,
         "layout": dataclasses.asdict(network.layout),
         "score_smoothing": fit.detector.smoothing,
         "error_bound": fit.detector.gaussian.bound,
-        "decision": _described(fit.detector.decision),
+        "decision": model_json.without_arrays(fit.detector.decision),
         "hyperparameters": fit.hyperparameters.to_public(),
         "rows": dict(fit.n_rows),
         "epochs": len(fit.history),
@@ -286,10 +229,10 @@ def _description(fit: Fit, files: Mapping[str, bytes]) -> bytes:
             name: hashlib.sha256(data).hexdigest() for name, data in files.items()
         },
     }
-    return (json.dumps(document, indent=2) + "\n").encode()
+    return model_json.text(document)
 
 
-def _verified(path: Path, digest: str) -> bytes:
+def _verified(path: Path, digest: str | None) -> bytes:
     """Return the bytes of a file, refused if they are not the ones that were saved."""
     data = _read(path)
     if hashlib.sha256(data).hexdigest() != digest:

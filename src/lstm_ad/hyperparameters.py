@@ -61,19 +61,19 @@ class Declaration:
         return f'{self.name} must be {self.accepted}, but "{value}" was given.'
 
     def parse(self, text: str) -> Value:
-        """Return the value that ``text`` spells, bounds and choices not yet checked.
+        """Return the value that ``text`` spells.
 
         Raises:
-            HyperparameterError: If ``text`` does not spell a value of the type.
+            HyperparameterError: If ``text`` does not spell a value that is accepted.
         """
-        if self.kind is str:
-            return text
-        value = float(text) if _NUMBER.fullmatch(text) else float("nan")
-        if value != value or (self.kind is int and not value.is_integer()):
-            raise HyperparameterError(
-                f'{self.name} must be {self.accepted}, but "{text}" was given.'
-            )
-        return self.kind(value)
+        value: Value = text
+        if self.kind is not str:
+            number = float(text) if _NUMBER.fullmatch(text) else math.nan
+            if math.isfinite(number) and (self.kind is float or number.is_integer()):
+                value = self.kind(number)
+        if problem := self.problem(value):
+            raise HyperparameterError(problem)
+        return value
 
 
 def _declare(
@@ -144,8 +144,8 @@ class Hyperparameters:
         0.2,
         0.01,
         0.9,
-        "The last part of each training file, kept from the LSTM, to whose errors "
-        "the Gaussian is fitted.",
+        "The fraction of each training file, at its end, that the LSTM is not trained "
+        "on: the Gaussian is fitted to its errors there.",
     )
     early_stopping_patience: int = _declare(
         0,
@@ -164,13 +164,13 @@ class Hyperparameters:
         0.001,
         1e-9,
         0.5,
-        "The part of normal time steps that may be taken for anomalies: it sets the "
-        "threshold.",
+        "The target rate of false alarms, as a fraction of normal time steps: it sets "
+        "the threshold.",
     )
     precision: str = _declare_choice(
         (FP32, BF16),
-        "The numbers that the network learns with: bf16 is faster where the hardware "
-        "has it, and rounds more.",
+        "The numbers that the network is trained with: bf16 is faster, but rounds "
+        "more, and where the hardware has none training goes on in fp32.",
     )
     seed: int = _declare(
         0, 0, 2**32 - 1, "The seed of everything that is random in training."
@@ -223,7 +223,7 @@ class Hyperparameters:
         """
         known = {declaration.name: declaration for declaration in declarations()}
         values: dict[str, Value] = {}
-        problems = []
+        problems, unknown_length = [], False
         for name, text in strings.items():
             if name not in known:
                 problems.append(_unknown(name, list(known)))
@@ -232,6 +232,10 @@ class Hyperparameters:
                 values[_attribute(name)] = known[name].parse(_unquoted(text))
             except HyperparameterError as error:
                 problems.append(str(error))
+                if name in ("sequence-length", "prediction-length"):
+                    unknown_length = True
+        if unknown_length:  # then nothing can be said of what must divide it
+            values.pop("sequence_stride", None)
         try:
             result = cls(**values)  # type: ignore[arg-type]  # parse() gave the types
         except HyperparameterError as error:
@@ -278,4 +282,4 @@ def _unknown(name: str, known: list[str]) -> str:
     """Return the sentence about a name that is no hyperparameter."""
     close = difflib.get_close_matches(name.replace("_", "-"), known, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
-    return f"{name} is not a hyperparameter{hint}: accepted are {', '.join(known)}."
+    return f"{name} is not a hyperparameter{hint}; choose from {', '.join(known)}."

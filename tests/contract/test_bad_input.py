@@ -371,8 +371,8 @@ JOBS = {
     "hyperparameters": (
         {"train.csv": PLAIN},
         {"epochs": "0", "lr": "fast", "layers": "2", "dropout": "1"},
-        'lr must be a number from 1e-09 to 10.0, but "fast" was given. layers is not a '
-        "hyperparameter",
+        'epochs must be an integer from 1 to 1000000, but "0" was given. lr must be a '
+        'number from 1e-09 to 10.0, but "fast" was given. layers is not a',
     ),
 }
 

@@ -3,7 +3,12 @@
 import re
 from pathlib import Path
 
-from lstm_ad.hyperparameters import declarations
+import pytest
+
+from lstm_ad.data.partition import File
+from lstm_ad.data.validate import check_files
+from lstm_ad.exceptions import SeriesError
+from lstm_ad.hyperparameters import Hyperparameters, declarations
 from sagemaker_container.formats.columns import DEFAULT_COLUMNS, OUTPUTS
 from sagemaker_container.metrics import METRIC_DEFINITIONS
 
@@ -108,3 +113,14 @@ def test_there_is_a_changelog_with_a_section_per_version() -> None:
 
     assert text.startswith("# Changelog\n")
     assert re.search(r"^## \[?(Unreleased|\d+\.\d+\.\d+)", text, re.MULTILINE)
+
+
+def test_the_documents_say_how_many_rows_a_file_needs() -> None:
+    """By default: with one fewer a job is refused."""
+    texts = [README.read_text(), (ROOT / "docs/training.md").read_text()]
+    numbers = {n for text in texts for n in re.findall(r"needs\s(\d+) rows", text)}
+    (least,) = map(int, numbers)
+
+    check_files([File("a.csv", least, 1)], [], Hyperparameters())
+    with pytest.raises(SeriesError, match="too short"):
+        check_files([File("a.csv", least - 1, 1)], [], Hyperparameters())

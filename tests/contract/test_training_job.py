@@ -269,9 +269,9 @@ FAILURES: dict[str, tuple[Callable, str]] = {
         lambda job: job.write_config(
             "hyperparameters", {"epochs": "0", "lr": '"fast"', "hidden_size": "8"}
         ),
-        'lr must be a number from 1e-09 to 10.0, but "fast" was given. hidden_size is '
-        "not a hyperparameter (did you mean hidden-size?): accepted are "
-        f'{NAMES}. epochs must be an integer from 1 to 1000000, but "0" was given.',
+        'epochs must be an integer from 1 to 1000000, but "0" was given. lr must be a '
+        'number from 1e-09 to 10.0, but "fast" was given. hidden_size is not a '
+        f"hyperparameter (did you mean hidden-size?); choose from {NAMES}.",
     ),
 }
 

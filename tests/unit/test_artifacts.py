@@ -1,9 +1,11 @@
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import json
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save
 
-from lstm_ad import artifacts
+from lstm_ad import artifacts, model_json
 from lstm_ad.artifacts import DESCRIPTION, NETWORK, STATISTICS, WEIGHTS, Fit
 from lstm_ad.exceptions import ArtifactError
 from lstm_ad.hyperparameters import Hyperparameters
@@ -37,11 +39,20 @@ LABELLED = LabelledThreshold(
 )
 
 
-def describe(model_dir: Path, **changes: object) -> None:
-    """Change entries of ``model.json``; None removes one."""
-    document = json.loads((model_dir / DESCRIPTION).read_text()) | changes
-    document = {name: value for name, value in document.items() if value is not None}
-    (model_dir / DESCRIPTION).write_text(json.dumps(document))
+def describe(model_dir: Path, field: str, value: object) -> None:
+    """Change a field of ``model.json``, as if it had been saved so; ... removes it."""
+    document = json.loads((model_dir / DESCRIPTION).read_text())
+    place(document, field, value)
+    (model_dir / DESCRIPTION).write_bytes(model_json.text(document))
+
+
+def place(document: dict[str, Any], field: str, value: object) -> None:
+    """Put a value at the full name of a field."""
+    *parents, last = field.split(".", 1) if "sha256" in field else field.split(".")
+    inner = functools.reduce(dict.__getitem__, parents, document)
+    inner[last] = value
+    if value is ...:
+        del inner[last]
 
 
 def replace(model_dir: Path, name: str, data: bytes) -> None:
@@ -49,7 +60,7 @@ def replace(model_dir: Path, name: str, data: bytes) -> None:
     (model_dir / name).write_bytes(data)
     document = json.loads((model_dir / DESCRIPTION).read_text())
     digests = document["sha256"] | {name: hashlib.sha256(data).hexdigest()}
-    describe(model_dir, sha256=digests)
+    describe(model_dir, "sha256", digests)
 
 
 def test_a_loaded_detector_scores_bit_by_bit_as_the_saved_one(
@@ -99,7 +110,7 @@ def test_the_description_is_readable_and_complete(
         for name in (NETWORK, WEIGHTS, STATISTICS)
     }
     expected = {
-        "format_version": 2,
+        "format_version": 3,
         "n_series": 2,
         "layout": LAYOUT,
         "score_smoothing": 1,
@@ -199,7 +210,7 @@ def test_a_description_that_is_no_json_is_refused(model_dir: Path, text: str) ->
 
 @pytest.mark.parametrize(
     ("text", "version"),
-    [('{"format_version": 1}', 1), ("{}", None), ("[1]", None), ("null", None)],
+    [('{"format_version": 2}', 2), ("{}", None), ("[1]", None), ("null", None)],
 )
 def test_another_format_version_is_refused(
     model_dir: Path, text: str, version: int | None
@@ -208,7 +219,7 @@ def test_another_format_version_is_refused(
     (model_dir / DESCRIPTION).write_text(text)
     expected = (
         f"{model_dir / DESCRIPTION} has format version {version}, but this product "
-        f"reads version 2: train the model again, or serve it with the image that "
+        f"reads version 3: train the model again, or serve it with the image that "
         f"trained it."
     )
 
@@ -216,22 +227,110 @@ def test_another_format_version_is_refused(
         artifacts.load(model_dir)
 
 
+INTEGERS = [
+    *("n_series", "layout.context_length", "layout.prediction_length", "layout.stride"),
+    *("score_smoothing", "decision.n_rows", "decision.labelled.n_anomalies"),
+]
+NUMBERS = [
+    *("error_bound", "decision.alarm_threshold", "decision.max_alarm_rate"),
+    *("decision.tail.fraction", "decision.tail.scale", "decision.tail.shape"),
+    *("decision.labelled.threshold", "decision.labelled.beta"),
+]
+NO_NUMBERS = [..., None, True, "1", "", [], [1.0], {}, math.nan, math.inf, -math.inf]
+NO_OBJECTS = [..., None, True, 1, "x", [], [1.0], math.nan]
+RANGES = {
+    "decision.max_alarm_rate": [0.0, -0.1, 1.0],
+    "decision.tail.fraction": [0.0, -0.1, 1],
+    "decision.tail.scale": [0.0, -1],
+    "error_bound": [0, -1.0],
+    "score_smoothing": [0],
+}
+
+
+@pytest.fixture(scope="module")
+def labelled_dir(tmp_path_factory: pytest.TempPathFactory, tiny_fit: Fit) -> Path:
+    """Return the folder of a model whose threshold labels have chosen."""
+    decision = dataclasses.replace(tiny_fit.detector.decision, labelled=LABELLED)
+    detector = dataclasses.replace(tiny_fit.detector, decision=decision)
+    folder = tmp_path_factory.mktemp("labelled")
+    artifacts.save(folder, dataclasses.replace(tiny_fit, detector=detector))
+    return folder
+
+
 @pytest.mark.parametrize(
-    "name",
-    ["n_series", "layout", "score_smoothing", "error_bound", "decision", "sha256"],
+    ("field", "values"),
+    [
+        *((name, [*NO_NUMBERS, 1.5, 1.0, -1]) for name in INTEGERS),
+        *((name, [*NO_NUMBERS, 10**400]) for name in NUMBERS),
+        *RANGES.items(),
+        *((name, NO_OBJECTS) for name in ("layout", "decision", "decision.tail")),
+        ("sha256", NO_OBJECTS[:2] + NO_OBJECTS[3:]),
+        ("decision.labelled", [value for value in NO_OBJECTS if value is not None]),
+        ("decision.interval", [*NO_OBJECTS, [1.0, None], [1.0, 2.0, 3.0], {"a": 1}]),
+        ("sha256.network.onnx", [None, 1, [], {}, True]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_incomplete_description_is_refused(model_dir: Path, name: str) -> None:
-    """The message names the entry that is missing."""
-    describe(model_dir, **{name: None})
-    expected = f"{model_dir / DESCRIPTION} is incomplete: {name} is missing."
+def test_a_field_that_cannot_be_used_is_named(
+    labelled_dir: Path, field: str, values: list[object]
+) -> None:
+    """Missing, of any other type, or out of its range: in one sentence."""
+    path = labelled_dir / DESCRIPTION
+    saved = path.read_bytes()
+    found = []
+    for value in values:
+        describe(labelled_dir, field, value)
+        try:
+            artifacts.load(labelled_dir)
+        except ArtifactError as error:
+            found.append(str(error))
+        path.write_bytes(saved)
+
+    start = re.escape(f"{path} is damaged: {field}")
+    sentence = rf"{start}(\[1\])? (is missing|must be .+, but is .+)\."
+    assert len(found) == len(values)
+    assert [text for text in found if not re.fullmatch(sentence, text)] == []
+
+
+def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the full name and the value of every field of a document."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(item, f"{name}.{key}" if name else key)
+    else:
+        yield name, value
+
+
+def test_a_field_that_was_changed_by_hand_is_refused(labelled_dir: Path) -> None:
+    """The threshold, and every other: answers are those of the model as trained."""
+    path = labelled_dir / DESCRIPTION
+    saved = path.read_bytes()
+    fields = [*leaves(json.loads(saved))]
+    for name, value in fields:
+        document = json.loads(saved)
+        is_number = isinstance(value, int | float)
+        place(document, name, value * 1.5 if is_number else ["changed"])
+        path.write_text(json.dumps(document))
+        with pytest.raises(ArtifactError, match=f"^{re.escape(str(path))} "):
+            artifacts.load(labelled_dir)
+    document = json.loads(saved)
+    place(document, "decision.labelled.threshold", -7.0)
+    path.write_text(json.dumps(document))
+    expected = (
+        f"{path} does not match its own digest, so it was changed after training: use "
+        f"it as it was saved, or train the model again."
+    )
 
     with pytest.raises(ArtifactError, match=f"^{re.escape(expected)}$"):
-        artifacts.load(model_dir)
+        artifacts.load(labelled_dir)
+    path.write_bytes(saved)
+    assert artifacts.load(labelled_dir).decision.threshold == LABELLED.threshold
+    assert len(fields) > 40
 
 
 def test_a_network_of_another_shape_is_refused(model_dir: Path) -> None:
     """Network and description must be of one model."""
-    describe(model_dir, n_series=3)
+    describe(model_dir, "n_series", 3)
     expected = (
         f"{model_dir / NETWORK} does not fit {DESCRIPTION}: it was made for "
         f"2 series ({LENGTHS}), but 3 series ({LENGTHS}) are declared."
@@ -383,32 +482,3 @@ def test_the_description_says_what_is_decided(model_dir: Path, tiny_fit: Fit) ->
         "n_exceedances": decision.n_exceedances,
         "labelled": None,
     }
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"alarm_threshold": math.nan}, "a number is not finite"),
-        ({"alarm_threshold": "low"}, "must be real number, not str"),
-        ({"interval": [0.0]}, "not enough values to unpack"),
-        ({"max_alarm_rate": 0.0}, "a number is out of its range"),
-        ({"tail": {"fraction": 0.1, "scale": 0.0, "shape": 0.1}}, "out of its range"),
-        ({"tail": {"fraction": 0.1, "scale": 1.0}}, "'shape'"),
-        ({"labelled": {"threshold": 1.0}}, "missing 6 required"),
-        ({"surprise": 1.0}, "unexpected keyword argument 'surprise'"),
-        ({"tail": None}, "must be a mapping, not NoneType"),
-    ],
-    ids=str,
-)
-def test_a_decision_that_cannot_be_used_is_refused(
-    model_dir: Path, change: dict[str, object], reason: str
-) -> None:
-    """The message names the file and what is wrong."""
-    document = json.loads((model_dir / DESCRIPTION).read_text())
-    describe(model_dir, decision=document["decision"] | change)
-    start = f"{model_dir / DESCRIPTION}: the decision cannot be used: "
-
-    with pytest.raises(
-        ArtifactError, match=f"^{re.escape(start)}.*{re.escape(reason)}"
-    ):
-        artifacts.load(model_dir)

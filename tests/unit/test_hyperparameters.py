@@ -148,11 +148,11 @@ def test_every_fault_is_in_one_message() -> None:
 
     names = ", ".join(BY_NAME)
     assert str(raised.value) == (
-        "sequence_length is not a hyperparameter (did you mean sequence-length?): "
-        f"accepted are {names}. "
+        "sequence_length is not a hyperparameter (did you mean sequence-length?); "
+        f"choose from {names}. "
         'lr must be a number from 1e-09 to 10.0, but "abc" was given. '
-        f"frobnicate is not a hyperparameter: accepted are {names}. "
-        'dropout must be a number from 0.0 to 0.99, but "1.0" was given.'
+        'dropout must be a number from 0.0 to 0.99, but "1.0" was given. '
+        f"frobnicate is not a hyperparameter; choose from {names}."
     )
 
 
@@ -168,6 +168,21 @@ def test_a_stride_that_divides_nothing_is_named_beside_other_faults() -> None:
         'sequence-stride must be a divisor of prediction-length, which is 10, but "3" '
         "was given."
     )
+
+
+@pytest.mark.parametrize("length", ["sequence-length", "prediction-length"])
+@pytest.mark.parametrize("text", ["abc", "-1"])
+def test_a_fault_that_follows_from_another_is_not_reported(
+    length: str, text: str
+) -> None:
+    """Nothing is known of a stride without the length; of its own bounds it is."""
+    given = {length: text, "sequence-stride": "7", "seed": "-1"}
+    fault = rf'{length} must be an integer from \d to 100000, but "{text}" was given\.'
+
+    with pytest.raises(HyperparameterError, match=rf"^{fault} seed must be [^.]+\.$"):
+        Hyperparameters.from_strings(given)
+    with pytest.raises(HyperparameterError, match=rf"^{fault} sequence-stride must be"):
+        Hyperparameters.from_strings(given | {"sequence-stride": "x"})
 
 
 def test_every_fault_of_values_is_in_one_message() -> None:

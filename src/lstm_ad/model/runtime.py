@@ -1,6 +1,6 @@
 """Run the saved network with ONNX Runtime: the one path by which anything is scored."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnxruntime
@@ -34,23 +34,20 @@ class OnnxNetwork:
 
     Args:
         model: The ONNX graph that :func:`lstm_ad.model.onnx_graph.to_onnx` wrote.
+        gpu: The number of the GPU that computes, if there are any.
 
     Raises:
         ArtifactError: If ``model`` cannot be read as a network.
     """
 
-    def __init__(self, model: bytes) -> None:
+    def __init__(self, model: bytes, gpu: int = 0) -> None:
         # The CUDA libraries that pip installs; nothing where ONNX Runtime is for CPUs.
         onnxruntime.preload_dlls()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        providers = [
-            provider
-            for provider in ("CUDAExecutionProvider", "CPUExecutionProvider")
-            if provider in onnxruntime.get_available_providers()
-        ]
+        providers = _providers(onnxruntime.get_available_providers(), gpu)
         try:
             self._session = onnxruntime.InferenceSession(
                 model, options, providers=providers
@@ -103,3 +100,14 @@ class OnnxNetwork:
         given = {ROWS: np.ascontiguousarray(rows), **(states or {})}
         reconstructions, *following = self._session.run(self._outputs, given)
         return reconstructions, dict(zip(self._state_shapes, following, strict=True))
+
+
+def _providers(
+    available: Sequence[str], gpu: int
+) -> list[tuple[str, dict[str, object]]]:
+    """Return what computes: a GPU, if ONNX Runtime is built for that, else the CPU."""
+    wanted: list[tuple[str, dict[str, object]]] = [
+        ("CUDAExecutionProvider", {"device_id": gpu}),
+        ("CPUExecutionProvider", {}),
+    ]
+    return [(name, options) for name, options in wanted if name in available]
