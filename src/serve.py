@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
@@ -17,7 +17,7 @@ from lstm_ad.exceptions import LSTMADError
 from sagemaker_container.http.worker import ServerLogger, Worker
 from sagemaker_container.memory import share_freed_memory
 from sagemaker_container.process import disable_telemetry, limit_blas_threads
-from sagemaker_container.settings import ServerSettings
+from sagemaker_container.settings import ServerSettings, least_used_gpu
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -40,6 +40,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
+        self.gpu = 0
         super().__init__()
 
     def load_config(self) -> None:
@@ -48,6 +49,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "bind": f"0.0.0.0:{self.settings.port}",
             "workers": self.settings.n_workers,
             "worker_class": Worker,
+            "pre_fork": self.choose_gpu,
             "child_exit": lambda _, worker: worker.leave(),
             "logger_class": ServerLogger,
             "threads": THREADS,
@@ -62,6 +64,11 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         for name, value in settings.items():
             self.cfg.set(name, value)
 
+    def choose_gpu(self, arbiter: Arbiter, worker: Any) -> None:
+        """Choose the GPU of a new worker; called before each fork."""
+        used = [other.gpu for other in arbiter.WORKERS.values()]
+        self.gpu = worker.gpu = least_used_gpu(self.settings.n_gpus, used)
+
     def load(self) -> Flask:
         """Return the application; called in each worker, after the fork.
 
@@ -74,7 +81,9 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
         settings = self.settings
         try:
-            detector = artifacts.load(settings.model_dir, settings.threads_per_worker)
+            detector = artifacts.load(
+                settings.model_dir, settings.threads_per_worker, self.gpu
+            )
         except LSTMADError as error:
             logger.error("%s", error)
             sys.exit(Arbiter.WORKER_BOOT_ERROR)  # the server ends, with this code

@@ -1,4 +1,4 @@
-"""What this container may use of the machine: cores and memory.
+"""What this container may use of the machine: cores, memory and GPUs.
 
 The kernel keeps the limits of a container in control groups (cgroups), files under
 ``/sys/fs/cgroup``. Version 1 (Amazon Linux 2) has a tree of directories for each kind
@@ -8,6 +8,7 @@ directories above it count as well.
 """
 
 import dataclasses
+import importlib.metadata
 import math
 import os
 from collections.abc import Iterator
@@ -22,19 +23,25 @@ class Limits:
     """Cores at a time, at least 1."""
     memory_bytes: int
     """Memory."""
+    n_gpus: int = 0
+    """GPUs that ONNX Runtime can compute on."""
 
     @classmethod
-    def of_container(cls, root: Path = Path("/")) -> "Limits":
+    def of_container(
+        cls, root: Path = Path("/"), gpu_package: str = "onnxruntime-gpu"
+    ) -> "Limits":
         """Return the limits of the container that this process runs in.
 
         Args:
-            root: Where ``/sys`` and ``/proc`` are.
+            root: Where ``/sys``, ``/proc`` and ``/dev`` are.
+            gpu_package: The package without which a GPU is of no use.
         """
         cores = float(len(os.sched_getaffinity(0)))
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return cls(
             n_cores=max(1, math.ceil(min([cores, *_core_limits(root)]))),
             memory_bytes=min([memory, *_memory_limits(root)]),
+            n_gpus=_n_gpus(root) if _is_installed(gpu_package) else 0,
         )
 
 
@@ -88,3 +95,20 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(errors="replace").splitlines()
     except OSError:
         return []
+
+
+def _n_gpus(root: Path) -> int:
+    """Return how many GPUs the container has: NVIDIA's runtime makes a device of each.
+
+    ONNX Runtime would say so, too, but must not be imported before the workers fork.
+    """
+    return sum(path.name[6:].isdecimal() for path in (root / "dev").glob("nvidia*"))
+
+
+def _is_installed(package: str) -> bool:
+    """Return whether a package is installed, without importing it."""
+    try:
+        importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

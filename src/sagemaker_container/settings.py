@@ -1,6 +1,8 @@
 """What SageMaker, or an operator, asks of the server: its environment variables."""
 
 import dataclasses
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from sagemaker_inference import parameters
@@ -11,6 +13,7 @@ from sagemaker_container.limits import Limits
 from sagemaker_container.variables import base_dir, n_threads, positive_integer, text
 
 BATCH = "SAGEMAKER_BATCH"
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 DEFAULT_MAX_PAYLOAD_MB = 100
 """The largest that SageMaker's batch transform sends."""
@@ -40,6 +43,8 @@ class ServerSettings:
     """Whether this is a batch transform."""
     columns: tuple[str, ...]
     """Those of CSV, where a request names none."""
+    n_gpus: int
+    """How many GPUs the workers share; 0 = they compute on the CPU."""
 
     @classmethod
     def from_variables(cls, limits: Limits | None = None) -> "ServerSettings":
@@ -54,10 +59,11 @@ class ServerSettings:
                 columns.
         """
         limits = limits or Limits.of_container()
+        n_gpus = _n_gpus(limits)
         is_batch = text(BATCH).lower() == "true"
         n_workers = positive_integer(
             parameters.MODEL_SERVER_WORKERS_ENV,
-            default=1 if is_batch else _n_endpoint_workers(limits),
+            default=1 if is_batch else _n_endpoint_workers(limits, n_gpus),
         )
         return cls(
             model_dir=base_dir() / "model",
@@ -67,17 +73,40 @@ class ServerSettings:
             max_payload_mb=_max_payload_mb(),
             is_batch=is_batch,
             columns=_columns(),
+            n_gpus=n_gpus,
         )
 
 
-def _n_endpoint_workers(limits: Limits) -> int:
+def least_used_gpu(n_gpus: int, used: Iterable[int]) -> int:
+    """Return the number of the GPU for a new worker.
+
+    Args:
+        n_gpus: How many there are; with none it is 0, which nothing computes on.
+        used: The GPU of each of the other workers.
+    """
+    n_workers = Counter(used)
+    return min(range(max(1, n_gpus)), key=lambda gpu: n_workers[gpu])
+
+
+def _n_endpoint_workers(limits: Limits, n_gpus: int) -> int:
     """Return how many workers answer many small requests at a time best.
 
-    A process per core, if there is memory for them. Batch transform has one worker: it
-    sends one large request at a time, which all the threads of a worker compute.
+    A process per core, if there is memory for them, or one per GPU: a GPU computes for
+    one process at a time, each takes memory of it, and the threads of one keep it busy.
+    Batch transform has one worker: it sends one large request at a time, which all the
+    threads of a worker compute.
     """
-    by_cores = limits.n_cores // n_threads(default=1)
-    return max(1, min(by_cores, limits.memory_bytes // MEMORY_PER_WORKER))
+    n_workers = n_gpus or limits.n_cores // n_threads(default=1)
+    return max(1, min(n_workers, limits.memory_bytes // MEMORY_PER_WORKER))
+
+
+def _n_gpus(limits: Limits) -> int:
+    """Return how many GPUs CUDA shows to this process: those before a -1, if named."""
+    if not (visible := text(VISIBLE_GPUS)):
+        return limits.n_gpus
+    names = [name.strip() for name in visible.split(",")]
+    n_named = names.index("-1") if "-1" in names else len(names)
+    return min(limits.n_gpus, n_named)
 
 
 def _max_payload_mb() -> int:

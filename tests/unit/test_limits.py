@@ -95,6 +95,26 @@ def test_the_limits_of_the_container_are_found(
     assert (limits.n_cores, limits.memory_bytes / GB) == expected
 
 
+@pytest.mark.parametrize(
+    ("devices", "package", "expected"),
+    [
+        (["nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "null"], "numpy", 2),
+        (["nvidia3"], "numpy", 1),
+        ([], "numpy", 0),
+        (["nvidia0"], "onnxruntime-for-another", 0),
+    ],
+)
+def test_gpus_count_where_they_can_be_used(
+    machine: None, tmp_path: Path, devices: list[str], package: str, expected: int
+) -> None:
+    """By their devices, if the package is installed that computes on them."""
+    (tmp_path / "dev").mkdir()
+    for device in devices:
+        (tmp_path / "dev" / device).touch()
+
+    assert Limits.of_container(tmp_path, package).n_gpus == expected
+
+
 def test_without_control_groups_the_machine_is_the_limit(
     machine: None, tmp_path: Path
 ) -> None:

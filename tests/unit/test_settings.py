@@ -7,7 +7,7 @@ import pytest
 
 from lstm_ad.exceptions import SettingError
 from sagemaker_container.limits import Limits
-from sagemaker_container.settings import ServerSettings
+from sagemaker_container.settings import ServerSettings, least_used_gpu
 
 GB = 2**30
 
@@ -22,6 +22,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatc
         "SAGEMAKER_MAX_PAYLOAD_IN_MB",
         "SAGEMAKER_INFERENCE_OUTPUT",
         "OMP_NUM_THREADS",
+        "CUDA_VISIBLE_DEVICES",
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
@@ -46,6 +47,7 @@ def test_a_server_has_defaults(server, tmp_path: Path) -> None:
         "max_payload_mb": 100,
         "is_batch": False,
         "columns": ("score", "reconstruction"),
+        "n_gpus": 0,
     }
 
 
@@ -66,6 +68,51 @@ def test_an_endpoint_has_a_worker_per_core_and_gigabyte(
 ) -> None:
     """A small endpoint must not run out of memory; threads take up the cores."""
     assert split(n_cores, memory_bytes) == expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "memory_bytes", "expected"),
+    [
+        ({}, 999 * GB, (4, 12, 4)),
+        ({}, 2 * GB, (2, 24, 4)),
+        ({"SAGEMAKER_BATCH": "true"}, 999 * GB, (1, 48, 4)),
+        ({"SAGEMAKER_MODEL_SERVER_WORKERS": "8"}, 999 * GB, (8, 6, 4)),
+        ({"OMP_NUM_THREADS": "2"}, 999 * GB, (4, 2, 4)),
+        ({"CUDA_VISIBLE_DEVICES": "3, 1"}, 999 * GB, (2, 24, 2)),
+        ({"CUDA_VISIBLE_DEVICES": "0,-1,1"}, 999 * GB, (1, 48, 1)),
+        ({"CUDA_VISIBLE_DEVICES": "-1"}, 999 * GB, (48, 1, 0)),
+    ],
+    ids=str,
+)
+def test_an_endpoint_has_a_worker_per_gpu(
+    server, variables: dict[str, str], memory_bytes: int, expected: tuple[int, int, int]
+) -> None:
+    """Here of four, on a machine of 48 cores, which each worker's threads share."""
+    for name, value in variables.items():
+        server.setenv(name, value)
+
+    settings = ServerSettings.from_variables(Limits(48, memory_bytes, n_gpus=4))
+
+    found = (settings.n_workers, settings.threads_per_worker, settings.n_gpus)
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("n_gpus", "used", "expected"),
+    [
+        (0, [], 0),
+        (0, [0, 0], 0),
+        (4, [], 0),
+        (4, [0, 1], 2),
+        (4, [0, 2, 3], 1),
+        (2, [0, 1, 1], 0),
+    ],
+)
+def test_workers_are_spread_over_the_gpus(
+    n_gpus: int, used: list[int], expected: int
+) -> None:
+    """The next one takes the GPU of the fewest, also that of one that has ended."""
+    assert least_used_gpu(n_gpus, used) == expected
 
 
 def test_a_batch_transform_has_one_worker_with_all_threads(server) -> None:

@@ -47,10 +47,10 @@ class OnnxNetwork:
         options.log_severity_level = 3
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        providers = _providers(onnxruntime.get_available_providers(), gpu)
+        chosen = providers(onnxruntime.get_available_providers(), gpu)
         try:
             self._session = onnxruntime.InferenceSession(
-                model, options, providers=providers
+                model, options, providers=chosen
             )
             rows, *states = self._session.get_inputs()
             self._state_shapes = {state.name: state.shape for state in states}
@@ -102,7 +102,7 @@ class OnnxNetwork:
         return reconstructions, dict(zip(self._state_shapes, following, strict=True))
 
 
-def _providers(
+def providers(
     available: Sequence[str], gpu: int
 ) -> list[tuple[str, dict[str, object]]]:
     """Return what computes: a GPU, if ONNX Runtime is built for that, else the CPU."""

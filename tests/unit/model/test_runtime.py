@@ -46,6 +46,27 @@ def test_long_and_wide_sequences_run_in_small_batches(
     assert zeros_network(layout, n_series).batch_size == expected
 
 
+@pytest.mark.parametrize(
+    ("available", "expected"),
+    [
+        (["CPUExecutionProvider"], [("CPUExecutionProvider", {})]),
+        (
+            ["CUDAExecutionProvider", "CPUExecutionProvider"],
+            [("CUDAExecutionProvider", {"device_id": 3}), ("CPUExecutionProvider", {})],
+        ),
+        (
+            ["AzureExecutionProvider", "CPUExecutionProvider"],
+            [("CPUExecutionProvider", {})],
+        ),
+    ],
+)
+def test_a_gpu_is_used_where_it_can_be(
+    available: list[str], expected: list[tuple[str, dict[str, int]]]
+) -> None:
+    """The one that is asked for; what it cannot compute, the CPU does."""
+    assert runtime.providers(available, gpu=3) == expected
+
+
 @pytest.mark.parametrize("model", [b"", b"no network", b"\x08\x08"])
 def test_what_is_no_network_is_refused(model: bytes) -> None:
     """ONNX Runtime's many exceptions become one."""

@@ -1,0 +1,28 @@
+"""The server's door."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+from sagemaker_container.settings import ServerSettings
+from serve import Server
+
+
+def test_each_worker_gets_the_gpu_that_is_used_least() -> None:
+    """Chosen before the fork; a new worker takes the place of the one that ended."""
+    settings = ServerSettings(Path(), 8080, 4, 1, 100, False, ("score",), n_gpus=2)
+    server = Server(settings)
+    arbiter = SimpleNamespace(WORKERS={})
+
+    def start(pid: int) -> int:
+        """Start a worker as gunicorn does, and return its GPU."""
+        worker = SimpleNamespace()
+        server.cfg.pre_fork(arbiter, worker)
+        arbiter.WORKERS[pid] = worker
+        return server.gpu
+
+    at_first = [start(pid) for pid in range(4)]
+    del arbiter.WORKERS[1]
+    after_one_has_ended = start(5)
+
+    assert at_first == [0, 1, 0, 1]
+    assert after_one_has_ended == 1
