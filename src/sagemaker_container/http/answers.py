@@ -7,7 +7,8 @@ from lstm_ad.scoring.detector import LSTMAD, Scores
 from lstm_ad.scoring.events import find_events
 from sagemaker_container.formats import csv as csv_format
 from sagemaker_container.formats import json as json_format
-from sagemaker_container.formats.columns import CSV, JSON, Asked
+from sagemaker_container.formats.columns import CSV, JSON
+from sagemaker_container.http.request import Asked
 
 
 def pieces(detector: LSTMAD, series: FloatArray, asked: Asked) -> Iterable[bytes]:

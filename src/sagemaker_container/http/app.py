@@ -56,12 +56,12 @@ from sagemaker_container.formats.columns import (
     CSV,
     DEFAULT_COLUMNS,
     FORMATS,
-    Asked,
     OutputError,
 )
 from sagemaker_container.formats.messages import listed
 from sagemaker_container.http import answers, batch
 from sagemaker_container.http.places import OverloadedError, Places
+from sagemaker_container.http.request import Asked
 
 logger = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ from sagemaker_container.formats.columns import (
     JSON,
     JSON_LINES,
     OUTPUTS,
-    Asked,
     column_names,
 )
 from sagemaker_container.formats.csv import write_scores
 from sagemaker_container.http.answers import pieces
+from sagemaker_container.http.request import Asked
 
 SCHEMA = json.loads(
     (Path(__file__).parents[3] / "docs" / "answer.schema.json").read_text()

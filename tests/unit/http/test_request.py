@@ -9,11 +9,11 @@ from sagemaker_container.formats.columns import (
     JSON,
     JSON_LINES,
     OUTPUTS,
-    Asked,
     OutputError,
     column_names,
     columns_of,
 )
+from sagemaker_container.http.request import Asked
 
 ALL = (
     "score, reconstruction, is_anomaly, severity, threshold, contribution, lower and "

@@ -1,0 +1,126 @@
+"""What a request asks for: which columns, with a header row or not, of which rows.
+
+SageMaker hands a request's custom attributes through as they are. Three of them are
+read here, separated by semicolons, in any order and each at most once::
+
+    output=score,is_anomaly;header=true;return=last:100
+
+==========  =========================================================================
+attribute   meaning
+==========  =========================================================================
+output      the columns of the CSV, in this order; else those of the environment
+            variable ``SAGEMAKER_INFERENCE_OUTPUT``, else ``score,reconstruction``
+header      ``true`` or ``false``: whether the CSV begins with a row of names
+return      ``last:N``: only the last N rows, or all if there are no more
+==========  =========================================================================
+
+The attributes may as well be a text of the caller's own, such as a trace id: where none
+of the three is given, all of it is ignored. Where one is, all of it has to be right.
+"""
+
+import dataclasses
+import re
+
+from sagemaker_container.formats.columns import (
+    CSV,
+    DEFAULT_COLUMNS,
+    OutputError,
+    columns_of,
+)
+from sagemaker_container.formats.messages import listed, shown
+
+_ATTRIBUTES = ("output", "header", "return")
+_LAST = re.compile(r"last:0*([1-9][0-9]{0,17})")
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a request asks for."""
+
+    content_type: str = CSV
+    """One of ``FORMATS``."""
+    columns: tuple[str, ...] = DEFAULT_COLUMNS
+    """Of the CSV, in order."""
+    has_header: bool = False
+    """Whether the CSV begins with a row of names."""
+    n_last: int | None = None
+    """How many rows are returned, from the last one back; None means all."""
+
+    @property
+    def has_contributions(self) -> bool:
+        """Whether the answer says which series a score comes from."""
+        return self.content_type != CSV or "contribution" in self.columns
+
+    @classmethod
+    def of(
+        cls, attributes: str, content_type: str, columns: tuple[str, ...]
+    ) -> "Asked":
+        """Return what the custom attributes of a request ask for.
+
+        Args:
+            attributes: The value of the header; empty if there is none.
+            content_type: The format of the answer.
+            columns: Those of the CSV where the attributes name none.
+
+        Raises:
+            OutputError: If an attribute cannot be met, is unknown or comes twice.
+        """
+        given = _given(attributes)
+        if content_type != CSV:
+            for name in ("output", "header"):
+                if name in given:
+                    raise OutputError(
+                        f"The custom attribute {name} is about CSV, but the answer is "
+                        f"{content_type}: leave it out, or accept {CSV}."
+                    )
+        if "output" in given:
+            columns = columns_of(given["output"], "The custom attribute output")
+        return cls(
+            content_type=content_type,
+            columns=columns,
+            has_header=_has_header(given.get("header", "false")),
+            n_last=_n_last(given["return"]) if "return" in given else None,
+        )
+
+
+def _given(attributes: str) -> dict[str, str]:
+    """Return the custom attributes by their names; none if none of ours is there."""
+    parts = [part.partition("=") for part in attributes.split(";")]
+    pairs = [(name.strip(), equals + value.strip()) for name, equals, value in parts]
+    if not any(name.lower() in _ATTRIBUTES and value for name, value in pairs):
+        return {}
+    given: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in _ATTRIBUTES:
+            raise OutputError(
+                f"There is no custom attribute {shown(name)}: beside one of them, "
+                f"accepted are only {listed(_ATTRIBUTES)}, each as name=value, "
+                f"separated by semicolons."
+            )
+        if name in given:
+            raise OutputError(
+                f"The custom attribute {name} is given twice: accepted is each once."
+            )
+        given[name] = value.removeprefix("=")
+    return given
+
+
+def _has_header(text: str) -> bool:
+    """Return whether a header row is asked for."""
+    if text not in ("true", "false"):
+        raise OutputError(
+            f"The custom attribute header is {shown(text)}: accepted are true and "
+            f"false."
+        )
+    return text == "true"
+
+
+def _n_last(text: str) -> int:
+    """Return how many rows are asked for."""
+    match = _LAST.fullmatch(text)
+    if match is None:
+        raise OutputError(
+            f"The custom attribute return is {shown(text)}: accepted is last:N, N a "
+            f"positive integer, such as last:100."
+        )
+    return int(match[1])
