@@ -1,0 +1,150 @@
+"""Score anomalies of any length: a scan over windows, as in change detection.
+
+Let d(t) be the squared Mahalanobis distance of a row's errors, and m_w(t) the mean of
+the last w distances. On normal rows m_w stays, but for one row in a hundred, below its
+*level* q_w. The evidence at a row is how far the mean of its worst window is beyond its
+level, brought to the units of the shortest window, w_1::
+
+    d*(t) = (1 + q_1) max_w (1 + m_w(t)) / (1 + q_w) - 1
+
+and the score is the log-likelihood of a single row at that distance: the logarithm of
+the Gaussian's normaliser minus d*(t) / 2. With the length 1 alone that is the
+log-likelihood of the row itself. The length of the worst window tells for how long the
+anomaly has lasted.
+
+A length takes part once its window is full, and never with rows of another file. Longer
+windows must clear their level by a margin: they give more chances to be wrong.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from lstm_ad.axes import FloatArray, IndexArray
+
+LEVEL = 0.99
+"""The fraction of normal rows whose mean is below the level of its length."""
+
+MARGINS = {True: 0.5, False: 0.1}
+"""For a single series, or several: how far a level is raised for each doubling of the
+length, in nats; measured in ``benchmarks/README.md``."""
+
+N_LENGTHS_OF_ONE = 3
+"""Lengths for a single series: its errors depend on each other for so long that shorter
+windows find nothing more."""
+
+
+def lengths_up_to(longest: int, n_series: int) -> tuple[int, ...]:
+    """Return the lengths of the windows, each twice the one before.
+
+    Args:
+        longest: The length that none exceeds, in rows, at least 1.
+        n_series: ``D``. Several series are scanned from single rows on, one series with
+            ``longest`` and the halves of it.
+    """
+    first = 1 if n_series > 1 else max(1, longest // 2 ** (N_LENGTHS_OF_ONE - 1))
+    n_doublings = (longest // first).bit_length() - 1
+    return tuple(first * 2**doubling for doubling in range(n_doublings + 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """The lengths of the windows, and what is normal for each."""
+
+    lengths: tuple[int, ...]
+    """In rows, each twice the one before."""
+    levels: FloatArray
+    """The logarithm of ``1 + q_w`` of each length, margin included, in nats."""
+
+    @classmethod
+    def fit(
+        cls, distances: Sequence[FloatArray], lengths: Sequence[int], margin: float
+    ) -> "Scan":
+        """Return the scan for distances of normal rows.
+
+        Lengths that no file is long enough for are left out.
+
+        Args:
+            distances: Squared Mahalanobis distances of the rows of each file, each of
+                shape ``(T,)``, under a Gaussian that was not fitted to them.
+            lengths: In rows, each twice the one before.
+            margin: How far a level is raised for each doubling, in nats.
+        """
+        longest = max(map(len, distances))
+        fitting = [length for length in lengths if length <= longest] or lengths[:1]
+        means = [WindowMeans(fitting).of(part) for part in distances]
+        levels = []
+        for doubling, of_length in enumerate(np.concatenate(means, axis=1)):
+            known = np.log1p(of_length[~np.isnan(of_length)])
+            level = float(np.quantile(known, LEVEL)) if len(known) else 0.0
+            levels.append(level + margin * doubling)
+        return cls(tuple(fitting), np.array(levels))
+
+    def worst(self, means: FloatArray) -> tuple[FloatArray, IndexArray]:
+        """Return the evidence at each row, and which window it comes from.
+
+        Args:
+            means: As :meth:`WindowMeans.of` returns them, of shape ``(W, T)``.
+
+        Returns:
+            ``d*``, of shape ``(T,)``, NaN until the shortest window is full; and the
+            number of the worst window's length, from 0, of shape ``(T,)``.
+        """
+        if len(self.lengths) == 1:  # to the last bit
+            return means[0], np.zeros(means.shape[1], dtype=np.int64)
+        excess = np.log1p(means) - self.levels[:, np.newaxis]
+        excess[1:][np.isnan(excess[1:])] = -np.inf
+        number = np.argmax(excess, axis=0)  # NaN is the first row's, if there is one
+        worst: FloatArray = np.expm1(self.levels[0] + excess.max(axis=0))
+        return worst, number
+
+
+class WindowMeans:
+    """Means over the last rows of values that come some rows at a time.
+
+    Each window is summed by itself, twice as long ones from two halves: with running
+    sums, one huge value would spoil all that come after it, and the results would
+    depend on how the rows are divided. Time grows with the logarithm of the longest
+    length.
+
+    Args:
+        lengths: In rows, each twice the one before.
+    """
+
+    def __init__(self, lengths: Sequence[int]) -> None:
+        self._lengths = lengths
+        self._before: FloatArray | None = None  # what the next rows' windows reach
+
+    def of(self, values: FloatArray) -> FloatArray:
+        """Return the means of the next rows.
+
+        Args:
+            values: Of shape ``(T,)`` or ``(T, D)``.
+
+        Returns:
+            Of shape ``(W, T)`` or ``(W, T, D)``, a window each; NaN until it is full.
+        """
+        joined = values
+        if self._before is not None:
+            joined = np.concatenate([self._before, values])
+        n_before = len(joined) - len(values)
+        self._before = joined[max(len(joined) - self._lengths[-1] + 1, 0) :].copy()
+        means = np.full((len(self._lengths), *joined.shape), np.nan)
+        sums = _sums(joined, self._lengths[0])
+        for mean, length in zip(means, self._lengths, strict=True):
+            if length > len(joined):
+                break
+            if length > self._lengths[0]:
+                sums = sums[length // 2 :] + sums[: -(length // 2)]
+            mean[length - 1 :] = sums / length
+        return means[:, n_before:]
+
+
+def _sums(values: FloatArray, length: int) -> FloatArray:
+    """Return the sum of each full window, the first one's first."""
+    n_windows = max(len(values) - length + 1, 0)
+    sums = values[:n_windows].copy()
+    for offset in range(1, length):
+        sums += values[offset : offset + n_windows]
+    return sums
