@@ -35,6 +35,7 @@ from lstm_ad.losses import EpochMetrics, Loss
 from lstm_ad.model.network import StackedLSTM
 from lstm_ad.model.scaling import INPUT_BOUND
 from lstm_ad.model.sequences import Rows, Segments, training_starts
+from lstm_ad.training.adam import Adam
 from lstm_ad.training.checkpoints import Checkpoint, CheckpointFolder
 from lstm_ad.training.processes import ALONE, Team
 
@@ -172,9 +173,7 @@ class _Loop:
         self.parallel: nn.Module = self.network
         if torch.cuda.device_count() > 1 and team.size == 1:
             self.parallel = nn.DataParallel(self.network)
-        self.optimiser = torch.optim.Adam(
-            self.network.parameters(), lr=hyperparameters.lr
-        )
+        self.optimiser = Adam(self.network.parameters())
         # What the network is not shown, it is not asked for; in place, for the memory.
         np.clip(fitting.values, -INPUT_BOUND, INPUT_BOUND, out=fitting.values)
         home = _home(self.device, fitting.values.nbytes + selection.values.nbytes)
@@ -230,7 +229,7 @@ class _Loop:
         """Return what it takes to go on after the last epoch."""
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
-        for index, state in self.optimiser.state_dict()["state"].items():
+        for index, state in enumerate(self.optimiser.state):
             tensors |= {f"optimiser.{index}.{k}": v for k, v in state.items()}
         arrays = {name: value.cpu().numpy() for name, value in tensors.items()}
         return Checkpoint(self.best_epoch, self.history, arrays)
@@ -244,11 +243,9 @@ class _Loop:
             name: value.to(self.device)
             for name, value in _under("best.", tensors).items()
         }
-        state: dict[int, dict[str, Tensor]] = {}
         for name, value in _under("optimiser.", tensors).items():
             index, key = name.split(".")
-            state.setdefault(int(index), {})[key] = value
-        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
+            self.optimiser.state[int(index)][key].copy_(value)
 
     def result(self) -> Trained:
         """Return the network with its best weights, or with those it has.
@@ -274,10 +271,8 @@ class _Loop:
         batches = self._batches(random.permutation(starts), n_batches)
         for step, (windows, n_segments) in enumerate(batches):
             progress = (epoch - 1 + (step + 0.5) / n_batches) / settings.epochs
-            for group in self.optimiser.param_groups:
-                group["lr"] = learning_rate(progress, settings.lr)
             stops = self.team.any_soon(should_stop)
-            self.optimiser.zero_grad(set_to_none=True)
+            self.optimiser.forget_gradients()
             n_in_batch = n_segments * self.segments.n_targets * windows.shape[2]
             # Drawn for all of the batch, so that it is the same whoever computes it.
             variation = self.network.variation(n_segments, self.chance)
@@ -296,7 +291,7 @@ class _Loop:
                 sums += _sums(errors.detach())
             self._add_up_gradients()
             nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
-            self.optimiser.step()
+            self.optimiser.step(learning_rate(progress, settings.lr))
             n_elements += n_in_batch
             if stops():
                 return None
