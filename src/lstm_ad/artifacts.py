@@ -57,6 +57,11 @@ class Fit:
     """What scores."""
     hyperparameters: Hyperparameters
     """The settings it was fitted with."""
+    precision: str
+    """The precision the network was trained with: fp32 where the hardware has no
+    bf16, whatever was asked for."""
+    export_difference: float
+    """See :func:`lstm_ad.model.export.export_difference`."""
     weights: Weights
     """The network's parameters by their torch names: what training continues from."""
     losses: Mapping[str, Loss]
@@ -215,6 +220,7 @@ def _description(fit: Fit, files: Mapping[str, bytes]) -> bytes:
         "error_bound": fit.detector.gaussian.bound,
         "decision": model_json.without_arrays(fit.detector.decision),
         "hyperparameters": fit.hyperparameters.to_public(),
+        "precision": fit.precision,
         "rows": dict(fit.n_rows),
         "epochs": len(fit.history),
         "best_epoch": fit.best_epoch,

@@ -12,20 +12,17 @@ import numpy as np
 import torch
 
 from lstm_ad.artifacts import Fit
-from lstm_ad.axes import FloatArray, ScaledArray
+from lstm_ad.axes import FloatArray
 from lstm_ad.data.labels import Labelled, choose_threshold, normal_stretches
 from lstm_ad.data.labels import check as check_labels
 from lstm_ad.data.partition import File, Held, Shares, Whereabouts
 from lstm_ad.data.validate import check_files, check_range, counts_rows, index_column
-from lstm_ad.exceptions import TrainingError
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.losses import Loss
+from lstm_ad.model.export import export, export_difference
 from lstm_ad.model.layout import Layout
-from lstm_ad.model.network import StackedLSTM
-from lstm_ad.model.onnx_graph import to_onnx
-from lstm_ad.model.runtime import OnnxNetwork
 from lstm_ad.model.scaling import Scaler
-from lstm_ad.model.sequences import Rows, input_sequences
+from lstm_ad.model.sequences import Rows
 from lstm_ad.parallel import Cores
 from lstm_ad.scoring.detector import LSTMAD
 from lstm_ad.scoring.gaussian import MAXIMUM_LIKELIHOOD, WIDE, Gaussian
@@ -37,10 +34,6 @@ from lstm_ad.training.loop import Control, train_network
 from lstm_ad.training.processes import ALONE, Team
 
 logger = logging.getLogger(__name__)
-
-MAX_EXPORT_DIFFERENCE = 1e-5
-"""How far ONNX Runtime may be from torch, in standard deviations of the series, or,
-for reconstructions further than one from the mean, relatively."""
 
 _BLOCK_SEQUENCES = 4096
 
@@ -176,10 +169,10 @@ def fit_share(
         team=team,
         whereabouts=Whereabouts.of(shares),
     )
-    weights = {k: v.numpy() for k, v in trained.network.state_dict().items()}
-    runtime = OnnxNetwork(to_onnx(weights, layout))
+    runtime = export(trained.network)
+    difference = 0.0
     if len(selection.n_timesteps):
-        _require_equal(trained.network, runtime, selection.series(0))
+        difference = export_difference(trained.network, runtime, selection.series(0))
 
     reconstructor = Reconstructor(scaler, runtime, Cores(torch.get_num_threads()))
     errors = [reconstructor.errors(part) for part in held.calibrating]
@@ -221,7 +214,9 @@ def fit_share(
     result = Fit(
         detector=detector,
         hyperparameters=hyperparameters,
-        weights=weights,
+        precision=trained.precision,
+        export_difference=difference,
+        weights={k: v.numpy() for k, v in trained.network.state_dict().items()},
         losses=losses,
         repeated=_repeat_last_value(selection, layout, team),
         history=trained.history,
@@ -293,36 +288,4 @@ def _compare(result: Fit) -> None:
             name,
             found,
             repeated,
-        )
-
-
-def _require_equal(
-    network: StackedLSTM, runtime: OnnxNetwork, scaled: ScaledArray
-) -> None:
-    """Refuse a saved network that reconstructs otherwise than the trained one.
-
-    Args:
-        network: The trained one.
-        runtime: The saved one.
-        scaled: A series to compare them on, of shape ``(T, D)``.
-    """
-    layout = runtime.layout
-    if layout.is_overlapping:
-        # Along a carried state, harmless differences of rounding grow with the rows.
-        rows = scaled[: 2 * layout.n_shortest]
-        found, _ = runtime.run(rows, runtime.initial_states())
-        found = found[layout.context_length - 1 :: layout.stride]
-        inputs = rows[np.newaxis]
-    else:
-        inputs = input_sequences(scaled, layout)[: runtime.batch_size]
-        found, _ = runtime.run(inputs)
-    with torch.no_grad():
-        expected = network(torch.from_numpy(inputs.copy())).numpy()
-    expected = expected.reshape(found.shape)
-    magnitude = np.maximum(np.abs(expected), 1.0)  # single precision is relative
-    difference = float((np.abs(found - expected) / magnitude).max())
-    if not difference <= MAX_EXPORT_DIFFERENCE:
-        raise TrainingError(
-            f"The saved network differs from the trained one by {difference:.1e} "
-            f"standard deviations, but at most {MAX_EXPORT_DIFFERENCE:.0e} is accepted."
         )

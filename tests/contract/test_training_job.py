@@ -370,3 +370,21 @@ def test_labels_choose_the_threshold_of_a_job(opt_ml, run_train, make_series) ->
     assert (decision.labelled.n_rows, decision.labelled.n_anomalies) == (110, 1)
     for source in ("Threshold", "Threshold of the labels"):
         assert f"\n{source}: a score below " in job.log
+
+
+def test_a_job_without_bf16_trains_in_fp32_and_says_so(
+    opt_ml, run_train, make_series
+) -> None:
+    """In the log, in model.json and in the report; oneDNN's limit takes it away."""
+    opt_ml.write_config("hyperparameters", TINY | {"precision": "bf16"})
+    opt_ml.add_channel("training", {"a.csv": make_series(400)})
+
+    end = run_train(opt_ml, ONEDNN_MAX_CPU_ISA="AVX2")
+
+    document = json.loads((opt_ml.model_dir / "model.json").read_text())
+    report = json.loads((opt_ml.base / "output/data/metrics.json").read_text())
+    assert end.returncode == 0
+    assert end.log.count("cannot train an LSTM in bf16") == 1
+    for found in (document, report):
+        assert found["hyperparameters"]["precision"] == "bf16"
+        assert found["precision"] == "fp32"

@@ -22,6 +22,8 @@ alarms on the validation data          check        more than 3 times as many as
                                                     were meant or found
 constant series                        check        there is one
 series that depend on each other       check        there are some
+exported network                       check        it reconstructs otherwise than
+                                                    rounding with small weights explains
 ====================================== ============ ==================================
 
 Otherwise it is good.
@@ -39,6 +41,8 @@ from lstm_ad.axes import IndexArray
 from lstm_ad.model.scaling import name_series
 from lstm_ad.quality.inspection import Inspection
 
+MAX_ROUNDING = 1e-5
+"""How far ONNX Runtime is from torch at most where weights are small."""
 MIN_GAIN = 1.1
 """How many times as large as the model's the loss of repeating should be."""
 LAST_PART, MAX_PROGRESS = 0.1, 0.05
@@ -87,7 +91,7 @@ class Verdict:
 
 def judge(fit: Fit, inspection: Inspection) -> Verdict:
     """Return the verdict on a detector."""
-    rules = (_loss, _length, _progress, _excess, _threshold, _alarms, _series)
+    rules = (_loss, _length, _progress, _excess, _threshold, _alarms, _series, _export)
     reasons = [reason for rule in rules for reason in rule(fit, inspection)]
     order = list(Level)
     reasons.sort(key=lambda reason: -order.index(reason.level))
@@ -176,6 +180,19 @@ def _excess(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
             f"data differ, or it has learnt rows by heart.",
             "See whether both are normal data of the same kind. If they are, try more "
             "data, a smaller hidden-size or more dropout.",
+        )
+
+
+def _export(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
+    """Yield that the network scores otherwise than it was trained."""
+    if fit.export_difference > MAX_ROUNDING:
+        yield Reason(
+            Level.CHECK,
+            f"The exported network differs from the trained one by up to "
+            f"{fit.export_difference:.1e} standard deviations: rounding has grown.",
+            "Scores and threshold are those of the exported network, so they agree "
+            "with each other. A smaller lr or a shorter sequence-length keeps weights "
+            "small.",
         )
 
 

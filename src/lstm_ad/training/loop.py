@@ -32,11 +32,13 @@ from lstm_ad.data.partition import Whereabouts
 from lstm_ad.exceptions import TrainingError
 from lstm_ad.hyperparameters import BF16, Hyperparameters
 from lstm_ad.losses import EpochMetrics, Loss
+from lstm_ad.model.export import EARLY_DIFFERENCE, export, export_difference
 from lstm_ad.model.network import StackedLSTM
 from lstm_ad.model.scaling import INPUT_BOUND
 from lstm_ad.model.sequences import Rows, Segments, training_starts
 from lstm_ad.training.adam import Adam
 from lstm_ad.training.checkpoints import Checkpoint, CheckpointFolder
+from lstm_ad.training.precision import usable_precision
 from lstm_ad.training.processes import ALONE, Team
 
 logger = logging.getLogger(__name__)
@@ -81,6 +83,8 @@ class Trained:
     """The metrics of every epoch, also of those before a checkpoint."""
     best_epoch: int
     """The epoch whose weights these are; 0 if training was stopped in the first."""
+    precision: str
+    """The precision that was used."""
 
 
 def train_network(
@@ -112,7 +116,8 @@ def train_network(
         whereabouts: Who holds which rows; None if this process holds all, in order.
 
     Raises:
-        TrainingError: If the loss of the first epoch is not a finite number.
+        TrainingError: If the loss of the first epoch is not a finite number, or if the
+            exported network reconstructs otherwise.
     """
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         where = whereabouts or Whereabouts.of_one(fitting.n_timesteps)
@@ -162,6 +167,7 @@ class _Loop:
         self.device = torch.device("cpu")
         if torch.cuda.is_available():
             self.device = torch.device("cuda", team.local_rank)
+        self.precision = usable_precision(hyperparameters.precision, self.device)
         self._seed(epoch=0)
         self.network = StackedLSTM(
             n_series=fitting.values.shape[1],
@@ -223,6 +229,10 @@ class _Loop:
         if selection.mse < best:
             self.best_epoch, self.best = epoch, _copied(self.network)
         self.history += (metrics,)
+        if epoch == 1 and len(self.selection.n_timesteps):
+            # A broken export is found now, not after hours that are paid for.
+            runtime, scaled = export(self.network), self.selection.series(0)
+            export_difference(self.network, runtime, scaled, EARLY_DIFFERENCE)
         return True
 
     def checkpoint(self) -> Checkpoint:
@@ -257,7 +267,9 @@ class _Loop:
             self.network.load_state_dict(self.best)
         elif not all(p.isfinite().all() for p in self.network.parameters()):
             self._diverge(epoch=1)
-        return Trained(self.network.cpu().eval(), self.history, self.best_epoch)
+        return Trained(
+            self.network.cpu().eval(), self.history, self.best_epoch, self.precision
+        )
 
     def _learn(self, epoch: int, should_stop: Callable[[], bool]) -> Loss | None:
         """Take one optimiser step per batch; return the loss, or None if stopped."""
@@ -283,7 +295,7 @@ class _Loop:
                 with torch.autocast(
                     self.device.type,
                     torch.bfloat16,
-                    enabled=settings.precision == BF16,
+                    enabled=self.precision == BF16,
                 ):
                     errors = self._errors(windows, variation)
                 loss = errors.square().sum() / n_in_batch

@@ -126,6 +126,7 @@ def metrics(fit: Fit, inspection: Inspection, verdict: Verdict) -> dict[str, Any
             "lowest_score": float(inspection.normality_score.min()),
         },
         "hyperparameters": fit.hyperparameters.to_public(),
+        "precision": fit.precision,
     }
 
 
@@ -199,12 +200,16 @@ def _threshold(fit: Fit, inspection: Inspection) -> Table:
 
 
 def _settings(fit: Fit) -> Table:
-    """Return the hyperparameters."""
+    """Return the hyperparameters, and what became of one of them."""
+    settings = fit.hyperparameters.to_public()
     return Table(
         "Hyperparameters",
         "As the job was given them, and the defaults of all others.",
         ["name", "value"],
-        [[name, f"{value}"] for name, value in fit.hyperparameters.to_public().items()],
+        [
+            *([name, f"{value}"] for name, value in settings.items()),
+            ["precision used", fit.precision],
+        ],
     )
 
 

@@ -34,13 +34,17 @@ def train(make_series):
     fitting = scaler.transform_all(series)
     selection = scaler.transform_all([make_series(123, seed=2)])
 
-    def run(hyperparameters: Hyperparameters, is_validation: bool = True) -> Trained:
+    def run(
+        hyperparameters: Hyperparameters,
+        is_validation: bool = True,
+        control: Control | None = None,
+    ) -> Trained:
         return train_network(
             fitting,
             selection,
             is_validation=is_validation,
             hyperparameters=hyperparameters,
-            control=Control(),
+            control=control or Control(),
             checkpoints=None,
         )
 
@@ -584,15 +588,31 @@ def test_an_overlapping_run_that_was_stopped_goes_on_as_if_it_had_not(
 
 
 def test_bf16_learns_what_fp32_learns(train, tiny: Hyperparameters) -> None:
-    """Within a tenth of the loss, with weights that stay in single precision."""
+    """Within a tenth of the loss, with weights that stay in single precision.
+
+    Where the hardware has no bf16, it is fp32.
+    """
     longer = dataclasses.replace(tiny, epochs=20)
 
     fp32 = train(longer)
     bf16 = train(dataclasses.replace(longer, precision="bf16"))
 
-    assert bits(fp32) != bits(bf16)
+    assert (bits(fp32) == bits(bf16)) == (bf16.precision == fp32.precision == "fp32")
     assert {value.dtype for value in bf16.network.state_dict().values()} == {
         torch.float32
     }
     expected = fp32.history[-1].valid.mse
     assert bf16.history[-1].valid.mse == pytest.approx(expected, rel=0.1)
+
+
+def test_a_broken_export_ends_the_job_after_its_first_epoch(
+    train, tiny: Hyperparameters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after the last one; no difference is less than nothing."""
+    monkeypatch.setattr(training, "EARLY_DIFFERENCE", -1.0)
+    epochs: list[EpochMetrics] = []
+
+    with pytest.raises(TrainingError, match=r"^The exported network differs"):
+        train(tiny, control=Control(on_epoch_end=epochs.append))
+
+    assert epochs == []
