@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("train")
 
+MAX_NAMES = 10
+"""Files without data that a line of the log names."""
+
 FAILURE_LENGTH = 1024
 """Characters of a failure that SageMaker shows."""
 
@@ -205,6 +208,10 @@ def _log_settings(environment: TrainingEnvironment) -> None:
     """Begin the story with the settings of the job."""
     settings = environment.hyperparameters.to_public().items()
     logger.info("Hyperparameters: %s", ", ".join(f"{k}={v}" for k, v in settings))
+    for channel, names in environment.left_out.items():
+        if names:
+            shown = [*names[:MAX_NAMES], "..."] if names[MAX_NAMES:] else names
+            logger.info("Left out of %s, no data: %s", channel, ", ".join(shown))
 
 
 def _control(should_stop: Callable[[], bool]) -> "Control":

@@ -6,8 +6,9 @@ on.
 
 import dataclasses
 import json
+import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,11 @@ DEFAULT_MASTER_PORT = 7777
 _PLATFORM_PREFIX = "sagemaker_"
 _PLATFORM_NAMES = {"_tuning_objective_metric"}
 
-_MANIFEST_SUFFIXES = ("manifest", ".sagemaker-uploading", ".sagemaker-uploaded")
-"""How the files end that SageMaker itself puts among a channel's files."""
+_MARKERS = (".sagemaker-uploading", ".sagemaker-uploaded")
+"""How the files end that SageMaker marks transfers with."""
+
+_MANIFEST = re.compile(rb'\s*\[\s*\{\s*"prefix"\s*:')
+"""How the lists of objects begin that SageMaker puts among a channel's files."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +92,8 @@ class TrainingEnvironment:
     job has no such folder."""
     cluster: Cluster
     """The hosts of the job."""
+    left_out: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    """By channel, the names of files that are not taken for data."""
 
     @classmethod
     def from_files(cls) -> "TrainingEnvironment":
@@ -115,13 +121,15 @@ class TrainingEnvironment:
             everything.get(DISTRIBUTED),
             hyperparameters.batch_size,
         )
+        channels, left_out = _channels(
+            _read_object(config / "inputdataconfig.json"),
+            base / "input" / "data",
+            may_be_empty=len(cluster.hosts) > 1,
+        )
         return cls(
             hyperparameters=hyperparameters,
-            channels=_channels(
-                _read_object(config / "inputdataconfig.json"),
-                base / "input" / "data",
-                may_be_empty=len(cluster.hosts) > 1,
-            ),
+            channels=channels,
+            left_out=left_out,
             cluster=cluster,
             model_dir=base / "model",
             output_data_dir=base / "output" / "data",
@@ -219,8 +227,8 @@ def _cluster(
 
 def _channels(
     config: Mapping[str, Any], data_dir: Path, may_be_empty: bool
-) -> dict[str, dict[str, Path]]:
-    """Return the files of every channel of the job.
+) -> tuple[dict[str, dict[str, Path]], dict[str, list[str]]]:
+    """Return the files of every channel of the job, and the names of those left out.
 
     Args:
         config: What the platform says of the channels.
@@ -234,6 +242,7 @@ def _channels(
             f"The job has an unknown channel, {unknown[0]}: accepted are {accepted}."
         )
     files: dict[str, dict[str, Path]] = {}
+    left_out: dict[str, list[str]] = {}
     for channel, is_mandatory in CHANNELS.items():
         if channel not in config:
             if is_mandatory:
@@ -249,30 +258,48 @@ def _channels(
                 f"The {channel} channel has input mode Pipe: accepted are File and "
                 f"FastFile."
             )
-        files[channel] = _files(data_dir / channel)
+        files[channel], left_out[channel] = _files(data_dir / channel)
         if not files[channel] and not may_be_empty:
             raise SettingError(
                 f"The {channel} channel is empty: {data_dir / channel} holds no file "
                 f"with data, but at least one CSV file is needed."
             )
-    return files
+    return files, left_out
 
 
-def _files(channel_dir: Path) -> dict[str, Path]:
-    """Return every file with data under a folder, in order of the names."""
+def _files(channel_dir: Path) -> tuple[dict[str, Path], list[str]]:
+    """Return every file with data under a folder, in order of the names, and the rest.
+
+    Args:
+        channel_dir: The folder.
+
+    Returns:
+        The paths of the files with data by their names, and the names of the others.
+    """
     paths = {path.relative_to(channel_dir): path for path in channel_dir.rglob("*")}
-    files = {}
+    files: dict[str, Path] = {}
+    left_out: list[str] = []
     for name, path in sorted(paths.items()):
         is_hidden = any(part.startswith(".") for part in name.parts)
-        if is_hidden or name.name.endswith(_MANIFEST_SUFFIXES):
-            continue
         if path.is_file():
-            if path.stat().st_size > 0:
+            if is_hidden or _is_no_data(path):
+                left_out.append(name.as_posix())
+            else:
                 files[name.as_posix()] = path
-        elif path.is_symlink() or not path.is_dir():
+        elif not is_hidden and (path.is_symlink() or not path.is_dir()):
             # Data that its owner believes to be there is not passed over in silence.
             raise SettingError(
                 f"The {channel_dir.name} channel holds {name.as_posix()}, which is no "
                 f"file: accepted are files, links to files, and folders of them."
             )
-    return files
+    return files, left_out
+
+
+def _is_no_data(path: Path) -> bool:
+    """Return whether a file is empty, or one that SageMaker itself has put there."""
+    if path.stat().st_size == 0 or path.name.endswith(_MARKERS):
+        return True
+    if not path.name.endswith("manifest"):
+        return False
+    with path.open("rb") as file:
+        return _MANIFEST.match(file.read(1024)) is not None

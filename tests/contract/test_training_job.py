@@ -109,10 +109,12 @@ def test_the_model_says_what_it_was_made_of(job, ended) -> None:
 
 
 def test_the_log_says_what_was_found(ended) -> None:
-    """Every file of data under its own name, and nothing that is no data."""
-    found = re.findall(r"^\w+ on .*$", ended.log, re.MULTILINE)
+    """Every file under its own name, with data and without."""
+    found = re.findall(r"^(?:Left out|\w+ on) .*$", ended.log, re.MULTILINE)
 
     assert found == [
+        "Left out of training, no data: .hidden.csv, .sagemaker-marker, empty.csv, "
+        "training-manifest",
         "Training on 2023/train.csv: 2 time series of length 300.",
         "Training on 2024/train.csv: 2 time series of length 200.",
         "Validating on valid.csv: 2 time series of length 123.",

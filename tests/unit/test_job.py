@@ -86,13 +86,30 @@ def test_files_of_sub_folders_are_found_under_their_own_names(job) -> None:
 
 
 def test_what_is_no_data_is_skipped(job) -> None:
-    """Hidden files, the platform's markers and manifests, and empty files."""
-    no_data = [".hidden", ".sagemaker-x", ".folder/a.csv", "a.sagemaker-uploading"]
-    no_data += ["b.sagemaker-uploaded", "training-manifest", "x.manifest"]
-    files = {"a.csv": CSV, "empty.csv": b"", **dict.fromkeys(no_data, CSV)}
+    """Hidden files, the platform's markers and manifests, and empty files: by name."""
+    no_data = [".folder/a.csv", ".hidden", ".sagemaker-x", "a.sagemaker-uploading"]
+    no_data += ["b.sagemaker-uploaded"]
+    manifest = b'[\n  {"prefix": "s3://bucket/"},\n  "a.csv"\n]\n'
+    manifests = {"training-manifest": manifest, "x.manifest": manifest}
+    files = {"a.csv": CSV, "c.csv": b"", **dict.fromkeys(no_data, CSV), **manifests}
     job.add_channel("training", files)
 
-    assert list(TrainingEnvironment.from_files().channels["training"]) == ["a.csv"]
+    environment = TrainingEnvironment.from_files()
+
+    assert list(environment.channels["training"]) == ["a.csv"]
+    assert environment.left_out == {
+        "training": [*no_data, "c.csv", "training-manifest", "x.manifest"]
+    }
+
+
+def test_a_users_file_may_be_called_a_manifest(job) -> None:
+    """What is in it says whether it is SageMaker's."""
+    job.add_channel("training", {"cargo_manifest": CSV, "manifest": b"[1]\n"})
+
+    environment = TrainingEnvironment.from_files()
+
+    assert list(environment.channels["training"]) == ["cargo_manifest", "manifest"]
+    assert environment.left_out == {"training": []}
 
 
 def test_links_are_followed(job, tmp_path) -> None:
