@@ -29,6 +29,7 @@ from sagemaker_container.job import (
 from sagemaker_container.memory import keep_freed_memory
 from sagemaker_container.process import (
     disable_telemetry,
+    limit_openmp_threads,
     prepare_process_group,
     use_passive_openmp_waits,
 )
@@ -91,6 +92,7 @@ def run(environment: TrainingEnvironment, should_stop: Callable[[], bool]) -> No
 
     # Bad input was refused by now: only then torch, which takes seconds to import.
     use_passive_openmp_waits()
+    limit_openmp_threads()
     keep_freed_memory()
     disable_telemetry()
     from lstm_ad.fitting import fit

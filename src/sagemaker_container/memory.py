@@ -1,9 +1,13 @@
 """What the C library does with memory that is freed: keep it, or give it back.
 
-Nothing happens with a C library other than glibc.
+Nothing happens with a C library other than glibc. The settings are made here, not by
+variables of the images, so that a process outside of them has them as well: glibc reads
+its variables before Python runs.
 """
 
 import ctypes
+
+from sagemaker_container.variables import text
 
 KEPT_BYTES = 2**30
 """How much memory training keeps when it is freed, and how large a piece may be."""
@@ -11,7 +15,10 @@ KEPT_BYTES = 2**30
 POOLS = 2
 """How many pools of memory the threads of a server share."""
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
+_TRIM_THRESHOLD = (-1, "MALLOC_TRIM_THRESHOLD_")
+_MMAP_THRESHOLD = (-3, "MALLOC_MMAP_THRESHOLD_")
+_ARENA_MAX = (-8, "MALLOC_ARENA_MAX")
+"""The numbers of the settings in malloc.h, and the variables that set them as well."""
 
 _LIBRARY = ctypes.CDLL(None)
 
@@ -23,7 +30,7 @@ def keep_freed_memory() -> None:
     the next step of the training asks for as much again: sequences that overlap then
     train 1.6 times slower.
     """
-    for setting in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+    for setting in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
         _set(setting, KEPT_BYTES)
 
 
@@ -34,7 +41,7 @@ def share_freed_memory() -> None:
     in each stays what the largest request once took. Python's threads seldom ask for
     memory at the same time.
     """
-    _set(_M_ARENA_MAX, POOLS)
+    _set(_ARENA_MAX, POOLS)
 
 
 def give_back_freed_memory() -> None:
@@ -46,7 +53,8 @@ def give_back_freed_memory() -> None:
         _LIBRARY.malloc_trim(0)
 
 
-def _set(setting: int, value: int) -> None:
-    """Set one of the C library's settings."""
-    if hasattr(_LIBRARY, "mallopt"):
-        _LIBRARY.mallopt(setting, value)
+def _set(setting: tuple[int, str], value: int) -> None:
+    """Set one of the C library's settings, unless the user has."""
+    number, variable = setting
+    if hasattr(_LIBRARY, "mallopt") and not text(variable):
+        _LIBRARY.mallopt(number, value)

@@ -5,7 +5,8 @@ A variable that the user has set is left as it is.
 
 import os
 
-from sagemaker_container.variables import THREADS
+from sagemaker_container.limits import Limits
+from sagemaker_container.variables import THREADS, text
 
 
 def disable_telemetry() -> None:
@@ -23,6 +24,17 @@ def use_passive_openmp_waits() -> None:
     twenty times slower: the waiting threads hold the cores that the working ones need.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def limit_openmp_threads() -> None:
+    """Keep torch's threads to the container's cores; call it before importing torch.
+
+    OpenMP counts the cores that the process may run on. A container of 2 CPUs may run
+    on all 64 of its machine, for a thirty-second of the time.
+    """
+    n_cores = Limits.of_container().n_cores
+    if n_cores < len(os.sched_getaffinity(0)) and not text(THREADS):
+        os.environ[THREADS] = str(n_cores)
 
 
 def limit_blas_threads() -> None:
