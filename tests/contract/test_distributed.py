@@ -305,7 +305,7 @@ def test_the_first_reason_is_the_failure_of_every_host(
     ends = [training.end() for training in launch_hosts(folders)]
 
     reason = (
-        "c.csv: Row 301 has 1 cell, but the rows before have 2: all rows need the same "
+        "c.csv: Row 301 has 1 cell, but the rows before have 2; all rows need the same "
         "number."
     )
     assert [(end.returncode, end.failure) for end in ends] == [(1, reason)] * 2

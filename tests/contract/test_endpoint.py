@@ -57,7 +57,7 @@ def test_a_server_answers_and_ends_when_it_is_told(
     assert (zipped.status, zipped.body) == (200, expected)
     assert bad.status == 400
     assert bad.body == (
-        b"Row 2 has 1 cell, but the rows before have 2: all rows need the same number."
+        b"Row 2 has 1 cell, but the rows before have 2; all rows need the same number."
         b"\n"
     )
     assert missing.status == 404

@@ -80,29 +80,14 @@ def raw(shared_server) -> Callable[[bytes], tuple[int, str]]:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (b"", "There is no data: "),
-        (b"\n", "Row 1 is empty: "),
-        (b"a,b\n" + ROWS, "Row 1 holds no number, "),
+        (b"", "There is no data; "),
+        (b"a,b\n" + ROWS, "Row 1 is a header, "),
+        (b"0,1\n" + ROWS, "Row 1 is a header of column numbers, "),
         (ROWS + b"87654321\n", "Row 31 has 1 cell, "),
-        (ROWS + b"1,87654321,3\n", "Row 31 has 3 cells, "),
-        (ROWS + b"\n" + ROWS, "Row 31 is empty: "),
-        (ROWS.replace(b"\n", b",\n"), "Row 1, column 3: the value is missing: "),
-        (ROWS + b"1,2,\n", "Row 31 has 3 cells, and the row ends with a comma, "),
-        (ROWS + b"1,\n", "Row 31, column 2: the value is missing: "),
-        (ROWS + b"nan,1\n", 'Row 31, column 1: "nan" is not a number: '),
-        (ROWS + b"1,-inf\n", 'Row 31, column 2: "-inf" is not a number: '),
-        (ROWS + b"1,1e400\n", 'Row 31, column 2: "1e400" is too large: '),
-        (ROWS + b"1,True\n", 'Row 31, column 2: "True" is not a number: '),
-        (ROWS + b"1,0x10\n", 'Row 31, column 2: "0x10" is not a number: '),
-        (ROWS + b'1,"2"\n', 'Row 31, column 2: ""2"" is not a number: '),
-        (ROWS + b"1,1 2\n", 'Row 31, column 2: "1 2" is not a number: '),
-        (ROWS.replace(b",", b";"), "Row 1 holds semicolons: "),
-        (ROWS.replace(b",", b"\t"), "Row 1 holds tabs: "),
-        (ROWS + b"1,\x002\n", "Row 31 holds a NUL byte: "),
-        (ROWS.replace(b"\n", b"\r"), "Row 1 holds a carriage return "),
+        (ROWS + b"nan,1\n", 'Row 31, column 1: "nan" stands for a missing value; '),
         (ROWS + b"1,\xff\xfe\n", "Row 31, column 2: "),
-        (ROWS.decode().encode("utf-16"), "The text is encoded as UTF-16: "),
-        (gzip.compress(ROWS), "Row 1 "),
+        (ROWS.decode().encode("utf-16"), "The text is encoded as UTF-16; "),
+        (gzip.compress(ROWS)[:-9], "The gzip body cannot be decompressed; "),
         (b"1.5,50\n" * 10, "The series is too short: "),
         (b"1\n" * 30, "The number of columns is wrong: 1 were found, "),
         (
@@ -110,7 +95,7 @@ def raw(shared_server) -> Callable[[bytes], tuple[int, str]]:
             "The number of columns is wrong: 10000 were found, ",
         ),
         (b"8" * 50 * 2**20, "Row 1, column 1: "),
-        (b"8," * 25 * 2**20, "Row 1 has 26214401 cells: accepted are at most 100000, "),
+        (b"8," * 25 * 2**20, "Row 1 has 26214401 cells; use at most 100000, "),
     ],
     ids=lambda value: value[:24] if isinstance(value, str) else f"{len(value)} bytes",
 )
@@ -131,24 +116,24 @@ TABLE = b'{"series": [' + b"[1.5, 50], " * 30
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (b"", "There is no data: "),
+        (b"", "There is no data; "),
         (b"null", "The JSON begins with "),
         (ROWS, "The JSON begins with "),
-        (b'{"series": []}', "There is no data: "),
+        (b'{"series": []}', "There is no data; "),
         (b'{"data": [[1, 2]]}', "The JSON begins with "),
         (b"{" * 10**6, "The JSON begins with "),
         (b'{"series": ' * 10**5, "The JSON begins with "),
         (b'{"series": ' + b"[" * 2**24, "Row 1 is not a list of numbers, but "),
         (b'{"series": [[' + b"[" * 10**6 + b"]" * 10**6 + b"]]}", "Row 1 is not a "),
         (TABLE + b"[87654321]]}", "Row 31 has 1 cell, "),
-        (TABLE + b"[1, NaN]]}", 'Row 31, column 2: "NaN" is not a number: '),
-        (TABLE + b"[1, -Infinity]]}", 'Row 31, column 2: "-Infinity" is not a '),
-        (TABLE + b"[1, null]]}", "Row 31, column 2: the value is missing: "),
-        (TABLE + b'[1, "87654321"]]}', 'Row 31, column 2: ""87654321"" is not a '),
-        (TABLE + b"[true, 1]]}", 'Row 31, column 1: "true" is not a number: '),
-        (TABLE + b"[1, 1e400]]}", 'Row 31, column 2: "1e400" is too large: '),
+        (TABLE + b"[1, NaN]]}", 'Row 31, column 2: "NaN" stands for '),
+        (TABLE + b"[1, -Infinity]]}", 'Row 31, column 2: "-Infinity" is infinite'),
+        (TABLE + b"[1, null]]}", "Row 31, column 2: the value is missing; "),
+        (TABLE + b'[1, "87654321"]]}', 'Row 31, column 2: ""87654321"" is in quotes'),
+        (TABLE + b"[true, 1]]}", 'Row 31, column 1: "true" is a word '),
+        (TABLE + b"[1, 1e400]]}", 'Row 31, column 2: "1e400" is too large; '),
         (TABLE + b"[1, " + b"9" * 10**6 + b"]]}", 'Row 31, column 2: "9999'),
-        (TABLE + b"[1, 01]]}", 'Row 31, column 2: "01" is not a number: '),
+        (TABLE + b"[1, 01]]}", 'Row 31, column 2: "01" is not a number; '),
         (TABLE + b"[1, \xff]]}", "Row 31, column 2: "),
         (TABLE + b"[1, [2]]]}", "Row 31 is not a list of numbers, but "),
         (TABLE + b'{"a": 1}]}', "Row 31 is not a list of numbers, but "),
@@ -159,7 +144,7 @@ TABLE = b'{"series": [' + b"[1.5, 50], " * 30
         (TABLE + b"[1, 2", "Row 31 is not a list of numbers, but "),
         (b'{"series": [[1, 2], [3, 4]]}', "The series is too short: "),
         (b'{"series": [[1], [2]]}', "The number of columns is wrong: 1 were found, "),
-        (b'{"series": [[' + b"8," * 2**20 + b"8]]}", "Row 1 has 1048577 cells: "),
+        (b'{"series": [[' + b"8," * 2**20 + b"8]]}", "Row 1 has 1048577 cells; "),
         (b'{"series": [[' + b"8" * 90 * 2**20, "A row is longer than 64 MB: "),
         (b'{"series": [' + b" " * 90 * 2**20, "A row is longer than 64 MB: "),
     ],
@@ -173,12 +158,32 @@ def test_bad_json_is_400_with_the_reason(refuse, body: bytes, expected: str) -> 
     assert reason.startswith(expected)
 
 
-def test_a_small_body_that_expands_without_end_is_413(refuse) -> None:
+@pytest.mark.parametrize("content_type", ["text/csv", "application/json"])
+def test_gzip_that_is_not_declared_is_read_as_if_it_were(
+    shared_server, content_type: str
+) -> None:
+    """As training reads files: by their first two bytes."""
+    body = ROWS if content_type == "text/csv" else TABLE[:-2] + b"]}"
+    headers = {"Content-Type": content_type}
+
+    answers = [
+        shared_server.request("POST", "/invocations", sent, headers)
+        for sent in (body, gzip.compress(body))
+    ]
+
+    assert [answer.status for answer in answers] == [200, 200]
+    assert answers[0].body == answers[1].body
+
+
+@pytest.mark.parametrize("encoding", [{}, {"Content-Encoding": "gzip"}])
+def test_a_small_body_that_expands_without_end_is_413(
+    refuse, encoding: dict[str, str]
+) -> None:
     """Half a megabyte of gzip that holds half a gigabyte."""
     bomb = gzip.compress(b"1.5,50\n" * 2**13 * 2) * 2**12
     assert len(bomb) < 2**20
 
-    status, reason = refuse(bomb, CSV | {"Content-Encoding": "gzip"})
+    status, reason = refuse(bomb, CSV | encoding)
 
     assert status == 413
     assert reason == (

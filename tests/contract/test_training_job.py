@@ -224,7 +224,7 @@ FAILURES: dict[str, tuple[Callable, str]] = {
         lambda job: job.add_channel(
             "training", {"a.csv": rows(400), "b/c.csv": b"1,2\n3,4\n5\n"}
         ),
-        "b/c.csv: Row 3 has 1 cell, but the rows before have 2: all rows need the same "
+        "b/c.csv: Row 3 has 1 cell, but the rows before have 2; all rows need the same "
         "number.",
     ),
     "text in the validation channel": (
@@ -232,8 +232,7 @@ FAILURES: dict[str, tuple[Callable, str]] = {
             job.add_channel("training", {"a.csv": rows(400)}),
             job.add_channel("validation", {"v.csv": b"1,2\n3,x\n"}),
         ),
-        'v.csv: Row 2, column 2: "x" is not a number: accepted is a finite decimal '
-        "number.",
+        'v.csv: Row 2, column 2: "x" is not a number; use a finite decimal number.',
     ),
     "labels of another length": (
         lambda job: (
@@ -250,8 +249,8 @@ FAILURES: dict[str, tuple[Callable, str]] = {
             job.add_channel("training", {"a.csv": rows(400)}),
             job.add_channel("labels", {"v.csv": b"0\nyes\n"}),
         ),
-        'labels/v.csv: Row 2, column 1: "yes" is not a number: accepted is a finite '
-        "decimal number.",
+        'labels/v.csv: Row 2, column 1: "yes" is a word for true or false; use '
+        "1 and 0.",
     ),
     "files of different widths": (
         lambda job: job.add_channel(

@@ -46,8 +46,7 @@ def test_a_broken_file_fails_the_job_with_one_sentence(
 
     assert process.returncode == 1, process.stdout
     assert opt_ml.failure_file.read_text() == (
-        'train.csv: Row 2, column 2: "x" is not a number: accepted is a finite decimal '
-        "number."
+        'train.csv: Row 2, column 2: "x" is not a number; use a finite decimal number.'
     )
 
 

@@ -200,7 +200,7 @@ def test_a_broken_file_fails_the_job_with_our_sentence(
         make_estimator().fit({"training": f"file://{folder}/broken"})
 
     assert (
-        "train.csv: Row 2 has 1 cell, but the rows before have 2: all rows need the "
+        "train.csv: Row 2 has 1 cell, but the rows before have 2; all rows need the "
         "same number."
     ) in capfd.readouterr().out
 

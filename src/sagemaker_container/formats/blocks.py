@@ -13,10 +13,7 @@ import numpy as np
 from lstm_ad.axes import FloatArray
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.parallel import Cores
-from sagemaker_container.formats.messages import counted, shown
-
-MAX_MAGNITUDE = 1e100
-"""Beyond this, squares of values are no finite numbers any more."""
+from sagemaker_container.formats.cells import number_problem, row_length_problem
 
 _MAX_COLUMNS = 100_000
 """Cells of a row: far more than the covariance of a model can have, and few enough to
@@ -77,7 +74,7 @@ def gather(
 
 def no_data() -> SeriesError:
     """Return the error about a text without a row."""
-    return SeriesError("There is no data: at least one row of numbers is needed.")
+    return SeriesError("There is no data; send at least one row of numbers.")
 
 
 def refuse_too_many(n_columns: int) -> None:
@@ -88,8 +85,7 @@ def refuse_too_many(n_columns: int) -> None:
     """
     if n_columns > _MAX_COLUMNS:
         raise SeriesError(
-            f"Row 1 has {n_columns} cells: accepted are at most {_MAX_COLUMNS}, one "
-            f"per series."
+            f"Row 1 has {n_columns} cells; use at most {_MAX_COLUMNS}, one per series."
         )
 
 
@@ -104,27 +100,9 @@ def cells_problem(
         n_columns: The number of cells in the rows before.
         number: How the format spells a number.
     """
-    if len(cells) != n_columns:
-        trailing = ", and the row ends with a comma" if not cells[-1].strip() else ""
-        return (
-            f"Row {row} has {counted(len(cells), 'cell')}{trailing}, but the rows "
-            f"before have {n_columns}: all rows need the same number."
-        )
+    if problem := row_length_problem(row, cells, n_columns):
+        return problem
     for column, cell in enumerate(cells, start=1):
-        if problem := _cell_problem(cell, number):
+        if problem := number_problem(cell, number):
             return f"Row {row}, column {column}: {problem}"
-    return None
-
-
-def _cell_problem(cell: bytes, number: re.Pattern[bytes]) -> str | None:
-    """Return what is wrong with a cell in one sentence, or None."""
-    if not cell.strip():
-        return "the value is missing: accepted is a finite number."
-    if not number.fullmatch(cell):
-        return f"{shown(cell)} is not a number: accepted is a finite decimal number."
-    if abs(float(cell)) > MAX_MAGNITUDE:
-        return (
-            f"{shown(cell)} is too large: accepted are numbers of at most "
-            f"{MAX_MAGNITUDE:.0e} in magnitude."
-        )
     return None

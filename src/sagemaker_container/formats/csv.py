@@ -36,7 +36,6 @@ from lstm_ad.axes import FloatArray
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.parallel import Cores
 from sagemaker_container.formats.blocks import (
-    MAX_MAGNITUDE,
     Block,
     Parsed,
     cells_problem,
@@ -44,7 +43,9 @@ from sagemaker_container.formats.blocks import (
     no_data,
     refuse_too_many,
 )
+from sagemaker_container.formats.cells import MAX_MAGNITUDE, kind_of
 from sagemaker_container.formats.columns import column_names
+from sagemaker_container.formats.first_row import refuse_column_numbers
 from sagemaker_container.formats.messages import counted, shown
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _opened(path: Path, name: str) -> Iterator[BinaryIO]:
         raise SeriesError(f"{name}: {error}") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise SeriesError(
-            f"{name}: The gzip data is damaged: {error}. Accepted is a whole file."
+            f"{name}: The gzip data is damaged ({error}); send the whole file."
         ) from error
     except OSError as error:
         raise SeriesError(
@@ -270,7 +271,7 @@ def _blocks(stream: BinaryIO) -> Iterator[Block]:
     n_columns = 0
     rest = stream.read(_BLOCK_SIZE)
     if rest.startswith(_UTF16):
-        raise SeriesError("The text is encoded as UTF-16: accepted is UTF-8.")
+        raise SeriesError("The text is encoded as UTF-16; use UTF-8.")
     rest = rest.removeprefix(codecs.BOM_UTF8)
     while rest:
         more = stream.read(_BLOCK_SIZE)
@@ -284,12 +285,13 @@ def _blocks(stream: BinaryIO) -> Iterator[Block]:
             if not n_columns:
                 n_columns = text.count(b",", 0, text.find(b"\n")) + 1
                 refuse_too_many(n_columns)
+                refuse_column_numbers(text, n_columns)
             yield Block(text, n_columns)
         rest = rest[end:] + more
         if len(rest) > _MAX_LINE + _BLOCK_SIZE and b"\n" not in rest:
             raise SeriesError(
-                f"A row is longer than {_MAX_LINE // 2**20} MB: accepted are rows, one "
-                f"per time step, that end with LF or CRLF."
+                f"A row is longer than {_MAX_LINE // 2**20} MB; each time step needs a "
+                f"row of its own that ends with LF or CRLF."
             )
 
 
@@ -345,23 +347,37 @@ def _line_problem(line: bytes, row: int, n_columns: int) -> str | None:
     """Return what is wrong with a line in one sentence, or None."""
     cells = line.split(b",")
     if b"\x00" in line:
-        return f"Row {row} holds a NUL byte: accepted is plain text."
+        return f"Row {row} holds a NUL byte; use plain text in UTF-8."
     if b"\r" in line:
         return (
-            f"Row {row} holds a carriage return within the line: accepted line ends "
-            f"are LF and CRLF."
+            f"Row {row} holds a carriage return within the line; end lines with LF or "
+            f"CRLF."
         )
     if not line.strip():
-        return f"Row {row} is empty: accepted are {counted(n_columns)} in each row."
+        return f"Row {row} is empty; each row needs {counted(n_columns)}."
     for delimiter, name in ((b";", "semicolons"), (b"\t", "tabs")):
         if delimiter in line:
             return (
-                f"Row {row} holds {name}: accepted are numbers with a decimal point, "
-                f"separated by commas."
+                f"Row {row} holds {name}; use numbers with a decimal point, separated "
+                f"by commas."
             )
-    if row == 1 and not any(map(_NUMBER.fullmatch, cells)) and line.strip(b", "):
+    if row == 1 and _is_header(cells):
         return (
-            f"Row 1 holds no number, but {shown(line)}: a header row is not accepted, "
-            f"the first row is the first time step."
+            f"Row 1 is a header, {shown(line)}; leave it out, the first row must be "
+            f"the first time step."
         )
     return cells_problem(cells, row, n_columns, _NUMBER)
+
+
+def _is_header(cells: list[bytes]) -> bool:
+    """Return whether the cells of the first row are names.
+
+    They are if not one is a number, and not all of them are something else that a cell
+    of data may hold, such as ``nan``; or if they are what pandas writes over an index.
+    """
+    if not cells[0].strip() and len(cells) > 1:
+        return cells[1:] == [b"%d" % number for number in range(len(cells) - 1)]
+    filled = [cell for cell in cells if cell.strip()]
+    if not filled or any(map(_NUMBER.fullmatch, cells)):
+        return False
+    return any(kind_of(cell) is None for cell in filled)

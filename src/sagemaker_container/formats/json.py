@@ -27,13 +27,13 @@ from lstm_ad.axes import FloatArray
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.parallel import Cores
 from sagemaker_container.formats.blocks import (
-    MAX_MAGNITUDE,
     Block,
     Parsed,
     cells_problem,
     gather,
     refuse_too_many,
 )
+from sagemaker_container.formats.cells import MAX_MAGNITUDE
 from sagemaker_container.formats.messages import counted, shown
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def _explain(block: Block, n_rows_before: int) -> SeriesError:
 def _row_problem(text: bytes, row: int, n_columns: int) -> str | None:
     """Return what is wrong with what is between the brackets of a row, or None."""
     if not text.strip(_SPACE):
-        return f"Row {row} is empty: accepted are {counted(n_columns)} in each row."
+        return f"Row {row} is empty; each row needs {counted(n_columns)}."
     cells = [
         b"" if cell.strip(_SPACE) == b"null" else cell for cell in text.split(b",")
     ]

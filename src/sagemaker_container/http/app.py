@@ -76,6 +76,8 @@ RETRY_SECONDS = 1
 _INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
 _CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
+_GZIP = b"\x1f\x8b"
+
 _READERS = {
     "": csv_format.read_series,
     content_types.CSV: csv_format.read_series,
@@ -120,11 +122,19 @@ class _Body:
         self._read = read
         self._limit = limit
         self._announced = announced
+        self._ahead = b""
         self.n_bytes = 0
+
+    def starts_with(self, start: bytes) -> bool:
+        """Return whether the body starts with some bytes, which are still read."""
+        self._ahead = self.read(len(start))
+        return self._ahead == start
 
     def read(self, size: int) -> bytes:
         """Return the next ``size`` bytes, fewer only at the end of the body."""
-        pieces = []
+        pieces = [self._ahead[:size]]
+        self._ahead = self._ahead[size:]
+        size -= len(pieces[0])
         while size > 0:
             piece = self._read(min(size, MB))
             if not piece:
@@ -295,15 +305,15 @@ def _receive(limit: int, cores: Cores) -> FloatArray:
     body = _Body(_read_wire, limit, announced)
     read = _READERS[request.mimetype]
     try:
-        if _encoding() != "gzip":
+        # Files compressed beforehand come without a Content-Encoding.
+        if _encoding() != "gzip" and not body.starts_with(_GZIP):
             return read(cast(BinaryIO, body), cores)
         with gzip.GzipFile(fileobj=cast(BinaryIO, body), mode="rb") as plain:
             expanded = _Body(plain.read, limit)
             return read(cast(BinaryIO, expanded), cores)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise SeriesError(
-            "The body is declared to be compressed with gzip, but cannot be "
-            "decompressed: accepted is a whole gzip stream."
+            "The gzip body cannot be decompressed; send a whole gzip stream."
         ) from error
     finally:
         g.n_bytes = body.n_bytes

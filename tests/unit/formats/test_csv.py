@@ -44,110 +44,126 @@ ACCEPTED = {
     "constant and duplicated": (b"5,1,1\n5,2,2\n", [[5, 1, 1], [5, 2, 2]]),
 }
 
-HEADER = "a header row is not accepted, the first row is the first time step."
-DELIMITER = "accepted are numbers with a decimal point, separated by commas."
-NUMBER = "is not a number: accepted is a finite decimal number."
+NO_DATA = "There is no data; send at least one row of numbers."
+FIRST = "leave it out, the first row must be the first time step."
+DELIMITER = "use numbers with a decimal point, separated by commas."
+NUMBER = "is not a number; use a finite decimal number."
+MISSING = "each cell needs a finite number."
+WORD = f"stands for a missing value; {MISSING}"
+UNEQUAL = "all rows need the same number."
+LARGE = "is too large; numbers must be at most 1e+100 in magnitude."
+ASCII = "use ASCII digits, signs and spaces."
+RETURN = "Row 1 holds a carriage return within the line; end lines with LF or CRLF."
+UTF_16 = "The text is encoded as UTF-16; use UTF-8."
+
+CELLS = {
+    "off-line": NUMBER,
+    "2..5": NUMBER,
+    "1.2.3": NUMBER,
+    "--1": NUMBER,
+    "1e": NUMBER,
+    "1d5": NUMBER,
+    "5 V": NUMBER,
+    **dict.fromkeys(("NaN", "NA", "null", "#N/A", "-", "No Data", "Pt Created"), WORD),
+    "-inf": f"is infinite; {MISSING}",
+    **dict.fromkeys(("True", "off"), "is a word for true or false; use 1 and 0."),
+    **dict.fromkeys(
+        ('"4"', "'4'", '"nan"', '"1'), "is in quotes; write numbers without quotes."
+    ),
+    "1 0": "holds spaces between numbers; use commas.",
+    "1.5|2": "holds pipes between numbers; use commas.",
+    **dict.fromkeys(("1'234.5", "1_000"), "groups its digits; leave them joined."),
+    "5 %": "is a percentage; leave out the sign.",
+    "€5": "is an amount of money; leave out the currency.",
+    **dict.fromkeys(
+        ("2020-01-01", "2020-01-01T10:00:00Z", "1/2/2020 10:00", "10:30"),
+        "is a date or time; leave out that column.",
+    ),
+    "0x1F": "is hexadecimal; use a decimal number.",
+    "1/2": "is a fraction; use a decimal number.",
+    "\u0663": f"holds the character U+0663 (ARABIC-INDIC DIGIT THREE); {ASCII}",
+    "\uff11": f"holds the character U+FF11 (FULLWIDTH DIGIT ONE); {ASCII}",
+    "\u22125": f"holds the character U+2212 (MINUS SIGN); {ASCII}",
+    "1e400": LARGE,
+    "-1e101": LARGE,
+}
+"""What a cell may be instead of a number, and what is said of it."""
 
 REFUSED = {
-    "empty": (b"", "There is no data: at least one row of numbers is needed."),
-    "only a mark": (
-        b"\xef\xbb\xbf",
-        "There is no data: at least one row of numbers is needed.",
-    ),
-    "header": (b"a,b\n1,2\n", f'Row 1 holds no number, but "a,b": {HEADER}'),
-    "quoted header": (b'"a"\n1\n', f'Row 1 holds no number, but ""a"": {HEADER}'),
+    **{
+        f"cell {cell}": (
+            f"1,2\n{cell},4\n".encode(),
+            f'Row 2, column 1: "{cell}" {end}',
+        )
+        for cell, end in CELLS.items()
+    },
+    **{
+        f"first row {cell}": (
+            f"{cell},{cell}\n1,2\n".encode(),
+            f'Row 1, column 1: "{cell}" {end}',
+        )
+        for cell, end in CELLS.items()
+        if end != NUMBER
+    },
+    **{
+        f"unseen {name}": (
+            f"1,2\n5{character},4\n".encode(),
+            f'Row 2, column 1: "5{mark}" holds the character {name}; {ASCII}',
+        )
+        for character, mark, name in (
+            ("\u00a0", "", "U+00A0 (NO-BREAK SPACE)"),
+            ("\u200b", "\ufffd", "U+200B (ZERO WIDTH SPACE)"),
+            ("\u00ad", "\ufffd", "U+00AD (SOFT HYPHEN)"),
+            ("\ufeff", "\ufffd", "U+FEFF (ZERO WIDTH NO-BREAK SPACE)"),
+        )
+    },
+    "empty": (b"", NO_DATA),
+    "only a mark": (b"\xef\xbb\xbf", NO_DATA),
+    "header": (b"a,b\n1,2\n", f'Row 1 is a header, "a,b"; {FIRST}'),
+    "quoted header": (b'"a"\n1\n', f'Row 1 is a header, ""a""; {FIRST}'),
+    "header with a word": (b"time,on\n1,2\n", f'Row 1 is a header, "time,on"; {FIRST}'),
+    "header over an index": (b",0,1\n0,5,6\n", f'Row 1 is a header, ",0,1"; {FIRST}'),
     "index column": (b"a,1\nb,2\n", f'Row 1, column 1: "a" {NUMBER}'),
-    "dates": (b"2020-01-01,1\n", f'Row 1, column 1: "2020-01-01" {NUMBER}'),
-    "text": (b"1,2\n3,four\n", f'Row 2, column 2: "four" {NUMBER}'),
-    "quoted number": (b'1,2\n3,"4"\n', f'Row 2, column 2: ""4"" {NUMBER}'),
-    "NaN": (b"1,2\nNaN,4\n", f'Row 2, column 1: "NaN" {NUMBER}'),
-    "NA": (b"1,2\n3,NA\n", f'Row 2, column 2: "NA" {NUMBER}'),
-    "null": (b"1,2\n3,null\n", f'Row 2, column 2: "null" {NUMBER}'),
-    "inf": (b"1,2\n-inf,4\n", f'Row 2, column 1: "-inf" {NUMBER}'),
-    "True": (b"1,2\n3,True\n", f'Row 2, column 2: "True" {NUMBER}'),
-    "hex": (b"1,2\n0x10,4\n", f'Row 2, column 1: "0x10" {NUMBER}'),
-    "underscore": (b"1,2\n1_0,4\n", f'Row 2, column 1: "1_0" {NUMBER}'),
-    "two points": (b"1,2\n1.2.3,4\n", f'Row 2, column 1: "1.2.3" {NUMBER}'),
-    "two signs": (b"1,2\n--1,4\n", f'Row 2, column 1: "--1" {NUMBER}'),
-    "half an exponent": (b"1,2\n1e,4\n", f'Row 2, column 1: "1e" {NUMBER}'),
-    "a space within": (b"1,2\n1 0,4\n", f'Row 2, column 1: "1 0" {NUMBER}'),
-    "another script": ("1,2\n٣,4\n".encode(), f'Row 2, column 1: "٣" {NUMBER}'),
     "a long cell": (
         b"1\n" + b"x" * 1000 + b"\n",
         f'Row 2, column 1: "{"x" * 40}" ... {NUMBER}',
     ),
-    "1e400": (
-        b"1,2\n3,1e400\n",
-        'Row 2, column 2: "1e400" is too large: accepted are numbers of at most '
-        "1e+100 in magnitude.",
-    ),
-    "1e101": (
-        b"-1e101\n",
-        'Row 1, column 1: "-1e101" is too large: accepted are numbers of at most '
-        "1e+100 in magnitude.",
-    ),
-    "missing cell": (
-        b"1,2\n,4\n",
-        "Row 2, column 1: the value is missing: accepted is a finite number.",
-    ),
-    "blank cell": (
-        b"1,2\n3,  \n",
-        "Row 2, column 2: the value is missing: accepted is a finite number.",
-    ),
-    "all missing": (
-        b"1,2\n,\n",
-        "Row 2, column 1: the value is missing: accepted is a finite number.",
+    "missing cell": (b"1,2\n,4\n", f"Row 2, column 1: the value is missing; {MISSING}"),
+    "blank cell": (b"1,2\n3,  \n", f"Row 2, column 2: the value is missing; {MISSING}"),
+    "first row of commas": (
+        b",\n1,2\n",
+        f"Row 1, column 1: the value is missing; {MISSING}",
     ),
     "trailing comma in each row": (
         b"1,2,\n3,4,\n",
-        "Row 1, column 3: the value is missing: accepted is a finite number.",
+        f"Row 1, column 3: the value is missing; {MISSING}",
     ),
     "trailing comma": (
         b"1,2\n3,4,\n",
-        "Row 2 has 3 cells, and the row ends with a comma, but the rows before have 2: "
-        "all rows need the same number.",
+        "Row 2 has 3 cells, and the row ends with a comma, but the rows before have 2; "
+        f"{UNEQUAL}",
     ),
     "ragged, longer": (
         b"1,2\n3,4\n5,6,7\n",
-        "Row 3 has 3 cells, but the rows before have 2: all rows need the same number.",
+        f"Row 3 has 3 cells, but the rows before have 2; {UNEQUAL}",
     ),
     "ragged, shorter": (
         b"1,2\n3\n",
-        "Row 2 has 1 cell, but the rows before have 2: all rows need the same number.",
+        f"Row 2 has 1 cell, but the rows before have 2; {UNEQUAL}",
     ),
     "ends in mid-row": (
         b"1,2,3\n4,5",
-        "Row 2 has 2 cells, but the rows before have 3: all rows need the same number.",
+        f"Row 2 has 2 cells, but the rows before have 3; {UNEQUAL}",
     ),
-    "blank line": (
-        b"1,2\n\n3,4\n",
-        "Row 2 is empty: accepted are 2 numbers in each row.",
-    ),
-    "blank line of one column": (
-        b"1\n\n3\n",
-        "Row 2 is empty: accepted are 1 number in each row.",
-    ),
-    "blank last line": (
-        b"1,2\n\n",
-        "Row 2 is empty: accepted are 2 numbers in each row.",
-    ),
-    "semicolons": (b"1;2\n3;4\n", f"Row 1 holds semicolons: {DELIMITER}"),
-    "decimal comma": (b"1,5;2,5\n", f"Row 1 holds semicolons: {DELIMITER}"),
-    "tabs": (b"1\t2\n", f"Row 1 holds tabs: {DELIMITER}"),
-    "NUL": (b"1,2\n3,\x00\n", "Row 2 holds a NUL byte: accepted is plain text."),
-    "old-Mac line ends": (
-        b"1,2\r3,4\r",
-        "Row 1 holds a carriage return within the line: accepted line ends are LF and "
-        "CRLF.",
-    ),
-    "UTF-16, little endian": (
-        "1,2\n".encode("utf-16-le").join([b"\xff\xfe", b""]),
-        "The text is encoded as UTF-16: accepted is UTF-8.",
-    ),
-    "UTF-16, big endian": (
-        "1,2\n".encode("utf-16-be").join([b"\xfe\xff", b""]),
-        "The text is encoded as UTF-16: accepted is UTF-8.",
-    ),
+    "blank line": (b"1,2\n\n3,4\n", "Row 2 is empty; each row needs 2 numbers."),
+    "blank, one column": (b"1\n\n3\n", "Row 2 is empty; each row needs 1 number."),
+    "blank last line": (b"1,2\n\n", "Row 2 is empty; each row needs 2 numbers."),
+    "decimal comma": (b"1,5;2,5\n", f"Row 1 holds semicolons; {DELIMITER}"),
+    "tabs": (b"1\t2\n", f"Row 1 holds tabs; {DELIMITER}"),
+    "NUL": (b"1,2\n3,\x00\n", "Row 2 holds a NUL byte; use plain text in UTF-8."),
+    "old-Mac line ends": (b"1,2\r3,4\r", RETURN),
+    "UTF-16, little endian": (b"\xff\xfe" + "1,2\n".encode("utf-16-le"), UTF_16),
+    "UTF-16, big endian": (b"\xfe\xff" + "1,2\n".encode("utf-16-be"), UTF_16),
 }
 """What the catalogue of bad input holds, each with its whole message."""
 
@@ -186,6 +202,66 @@ def test_bad_input_is_refused_with_the_place_the_find_and_what_is_accepted(
     """The whole sentence, for each entry of the catalogue."""
     with pytest.raises(SeriesError, match=f"^{re.escape(message)}$"):
         parsed(text)
+
+
+FLOATS = b"20.1,5.0\n20.3,5.1\n" * 4
+INTEGERS = b"23,7\n24,8\n" * 4
+
+
+def spelled_briefly(*columns: np.ndarray) -> bytes:
+    """Return the CSV that a program writes that leaves out zeros: ``0,1``."""
+    return "".join(
+        ",".join(f"{value:g}" for value in row) + "\n" for row in np.transpose(columns)
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [FLOATS, INTEGERS, spelled(np.random.default_rng(2).normal(3, 1, (50, 2)))],
+    ids=["floats", "integers", "standardised"],
+)
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_column_numbers_that_pandas_wrote_are_refused(
+    rows: bytes, line_end: bytes
+) -> None:
+    """Read as data they would make every score one row late."""
+    text = (b"0,1\n" + rows).replace(b"\n", line_end)
+
+    with pytest.raises(
+        SeriesError, match=r'^Row 1 is a header of column numbers, "0,1'
+    ):
+        parsed(text)
+
+
+ANGLES = np.arange(100) / 10
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        spelled_briefly(np.sin(ANGLES), np.cos(ANGLES)),
+        b"0.0,1.0\n" + FLOATS,
+        b"0,2\n" + FLOATS,
+        b"0\n" + b"20.5\n" * 9,
+        b"0,1\n" + FLOATS[:27],
+        b"0,1\n" + b"0,1\n1,0\n3,2\n" * 9,
+        b"0,1\n" + b"230,1\n" * 9,
+        b"0,1\n",
+    ],
+    ids=[
+        "smooth",
+        "not integers",
+        "other numbers",
+        "one column",
+        "few rows",
+        "counts",
+        "a switch",
+        "one row",
+    ],
+)
+def test_series_that_begin_with_0_and_1_are_read(text: bytes) -> None:
+    """No row of data is taken for a header."""
+    assert len(parsed(text)) == text.count(b"\n")
 
 
 @pytest.mark.parametrize("block_size", [4, 5, 7, 16, 61])
@@ -309,14 +385,14 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"1,2\n3\n", "a/b.csv: Row 2 has 1 cell, but the rows before have 2: "),
+        (b"1,2\n3\n", "a/b.csv: Row 2 has 1 cell, but the rows before have 2; "),
         (gzip.compress(b"1,2\n3\n"), "a/b.csv: Row 2 has 1 cell, but the rows before "),
-        (gzip.compress(b"1,2\n" * 99)[:-9], "a/b.csv: The gzip data is damaged: "),
+        (gzip.compress(b"1,2\n" * 99)[:-9], "a/b.csv: The gzip data is damaged ("),
         (gzip.compress(b"1,2\n")[:12] + b"?" * 20, "a/b.csv: The gzip data is damaged"),
-        (gzip.compress(b"1,2\n") + b"rest", "a/b.csv: The gzip data is damaged: "),
-        (b"\x1f\x8b", "a/b.csv: The gzip data is damaged: "),
-        (gzip.compress(b""), "a/b.csv: There is no data: "),
-        (b"PK\x03\x04", "a/b.csv: Row 1 holds no number, but "),
+        (gzip.compress(b"1,2\n") + b"rest", "a/b.csv: The gzip data is damaged ("),
+        (b"\x1f\x8b", "a/b.csv: The gzip data is damaged ("),
+        (gzip.compress(b""), "a/b.csv: There is no data; "),
+        (b"PK\x03\x04", "a/b.csv: Row 1 is a header, "),
     ],
 )
 def test_messages_about_a_file_begin_with_its_name(

@@ -14,10 +14,10 @@ from sagemaker_container.formats import json as json_format
 from sagemaker_container.formats.json import read_series
 
 FORM = 'accepted is {"series": [[1.5, 2], ...]}, a list of numbers per row.'
-NUMBER = "is not a number: accepted is a finite decimal number."
-MISSING = "the value is missing: accepted is a finite number."
-LARGE = "is too large: accepted are numbers of at most 1e+100 in magnitude."
-NO_DATA = "There is no data: at least one row of numbers is needed."
+NUMBER = "is not a number; use a finite decimal number."
+MISSING = "the value is missing; each cell needs a finite number."
+LARGE = "is too large; numbers must be at most 1e+100 in magnitude."
+NO_DATA = "There is no data; send at least one row of numbers."
 
 
 def read(text: str | bytes, cores: Cores | None = None) -> np.ndarray:
@@ -124,23 +124,23 @@ REFUSED = {
     ),
     "an empty row": (
         '{"series": [[1, 2], []]}',
-        "Row 2 is empty: accepted are 2 numbers in each row.",
+        "Row 2 is empty; each row needs 2 numbers.",
     ),
     "an empty first row": (
         '{"series": [[ ]]}',
-        "Row 1 is empty: accepted are 1 number in each row.",
+        "Row 1 is empty; each row needs 1 number.",
     ),
     "ragged, shorter": (
         '{"series": [[1, 2], [3]]}',
-        "Row 2 has 1 cell, but the rows before have 2: all rows need the same number.",
+        "Row 2 has 1 cell, but the rows before have 2; all rows need the same number.",
     ),
     "ragged, longer": (
         '{"series": [[1, 2], [3, 4], [5, 6, 7]]}',
-        "Row 3 has 3 cells, but the rows before have 2: all rows need the same number.",
+        "Row 3 has 3 cells, but the rows before have 2; all rows need the same number.",
     ),
     "a comma at the end of a row": (
         '{"series": [[1, 2], [3, 4,]]}',
-        "Row 2 has 3 cells, and the row ends with a comma, but the rows before have 2: "
+        "Row 2 has 3 cells, and the row ends with a comma, but the rows before have 2; "
         "all rows need the same number.",
     ),
     "a comma at the end of each row": (
@@ -149,13 +149,19 @@ REFUSED = {
     ),
     "null": ('{"series": [[1, 2], [3, null]]}', f"Row 2, column 2: {MISSING}"),
     "nothing": ('{"series": [[1, 2], [, 4]]}', f"Row 2, column 1: {MISSING}"),
-    "NaN": ('{"series": [[1], [NaN]]}', f'Row 2, column 1: "NaN" {NUMBER}'),
+    "NaN": (
+        '{"series": [[1], [NaN]]}',
+        'Row 2, column 1: "NaN" stands for a missing value',
+    ),
     "Infinity": (
         '{"series": [[1], [-Infinity]]}',
-        f'Row 2, column 1: "-Infinity" {NUMBER}',
+        'Row 2, column 1: "-Infinity" is infinite',
     ),
-    "true": ('{"series": [[1], [true]]}', f'Row 2, column 1: "true" {NUMBER}'),
-    "a string": ('{"series": [[1], ["2"]]}', f'Row 2, column 1: ""2"" {NUMBER}'),
+    "true": (
+        '{"series": [[1], [true]]}',
+        'Row 2, column 1: "true" is a word for true or false',
+    ),
+    "a string": ('{"series": [[1], ["2"]]}', 'Row 2, column 1: ""2"" is in quotes'),
     "an object": ('{"series": [[1], [{}]]}', f'Row 2, column 1: "{{}}" {NUMBER}'),
     "a comment": (
         '{"series": [[1], [2 /* */]]}',
@@ -171,8 +177,11 @@ REFUSED = {
         f'Row 1, column 1: "1." {NUMBER}',
     ),
     "a leading zero": ('{"series": [[01]]}', f'Row 1, column 1: "01" {NUMBER}'),
-    "hex": ('{"series": [[0x10]]}', f'Row 1, column 1: "0x10" {NUMBER}'),
-    "a space within": ('{"series": [[1 0]]}', f'Row 1, column 1: "1 0" {NUMBER}'),
+    "hex": ('{"series": [[0x10]]}', 'Row 1, column 1: "0x10" is hexadecimal'),
+    "a space within": (
+        '{"series": [[1 0]]}',
+        'Row 1, column 1: "1 0" holds spaces between numbers',
+    ),
     "half an exponent": ('{"series": [[1e]]}', f'Row 1, column 1: "1e" {NUMBER}'),
     "1e400": ('{"series": [[1], [1e400]]}', f'Row 2, column 1: "1e400" {LARGE}'),
     "1e101": ('{"series": [[1], [-1e101]]}', f'Row 2, column 1: "-1e101" {LARGE}'),
@@ -186,7 +195,7 @@ REFUSED = {
     ),
     "many columns": (
         '{"series": [[' + "1," * 100_000 + "1]]}",
-        "Row 1 has 100001 cells: accepted are at most 100000, one per series.",
+        "Row 1 has 100001 cells; use at most 100000, one per series.",
     ),
     "depth": (
         '{"series": ' + "[" * 100_000 + "]" * 100_000 + "}",
