@@ -25,7 +25,7 @@ define install
 	touch $(3)
 endef
 
-.PHONY: setup locks demo data notebook test check format fuzz benchmark benchmark-memory benchmark-accuracy soak documents images image-sizes test-images test-hosts sdk test-sdk clean
+.PHONY: setup locks demo data notebook test check format fuzz benchmark benchmark-memory benchmark-threshold benchmark-accuracy soak documents images image-sizes test-images test-hosts sdk test-sdk clean
 
 setup: .venv/.dev
 
@@ -83,6 +83,10 @@ benchmark: setup
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/distributed.py
 	$(BIN)/python benchmarks/memory.py
+
+# The rate of alarms and the coverage of the threshold's interval: about a minute.
+benchmark-threshold: setup
+	PYTHONPATH=src $(BIN)/python benchmarks/threshold.py
 
 benchmark-memory: setup
 	$(BIN)/python benchmarks/memory.py

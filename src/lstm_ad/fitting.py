@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import importlib.metadata
 import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -186,13 +185,15 @@ def fit_share(
     scores = held_out_scores(errors, scaler.scale, caution, smoothing, runs, team)
     by_series = all_errors.reshape(-1, layout.n_reconstructions, shares.n_series)
     mean_errors = by_series.mean(axis=1)
-    every = runs.every(MAX_NUMBERS // (1 + shares.n_series))
-    table = runs.gathered(np.column_stack([scores, mean_errors]), every, team)
+    every = runs.every(MAX_NUMBERS // (2 + shares.n_series))
+    file = np.repeat(runs.file, runs.length)
+    table = runs.gathered(np.column_stack([file, scores, mean_errors]), every, team)
+    calibration_scores = table[:, 1].copy()
     decision = decide(
-        table[:, 0],
-        table[:, 1:],
+        calibration_scores,
+        table[:, 2:],
         hyperparameters.max_alarm_rate,
-        block_length=math.ceil((smoothing + layout.prediction_length) / every),
+        lengths=np.unique(table[:, 0], return_counts=True)[1].tolist(),
     )
     detector = LSTMAD(reconstructor, gaussian, decision, smoothing)
     if labelled is not None:
@@ -226,7 +227,7 @@ def fit_share(
             "valid": shares.n_validating,
             "calibration": n_training - sum(shares.cuts),
         },
-        calibration_scores=table[:, 0],
+        calibration_scores=calibration_scores,
         calibration_errors=runs.gathered(all_errors, runs.every(MAX_KEPT_ERRORS), team),
         data_digest=data_digest,
         fingerprint=digest,

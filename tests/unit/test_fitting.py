@@ -515,7 +515,7 @@ def test_the_decision_is_learnt_from_held_out_scores_of_the_calibration_part(
 
     assert overlapping_fit.calibration_scores.tolist() == scores.tolist()
     assert overlapping_fit.calibration_errors.tolist() == errors.tolist()
-    expected = decide(scores, errors.reshape(80, 3, 2).mean(axis=1), 0.001, 3 + 6)
+    expected = decide(scores, errors.reshape(80, 3, 2).mean(axis=1), 0.001)
     assert detector.decision.threshold == expected.threshold
     assert detector.decision.interval == expected.interval
     assert detector.decision.error_range.tolist() == expected.error_range.tolist()

@@ -1,113 +1,100 @@
-"""Learn from the errors on normal data which scores are to be alarms."""
+"""Estimate from the errors on normal data which scores are alarms."""
 
 import logging
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from lstm_ad.axes import FloatArray
 from lstm_ad.threshold.decision import Decision
-from lstm_ad.threshold.tail import Tail, mean_cluster_size
+from lstm_ad.threshold.dependence import estimate_dependence
+from lstm_ad.threshold.posterior import TailPosterior
 
 logger = logging.getLogger(__name__)
 
 CONFIDENCE = 0.95
-"""How certain it is that the threshold lies within its interval."""
+"""The probability that the threshold's interval contains the true quantile."""
 
 SCALE_IF_FEW = 1.0
 """The smallest scale of a tail of few scores, in nats: about that of errors that are
 exactly Gaussian."""
-
-_N_RESAMPLES = 200
-"""What the interval is estimated from."""
-
-_FEWEST = 10
-"""Runs of rows that are drawn again, even where longer ones would be right: drawing the
-only one there is would look like certainty."""
 
 
 def decide(
     scores: FloatArray,
     errors: FloatArray,
     max_alarm_rate: float,
-    block_length: int,
+    lengths: Sequence[int] | None = None,
 ) -> Decision:
-    """Return the decision that makes a part of the normal rows alarms.
+    """Return the decision whose alarms are a given fraction of the normal rows.
+
+    The threshold is a quantile of the predictive distribution: the probability that
+    the next normal score is lower is the target, the uncertainty of the estimate
+    included.
 
     Args:
         scores: Of normal data, of shape ``(n,)``, in order.
         errors: Of each series, target minus reconstruction, of shape ``(n, D)``.
-        max_alarm_rate: The part.
-        block_length: How many rows after each other may be alike.
+        max_alarm_rate: The fraction.
+        lengths: The number of rows of each file, ``n`` in all; rows of different files
+            are independent. None if all rows are of one file.
     """
-    n_alike = mean_cluster_size(-scores)
-    tail = Tail.fit(-scores, n_alike, SCALE_IF_FEW)
+    dependence = estimate_dependence(-scores, lengths)
+    posterior = TailPosterior.of(-scores, dependence, SCALE_IF_FEW)
+    tail = posterior.tail(max_alarm_rate)
     threshold = -tail.quantile(max_alarm_rate)
-    low, high = _interval(scores, n_alike, max_alarm_rate, block_length)
+    high, low = posterior.interval(max_alarm_rate, CONFIDENCE)
+    each_side = max_alarm_rate / 2
     decision = Decision(
         max_alarm_rate=max_alarm_rate,
         alarm_threshold=threshold,
-        interval=(min(low, threshold), max(high, threshold)),
+        interval=(min(-low, threshold), max(-high, threshold)),
         tail=tail,
         n_rows=len(scores),
-        n_independent=round(len(scores) / n_alike),
-        n_exceedances=int((-scores > tail.body[-1]).sum()),
+        n_independent=round(posterior.n_independent),
+        n_exceedances=posterior.n_exceedances,
         error_range=np.array(
             [
-                [-_extreme(-column, max_alarm_rate / 2) for column in errors.T],
-                [_extreme(column, max_alarm_rate / 2) for column in errors.T],
+                [-_extreme(-column, each_side, lengths) for column in errors.T],
+                [_extreme(column, each_side, lengths) for column in errors.T],
             ]
         ),
     )
     logger.info(
-        "Threshold: a score below %.6g is an anomaly, which %g of normal rows are to "
-        "be; with a confidence of %.0f %% it lies from %.6g to %.6g; learnt from %d "
-        "rows, %d of them in the tail.",
+        "Threshold %.6g: scores below it are anomalies (target: %g %% of normal rows; "
+        "%g %% interval %.6g to %.6g; estimated from %d rows, %d of them in the tail).",
         threshold,
-        max_alarm_rate,
+        100 * max_alarm_rate,
         100 * CONFIDENCE,
         *decision.interval,
         decision.n_rows,
         decision.n_exceedances,
     )
-    needed = math.ceil(n_alike / max_alarm_rate)
+    _warn_of_few_rows(decision, dependence.rows)
+    return decision
+
+
+def _extreme(
+    errors: FloatArray, probability: float, lengths: Sequence[int] | None
+) -> float:
+    """Return the error of one series that is exceeded with a probability."""
+    posterior = TailPosterior.of(errors, estimate_dependence(errors, lengths))
+    return posterior.tail(probability).quantile(probability)
+
+
+def _warn_of_few_rows(decision: Decision, rows_per_independent_row: float) -> None:
+    """Warn where the target is rarer than one of the independent rows."""
+    needed = math.ceil(rows_per_independent_row / decision.max_alarm_rate)
     if decision.n_rows < needed:
         logger.warning(
-            "The calibration part has few rows for a max-alarm-rate of %g: %d, worth "
-            "%d that do not depend on each other; about %d would be enough. Until then "
-            "the threshold is a cautious guess; a larger max-alarm-rate needs fewer.",
-            max_alarm_rate,
+            "The calibration rows are few for max-alarm-rate %g: the target is 1 "
+            "normal row in %.0f, but the %d calibration rows are worth only %d "
+            "independent ones. The threshold is extrapolated and probably too low, so "
+            "it finds fewer anomalies; use about %d rows, or a larger max-alarm-rate.",
+            decision.max_alarm_rate,
+            1 / decision.max_alarm_rate,
             decision.n_rows,
             decision.n_independent,
             needed,
         )
-    return decision
-
-
-def _extreme(errors: FloatArray, probability: float) -> float:
-    """Return the error of one series that is exceeded with a probability."""
-    return Tail.fit(errors, mean_cluster_size(errors)).quantile(probability)
-
-
-def _interval(
-    scores: FloatArray, n_alike: float, max_alarm_rate: float, block_length: int
-) -> tuple[float, float]:
-    """Return where the threshold lies, from what other data could have been drawn.
-
-    Runs of rows are drawn again with replacement (a block bootstrap), so that rows that
-    are alike stay together: what depends on its neighbours says less. What is believed
-    of a tail beforehand is left out: it would make the interval look too certain.
-    """
-    n_blocks = max(math.ceil(len(scores) / block_length), min(_FEWEST, len(scores)))
-    order = np.argsort(-scores, kind="stable")
-    ordered, block = -scores[order], order * n_blocks // len(scores)
-    random = np.random.default_rng(0)
-    thresholds = []
-    for _ in range(_N_RESAMPLES):
-        counts = np.bincount(random.integers(0, n_blocks, n_blocks), minlength=n_blocks)
-        values = np.repeat(ordered, counts[block])
-        drawn = Tail.fit(values, n_alike, SCALE_IF_FEW, prior_weight=0)
-        thresholds.append(-drawn.quantile(max_alarm_rate))
-    outside = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(thresholds, [outside, 1 - outside])
-    return float(low), float(high)

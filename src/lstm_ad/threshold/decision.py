@@ -28,9 +28,9 @@ class LabelledThreshold:
     f_beta: float
     """The weighted harmonic mean of precision and recall, from 0 to 1."""
     precision: float
-    """The part of the alarms that are labelled; 0 if there is no alarm."""
+    """The fraction of the alarms that are labelled; 0 if there is no alarm."""
     recall: float
-    """The part of the labelled rows that are alarms."""
+    """The fraction of the labelled rows that are alarms."""
     n_rows: int
     """How many rows with a score were labelled, either way."""
     n_anomalies: int
@@ -39,35 +39,36 @@ class LabelledThreshold:
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """What a score means, learnt from the scores of normal data.
+    """What a score means, estimated from the scores of normal data.
 
     The scores behind it are those of the calibration part, each under a Gaussian that
     was fitted to other rows.
     """
 
     max_alarm_rate: float
-    """The part of the normal rows that may be alarms."""
+    """The target false-alarm rate: the fraction of the normal rows."""
     alarm_threshold: float
-    """The score that this part of the normal rows falls below."""
+    """The score that the next normal row falls below with this probability, all that is
+    uncertain included: with few rows it is lower than the quantile."""
     interval: tuple[float, float]
-    """Where that score lies with a confidence of 95 %."""
+    """The 95 % interval of the score that this fraction of normal rows falls below."""
     tail: Tail
-    """The distribution of minus the scores."""
+    """The predictive distribution of minus the scores."""
     n_rows: int
-    """How many scores it was fitted to."""
+    """How many scores it was estimated from."""
     n_independent: int
-    """How many scores that do not depend on each other would say as much."""
+    """How many independent scores they are worth: the effective sample size."""
     n_exceedances: int
-    """How many of them were its tail."""
+    """How many of them are in the tail."""
     error_range: FloatArray
-    """The least and the largest normal error of each series, of shape ``(2, D)``, in
+    """The lowest and the highest normal error of each series, of shape ``(2, D)``, in
     its units; see :meth:`normal_range`."""
     labelled: LabelledThreshold | None = None
-    """What labels chose, if there were any."""
+    """The threshold chosen by labels, if there were any."""
 
     @property
     def threshold(self) -> float:
-        """The score below which a row is an anomaly: the labels' if there were any."""
+        """The score below which a row is an anomaly: from labels if there were any."""
         return self.labelled.threshold if self.labelled else self.alarm_threshold
 
     @property
@@ -105,16 +106,17 @@ class Decision:
         return result
 
     def normal_range(self, reconstruction: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return between which values each series stays while it is normal.
+        """Return the range of values of each series while it is normal.
 
-        Each series by itself leaves it on about the part :attr:`max_alarm_rate` of the
-        normal rows, half of them on either side: the tails of its errors say where.
+        Each series by itself leaves it on about the fraction :attr:`max_alarm_rate` of
+        the normal rows, half of them on either side: it is estimated from the tails of
+        its errors.
 
         Args:
             reconstruction: Of shape ``(T, D)``, as in a detector's scores.
 
         Returns:
-            The least and the largest values, each of shape ``(T, D)``.
+            The lowest and the highest values, each of shape ``(T, D)``.
         """
         lower, upper = self.error_range
         return reconstruction + lower, reconstruction + upper
