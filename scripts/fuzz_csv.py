@@ -29,6 +29,9 @@ from sagemaker_container.formats import csv as csv_format
 BLOCK_SIZES = (4, 7, 64, 4 * 2**20)
 """Bytes read at a time: lines, numbers and line ends are cut by the ends of blocks."""
 
+FEW = (0, 0, 100, csv_format._FEW)
+"""Bytes below which a block is read by the other parser: both of them are fuzzed."""
+
 SNIPPETS = [
     *(b",", b"\n", b"\r\n", b"\r", b" ", b"\t", b";", b'"', b"'", b"#", b"\x00"),
     *(b"nan", b"NaN", b"inf", b"-inf", b"NA", b"null", b"True", b"0x1F", b"1_000"),
@@ -63,6 +66,7 @@ def main() -> None:
 def check(data: bytes, source: random.Random, path: Path) -> str:
     """Return how both readers took a file; end the run if they differ."""
     csv_format._BLOCK_SIZE = source.choice(BLOCK_SIZES)
+    csv_format._FEW = source.choice(FEW)
     try:
         if source.random() < 0.05:
             path.write_bytes(gzip.compress(data, 1))
