@@ -16,6 +16,7 @@ schema of both is ``docs/answer.schema.json``.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -185,6 +186,9 @@ def _blocks(stream: BinaryIO) -> Iterator[Block]:
     rest = stream.read(_BLOCK_SIZE)
     if not rest:
         return
+    if rest.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise SeriesError("The JSON is encoded as UTF-16; use UTF-8.")
+    rest = rest.removeprefix(codecs.BOM_UTF8)
     head = _HEAD.match(rest)
     if head is None:
         raise SeriesError(f"The JSON begins with {shown(rest)}: {_FORM}.")
