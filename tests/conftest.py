@@ -38,6 +38,9 @@ BIN = Path(sys.executable).parent
 DEADLINE_SECONDS = 60
 """Far beyond what anything here takes: only a hang meets it."""
 
+PROCESSOR = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")
+"""Variables that make this an older processor: AVX2, avx2 for one without AVX-512."""
+
 Files = Mapping[str, bytes | npt.NDArray[np.float64]]
 
 
@@ -175,6 +178,7 @@ def clean_environment(base: Path, variables: Mapping[str, str]) -> dict[str, str
         "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
         "SAGEMAKER_BASE_DIR": str(base),
+        **{name: os.environ[name] for name in PROCESSOR if name in os.environ},
         **variables,
     }
 
