@@ -14,13 +14,16 @@ import argparse
 import itertools
 import math
 import os
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import laptop  # noqa: E402  # the path comes first
+
 MIN_SPEEDUP = 1.7
 N_EPOCHS = 6
 """Of each measurement: short ones, of which the fastest counts, because on a machine
@@ -64,9 +67,7 @@ def main() -> None:
 
 def run(size: int) -> tuple[float, float]:
     """Return the seconds per epoch of a team, and of the bare network beside it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = laptop.free_port()
     members = [
         subprocess.Popen(
             [sys.executable, *sys.argv],

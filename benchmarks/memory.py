@@ -9,10 +9,7 @@ holds.
 """
 
 import argparse
-import json
-import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,12 +18,15 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+
+import laptop  # the path comes first
+
 BLOCK_ROWS = 50_000
 MB = 10**6
 FIXED = 600 * MB
 FACTOR = 4
-HYPERPARAMETERS = {"epochs": "1", "num-layers": "1", "hidden-size": "16"}
+HYPERPARAMETERS = {"epochs": 1, "num-layers": 1, "hidden-size": 16}
 
 
 def main() -> None:
@@ -40,9 +40,10 @@ def main() -> None:
         channel = base / "input" / "data" / "training"
         channel.mkdir(parents=True)
         write_csv(channel / "train.csv", arguments.rows, arguments.series)
+        laptop.configure(base, ["training"], HYPERPARAMETERS)
         size = (channel / "train.csv").stat().st_size
         began = time.monotonic()
-        train(base, HYPERPARAMETERS)
+        laptop.train(base)
         seconds = time.monotonic() - began
 
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024  # bytes
@@ -66,32 +67,6 @@ def write_csv(path: Path, n_timesteps: int, n_series: int) -> None:
             table = clean + random.normal(size=clean.shape)
             text = orjson.dumps(table, option=orjson.OPT_SERIALIZE_NUMPY)[2:-2]
             stream.write(text.replace(b"],[", b"\n") + b"\n")
-
-
-def train(base: Path, hyperparameters: dict[str, str]) -> None:
-    """Run ``train`` on a folder laid out like /opt/ml; its log goes to stderr."""
-    documents = {
-        "hyperparameters": hyperparameters,
-        "inputdataconfig": {"training": {"TrainingInputMode": "File"}},
-        "resourceconfig": {"current_host": "localhost", "hosts": ["localhost"]},
-    }
-    config = base / "input" / "config"
-    config.mkdir(parents=True)
-    for name, document in documents.items():
-        (config / f"{name}.json").write_text(json.dumps(document))
-    variables = {
-        "PYTHONPATH": str(ROOT / "src"),
-        "PYTHONUNBUFFERED": "1",
-        "SAGEMAKER_BASE_DIR": str(base),
-        "SAGEMAKER_TRAINING_MODULE": "train:main",
-    }
-    subprocess.run(
-        [Path(sys.executable).parent / "train"],
-        cwd=base,
-        env={**os.environ, **variables},
-        stdout=sys.stderr,
-        check=True,
-    )
 
 
 if __name__ == "__main__":

@@ -38,8 +38,9 @@ import numpy as np
 import onnxruntime
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY / "src"))
+sys.path[:0] = [str(REPOSITORY / "src"), str(REPOSITORY / "scripts")]
 
+import laptop  # noqa: E402  # the path comes first
 from lstm_ad import artifacts  # noqa: E402  # the path comes first
 from lstm_ad.hyperparameters import Hyperparameters  # noqa: E402
 from lstm_ad.model.runtime import ROWS  # noqa: E402
@@ -305,11 +306,8 @@ def bare_forward(base: Path, series: np.ndarray, threads: int) -> Callable[[], o
 @contextlib.contextmanager
 def server(base: Path, n_workers: int | None = None, **variables: str) -> Iterator[int]:
     """Run the real server on a free port until the end of the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = laptop.free_port()
     environment = {
-        "PATH": os.environ["PATH"],
         "PYTHONPATH": str(REPOSITORY / "src"),
         "SAGEMAKER_BASE_DIR": str(base),
         "SAGEMAKER_BIND_TO_PORT": str(port),
@@ -317,19 +315,11 @@ def server(base: Path, n_workers: int | None = None, **variables: str) -> Iterat
     }
     if n_workers:
         environment["SAGEMAKER_MODEL_SERVER_WORKERS"] = str(n_workers)
-    process = subprocess.Popen(
-        [sys.executable, str(REPOSITORY / "src" / "serve.py"), "serve"],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for_ping(port)
+    log = base / "server.log"
+    with laptop.started(laptop.SERVE, environment, log) as process:
+        laptop.wait_for_ping(process, port, log)
         MASTERS[port] = process.pid
         yield port
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
 
 
 MASTERS: dict[int, int] = {}
@@ -340,19 +330,6 @@ def start_seconds(base: Path) -> float:
     began = time.perf_counter()
     with server(base):
         return time.perf_counter() - began
-
-
-def wait_for_ping(port: int) -> None:
-    """Return as soon as the server is ready; fail after a minute."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        with contextlib.closing(connection), contextlib.suppress(OSError):
-            connection.request("GET", "/ping")
-            if connection.getresponse().status == 200:
-                return
-        time.sleep(0.01)
-    raise TimeoutError("the server did not answer a ping within 60 s")
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ like ``/opt/ml``. Each command is printed as a shell would take it.
 import contextlib
 import dataclasses
 import http.client
+import itertools
 import json
 import os
 import shlex
@@ -19,10 +20,19 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+
+TRAIN = (Path(sys.executable).with_name("train"),)
+"""The training image's command, with :data:`TRAINING_MODULE` in its environment."""
+TRAINING_MODULE = {"SAGEMAKER_TRAINING_MODULE": "train:main"}
+SERVE = (Path(sys.executable), ROOT / "src/serve.py", "serve")
+"""The inference image's command."""
+
+PORTS = range(10_000, 30_000)
+"""Below those that the kernel gives to connections: what is free here stays free."""
 
 READY_SECONDS = 60
 """How long the server may take to load the model."""
@@ -95,14 +105,25 @@ def lay_out(
         folder = base / "input/data" / channel
         folder.mkdir(parents=True)
         shutil.copy(path, folder)
+    configure(base, channels, hyperparameters or {})
+
+
+def configure(
+    base: Path, channels: Iterable[str], hyperparameters: Mapping[str, object]
+) -> None:
+    """Write what SageMaker says of a job on one host.
+
+    Args:
+        base: The job's folder.
+        channels: Their names; each is a folder of files.
+        hyperparameters: As a user of SageMaker gives them.
+    """
+    (base / "input/config").mkdir(parents=True)
     config: dict[str, object] = {
-        "hyperparameters": {
-            name: str(value) for name, value in (hyperparameters or {}).items()
-        },
+        "hyperparameters": {k: str(value) for k, value in hyperparameters.items()},
         "inputdataconfig": {name: {"TrainingInputMode": "File"} for name in channels},
         "resourceconfig": {"current_host": "localhost", "hosts": ["localhost"]},
     }
-    (base / "input/config").mkdir()
     for name, document in config.items():
         (base / f"input/config/{name}.json").write_text(json.dumps(document))
 
@@ -117,12 +138,8 @@ def train(base: Path, **variables: str) -> str:
     Raises:
         LaptopError: If the job fails; the message is the job's failure reason.
     """
-    command = [Path(sys.executable).with_name("train")]
     log = base / "train.log"
-    module = "train:main"
-    with running(
-        command, base, log, SAGEMAKER_TRAINING_MODULE=module, **variables
-    ) as job:
+    with running(TRAIN, base, log, **TRAINING_MODULE, **variables) as job:
         return_code = job.wait()
     failure = base / "output/failure"
     if return_code:
@@ -143,18 +160,29 @@ def serving(base: Path, **variables: str) -> Iterator[Endpoint]:
         LaptopError: If the server ends, or is not ready in time.
     """
     port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = (Path(sys.executable), ROOT / "src/serve.py", "serve")
     log = base / "server.log"
     with running(
-        command, base, log, SAGEMAKER_BIND_TO_PORT=str(port), **variables
+        SERVE, base, log, SAGEMAKER_BIND_TO_PORT=str(port), **variables
     ) as server:
-        deadline = time.monotonic() + READY_SECONDS
-        while not _is_ready(url):
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise LaptopError(f"the server did not start; {shown(log)} says why.")
-            time.sleep(0.1)
-        yield Endpoint(url)
+        wait_for_ping(server, port, log)
+        yield Endpoint(f"http://127.0.0.1:{port}")
+
+
+def wait_for_ping(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Return as soon as a server answers a ping.
+
+    Raises:
+        LaptopError: If it ends before, or is not ready in time; its log is named.
+    """
+    ping = urllib.request.Request(f"http://127.0.0.1:{port}/ping")
+    deadline = time.monotonic() + READY_SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(LaptopError):
+            _open(ping)
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(0.02)  # its end is noticed at once
+    raise LaptopError(f"the server did not start; {shown(log)} says why.")
 
 
 @contextlib.contextmanager
@@ -175,10 +203,19 @@ def running(
     print(
         "$", " \\\n    ".join(_lines([*settings, *map(shlex.quote, words)])), flush=True
     )
+    with started(words, variables, log) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def started(
+    words: Sequence[str | Path], variables: Mapping[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Do as :func:`running` does, and print nothing."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             words,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"} | variables,
+            env=os.environ | {"PYTHONUNBUFFERED": "1", **variables},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -209,17 +246,32 @@ def _lines(words: Sequence[str]) -> list[str]:
 
 
 def free_port() -> int:
-    """Return a port of this machine that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Return a port of this machine that nothing listens on.
+
+    Processes that run side by side begin at different places, and none gives a port
+    twice before it has given all others.
+    """
+    return next(filter(_is_free, _candidates))
 
 
-def _is_ready(url: str) -> bool:
-    """Return whether the server answers a ping."""
-    try:
-        return len(_open(urllib.request.Request(f"{url}/ping"))) == 0
-    except LaptopError:
-        return False
+def _is_free(port: int) -> bool:
+    """Return whether a port can be bound."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _every_port() -> Iterator[int]:
+    """Return the ports, over and over, from a place of this process's own."""
+    first = os.getpid() * 101
+    return (PORTS[number % len(PORTS)] for number in itertools.count(first))
+
+
+_candidates = _every_port()
 
 
 def _open(request: urllib.request.Request) -> bytes:

@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+import laptop
 from lstm_ad import artifacts
 from lstm_ad.artifacts import Fit
 from lstm_ad.fitting import fit
@@ -64,11 +65,7 @@ class OptMl:
     base: Path
 
     def __post_init__(self) -> None:
-        self.config_dir.mkdir(parents=True)
-        self.write_config("hyperparameters", {})
-        self.write_config("inputdataconfig", {})
-        hosts = {"current_host": "localhost", "hosts": ["localhost"]}
-        self.write_config("resourceconfig", hosts)
+        laptop.configure(self.base, channels=(), hyperparameters={})
 
     @property
     def config_dir(self) -> Path:
@@ -173,7 +170,6 @@ def clean_environment(base: Path, variables: Mapping[str, str]) -> dict[str, str
         "PATH": f"{BIN}:/usr/bin:/bin",
         "PYTHONPATH": str(ROOT / "src"),
         "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": "1",
         "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
@@ -192,13 +188,7 @@ def make_series() -> Callable[..., npt.NDArray[np.float64]]:
 @pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
     """Return the function that finds a port of the loopback that nobody uses."""
-
-    def find() -> int:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            return int(free.getsockname()[1])
-
-    return find
+    return laptop.free_port
 
 
 @pytest.fixture(scope="session")
@@ -274,9 +264,9 @@ def run_train() -> Callable[..., Job]:
     """Return the function that runs a job with sagemaker-training's own ``train``."""
 
     def run(opt_ml: OptMl, **variables: str) -> Job:
-        variables = {"SAGEMAKER_TRAINING_MODULE": "train:main", **variables}
+        variables = laptop.TRAINING_MODULE | variables
         process = subprocess.run(
-            [BIN / "train"],
+            laptop.TRAIN,
             cwd=opt_ml.base,
             env=clean_environment(opt_ml.base, variables),
             stdout=subprocess.PIPE,
@@ -345,10 +335,10 @@ def launch_train(tmp_path: Path) -> Iterator[Callable[..., Training]]:
         **options: Any,
     ) -> Training:
         log_file = tmp_path / f"train-{next(numbers)}.log"
-        variables = {"SAGEMAKER_TRAINING_MODULE": "train:main", **(variables or {})}
+        variables = laptop.TRAINING_MODULE | dict(variables or {})
         with log_file.open("wb") as log:
             process = subprocess.Popen(
-                [*before, BIN / "train"],
+                [*before, *laptop.TRAIN],
                 cwd=tmp_path,
                 env=clean_environment(opt_ml.base, variables),
                 stdout=log,
@@ -372,14 +362,12 @@ def launching_servers(folder: Path) -> Iterator[Callable[..., Server]]:
     servers: list[Server] = []
 
     def launch(base: Path, **variables: str) -> Server:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = laptop.free_port()
         log_file = folder / f"serve-{port}.log"
         variables = {"SAGEMAKER_BIND_TO_PORT": str(port), **variables}
         with log_file.open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, ROOT / "src" / "serve.py", "serve"],
+                laptop.SERVE,
                 cwd=folder,
                 env=clean_environment(base, variables),
                 stdout=log,
@@ -402,11 +390,10 @@ def launching_servers(folder: Path) -> Iterator[Callable[..., Server]]:
 
 def wait_for_ping(server: Server) -> Server:
     """Return the server once it has answered a ping."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not server.is_listening():
-        assert server.process.poll() is None, server.log
-        assert time.monotonic() < deadline, server.log
-    assert server.request("GET", "/ping").status == http.HTTPStatus.OK, server.log
+    try:
+        laptop.wait_for_ping(server.process, server.port, server.log_file)
+    except laptop.LaptopError:
+        pytest.fail(server.log)
     return server
 
 
