@@ -4,7 +4,6 @@ import gzip
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import jsonschema
@@ -42,9 +41,7 @@ def test_a_server_answers_and_ends_when_it_is_told(
     bad = server.request("POST", "/invocations", b"1,2\n3\n", CSV)
     missing = server.request("GET", "/models")
     server.process.terminate()
-    told = time.monotonic()
-    returncode = server.process.wait(60)
-    took = time.monotonic() - told
+    returncode = server.process.wait(30)  # then SageMaker kills
 
     assert (ping.status, ping.body) == (200, b"")
     assert json.loads(parameters.body) == {
@@ -62,7 +59,6 @@ def test_a_server_answers_and_ends_when_it_is_told(
     )
     assert missing.status == 404
     assert returncode == 0, server.log
-    assert took < 20, server.log  # SageMaker kills after 30 s
     assert "abort" not in server.log.lower()
     assert "Traceback" not in server.log
 
