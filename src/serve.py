@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("serve")
 
+KEEPALIVE_SECONDS = 75
+"""How long an idle connection is kept, without a thread. SageMaker's clients keep
+theirs for up to 65 s, and lose a request to a server that closes first."""
+
 THREADS = 40
 """Requests that a worker talks to at a time: more than it holds for scoring, so that
 there is always one to answer a ping or to say that the server is busy."""
@@ -50,9 +54,9 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "workers": self.settings.n_workers,
             "worker_class": Worker,
             "pre_fork": self.choose_gpu,
-            "child_exit": lambda _, worker: worker.leave(),
             "logger_class": ServerLogger,
             "threads": THREADS,
+            "keepalive": KEEPALIVE_SECONDS,
             "timeout": WORKER_TIMEOUT_SECONDS,
             "graceful_timeout": STOP_SECONDS,
             # The control socket would be written to a home that may be read-only.

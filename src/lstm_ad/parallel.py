@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TypeVar, cast
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -80,10 +80,33 @@ class Cores:
                 result = function(few[0])
             yield result
             return
+
+        def compute(item: Item) -> Result:
+            with self._turns.take():
+                return function(item)
+
         pending: deque[Future[Result]] = deque()
         for item in itertools.chain(few, iterator):
-            pending.append(self._pool.submit(function, item))
+            pending.append(self._pool.submit(compute, item))
             if len(pending) > self._ahead:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+    def turn(self) -> contextlib.AbstractContextManager[None]:
+        """Wait until the caller may compute; until the end of the block it may.
+
+        For what is computed one step after the other. Whoever has a turn takes no
+        second one, which might never come.
+        """
+        return self._turns.take()
+
+    def in_turn(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield items, each of which is computed in a turn of the caller's."""
+        iterator, end = iter(items), object()
+        while True:
+            with self._turns.take():
+                item = next(iterator, end)
+            if item is end:
+                return
+            yield cast(Item, item)

@@ -220,42 +220,6 @@ def test_a_killed_worker_fails_its_own_clients_only_and_is_replaced(
     assert [answer.body for answer in after] == [scores] * 6
 
 
-DEFERENCE = """
-from sagemaker_container.http import worker as http_worker
-http_worker.DEFERENCE_SECONDS = 0.3
-"""
-
-
-def test_workers_share_kept_connections_evenly(
-    model_dir: Path, start_server, connect, tmp_path: Path
-) -> None:
-    """Else the first to wake up has them all, and the other cores stay idle."""
-    (tmp_path / "sitecustomize.py").write_text(DEFERENCE)
-    server = start_server(
-        model_dir.parent,
-        PYTHONPATH=f"{tmp_path}:{SOURCE}",
-        SAGEMAKER_MODEL_SERVER_WORKERS="2",
-    )
-    wait_until(lambda: server.log.count("is loaded") == 2)
-    workers = children(server.process.pid)
-    kept: list[socket.socket] = []
-    holders: list[int | None] = []
-
-    def keep_one() -> None:
-        kept.append(connect(server))
-        wait_until(lambda: holder(kept[-1], workers) is not None)
-        holders.append(holder(kept[-1], workers))
-
-    while len(set(holders)) < 2:  # the second worker may not accept yet
-        keep_one()
-    n_before = len(holders)
-    for _ in range(n_before + 6):
-        keep_one()
-    first, second = (holders.count(worker) for worker in workers)
-
-    assert abs(first - second) <= 1
-
-
 def test_a_server_that_is_told_to_end_lets_a_request_finish(
     model_dir: Path, start_server, call, body: bytes, scores: bytes
 ) -> None:
@@ -275,13 +239,14 @@ def test_a_server_that_is_told_to_end_lets_a_request_finish(
 
 
 TOO_SLOW = (
-    b"The request took too long to come: accepted are 1 s of silence, and 2 s in all.\n"
+    b"The request arrived too slowly: the limits are 1 s without a byte and 2 s in "
+    b"all.\n"
 )
 
 IMPATIENCE = """
-from sagemaker_container.http import worker as http_worker
-http_worker.HEAD_SECONDS = http_worker.SILENCE_SECONDS = http_worker.LINGER_SECONDS = 1
-http_worker.RECEIVE_SECONDS = 2
+from sagemaker_container.http import deadlines
+deadlines.HEAD_SECONDS = deadlines.SILENCE_SECONDS = deadlines.LINGER_SECONDS = 1
+deadlines.RECEIVE_SECONDS = 2
 """
 
 
@@ -321,8 +286,8 @@ def test_silent_clients_are_ended_and_cost_no_one_anything(
     assert (meanwhile.status, meanwhile.body) == (200, scores)
     assert set(told) == {
         b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n"
-        b"Content-Type: text/plain\r\nContent-Length: 65\r\n\r\n"
-        b"The head of the request took too long to come: accepted are 5 s.\n"
+        b"Content-Type: text/plain\r\nContent-Length: 62\r\n\r\n"
+        b"The head of the request arrived too slowly: the limit is 1 s.\n"
     }
     assert [read_all(connection) for connection in silent] == [b""] * 100
     assert set(refusals) == {(408, TOO_SLOW)}
@@ -364,6 +329,48 @@ def test_an_answer_that_nobody_reads_is_given_up(
     assert '"rows":200000' in server.log
     assert server.request("GET", "/ping").status == 200
     assert "Traceback" not in server.log
+
+
+def test_slow_readers_leave_threads_for_pings(
+    model_dir: Path, start_server, connect, make_series, as_csv
+) -> None:
+    """As many as slots take a large answer byte by byte; a ping is answered."""
+    server = start_server(model_dir.parent)
+    body = as_csv(make_series(1000)) * 20
+    head = (
+        "POST /invocations HTTP/1.1\r\nAccept: application/jsonlines\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    readers = [connect(server, buffer_size=2**12) for _ in range(MAX_REQUESTS + 10)]
+    for reader in readers:
+        reader.sendall(head.encode() + body)
+    answers = [reader.recv(16, socket.MSG_WAITALL)[9:12] for reader in readers]
+
+    statuses = {server.request("GET", path).status for path in ("/ping", "/metrics")}
+
+    assert statuses == {200}
+    assert answers.count(b"200") == MAX_REQUESTS
+    assert answers.count(b"503") == 10
+
+
+def test_an_announced_body_is_asked_for_at_once(
+    model_dir: Path, start_server, connect, body: bytes, scores: bytes
+) -> None:
+    """Curl announces bodies above 1 MB, and sends them when it is told to go on."""
+    server = start_server(model_dir.parent)
+    client = connect(server)
+    client.sendall(
+        b"POST /invocations HTTP/1.1\r\nContent-Type: text/csv\r\nExpect: "
+        b"100-continue\r\nContent-Length: %d\r\n\r\n" % len(body)
+    )
+    interim = client.recv(25, socket.MSG_WAITALL)
+    client.sendall(body)
+    with contextlib.closing(http.client.HTTPResponse(client)) as response:
+        response.begin()
+        answer = response.read()
+
+    assert interim == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert answer == scores
 
 
 def test_a_request_is_one_line_of_the_log_and_a_ping_none(

@@ -113,7 +113,8 @@ class Reconstructor:
         for start in range(0, len(series) - 1, self.network.run_rows):
             stop = min(start + self.network.run_rows, len(series) - 1)
             rows = self.scaler.transform(series[start:stop])
-            reconstructions, states = self.network.run(rows, states)
+            with self.cores.turn():
+                reconstructions, states = self.network.run(rows, states)
             to_first = max(layout.context_length - 1 - start, 0)
             to_next = (layout.context_length - 1 - start) % layout.stride
             at_origins = reconstructions[max(to_first, to_next) :: layout.stride]

@@ -1,6 +1,6 @@
 """Score a series, and write what was asked for, in the format that was asked for."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from lstm_ad.axes import FloatArray
 from lstm_ad.scoring.detector import LSTMAD, Scores
@@ -10,13 +10,18 @@ from sagemaker_container.formats import json as json_format
 from sagemaker_container.formats.columns import CSV, JSON
 from sagemaker_container.http.request import Asked
 
+MAX_HELD = 100 * 2**20
+"""Bytes of an answer that are held in memory: the default limit of a request's body."""
 
-def pieces(detector: LSTMAD, series: FloatArray, asked: Asked) -> Iterable[bytes]:
-    """Return the text of an answer in pieces, the series being scored already.
 
-    What nobody has asked for is neither computed nor written. The answer that is given
-    by default is a list; any other may be many times as large, and is written piece by
-    piece while the client takes it.
+def answer(
+    detector: LSTMAD, series: FloatArray, asked: Asked
+) -> tuple[int, Iterable[bytes]]:
+    """Return the length of an answer in bytes, and its text in pieces.
+
+    Asynchronous endpoints take no answer without a length, so each has one. An answer
+    of more than ``MAX_HELD`` bytes is not held for that: it is written once to measure
+    it, and once more while the client reads it.
 
     Args:
         detector: What scores.
@@ -26,20 +31,43 @@ def pieces(detector: LSTMAD, series: FloatArray, asked: Asked) -> Iterable[bytes
     Raises:
         SeriesError: If ``series`` cannot be scored.
     """
-    parts = detector.score_in_parts(series, asked.has_contributions)
+    write = _writer(detector, series, asked)
+    length, held = 0, []
+    for piece in detector.reconstructor.cores.in_turn(write()):
+        length += len(piece)
+        if length <= MAX_HELD:
+            held.append(piece)
+        else:
+            held.clear()
+    if length <= MAX_HELD:
+        return length, held
+    return length, detector.reconstructor.cores.in_turn(write())
+
+
+def _writer(
+    detector: LSTMAD, series: FloatArray, asked: Asked
+) -> Callable[[], Iterable[bytes]]:
+    """Return the function that writes an answer, the series being scored already.
+
+    What was not asked for is neither computed nor written.
+    """
+    scored = list(detector.score_in_parts(series, asked.has_contributions))
     if asked == Asked():
-        return [csv_format.write_scores(part) for part in parts]
-    scored = list(parts)
+        return lambda: map(csv_format.write_scores, scored)
     first = max(0, len(series) - (asked.n_last or len(series)))
-    rows, decision = _from(first, scored), detector.decision
+    decision = detector.decision
     if asked.content_type == JSON:
         # All rows count: an event that reaches into the last ones may begin before.
         found = find_events(Scores.joined(scored), decision, detector.event_gap)
         events = [event for event in found if event.end > first]
-        return json_format.write_document(rows, first, events, decision)
+        return lambda: json_format.write_document(
+            _from(first, scored), first, events, decision
+        )
     if asked.content_type == CSV:
-        return _csv(rows, detector, asked)
-    return (json_format.write_lines(part, decision) for part in rows)
+        return lambda: _csv(_from(first, scored), detector, asked)
+    return lambda: (
+        json_format.write_lines(part, decision) for part in _from(first, scored)
+    )
 
 
 def _csv(rows: Iterable[Scores], detector: LSTMAD, asked: Asked) -> Iterator[bytes]:

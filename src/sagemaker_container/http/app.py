@@ -4,6 +4,7 @@
 request                         answer
 ==============================  =====================================================
 GET /ping                       200 and nothing else: the model is loaded
+GET /metrics                    200 and nothing else yet: SageMaker asks each minute
 GET /execution-parameters       200, JSON: what batch transform may send
 POST /invocations               200: a row of scores per row of series, as CSV, JSON
                                 or JSON Lines
@@ -27,9 +28,11 @@ status  when
 503     more requests are held than can be answered soon; ``Retry-After`` says when
 ======  =============================================================================
 
-Every request but a ping is one JSON line in the log, without anything of its payload.
+Every request but those of ``/ping`` and ``/metrics`` is one JSON line in the log,
+written when its answer has been sent and without anything of its payload.
 """
 
+import contextlib
 import gzip
 import logging
 import math
@@ -60,8 +63,8 @@ from sagemaker_container.formats.columns import (
 )
 from sagemaker_container.formats.messages import listed
 from sagemaker_container.http import answers, batch
-from sagemaker_container.http.places import OverloadedError, Places
 from sagemaker_container.http.request import Asked
+from sagemaker_container.http.slots import OverloadedError, Slots
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +90,9 @@ _READERS = {
 
 _SHOWN = 200
 """How many characters of a header are repeated in an answer or in the log."""
+
+_NOT_LOGGED = ("/ping", "/metrics")
+"""What SageMaker asks of every endpoint, again and again."""
 
 _ROUTES = "accepted are GET /ping, GET /execution-parameters and POST /invocations"
 
@@ -164,11 +170,15 @@ def create_app(
         columns: Those of CSV, where a request names none.
     """
     app = Flask("lstm-ad")
-    places = Places(MAX_REQUESTS)
+    slots = Slots(MAX_REQUESTS)
 
     @app.get("/ping")
     def ping() -> Response:
         return Response(status=HTTPStatus.OK)
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(content_type="text/plain; version=0.0.4")
 
     @app.get("/execution-parameters")
     def execution_parameters() -> dict[str, int]:
@@ -182,18 +192,21 @@ def create_app(
         asked = Asked.of(
             request.headers.get(_CUSTOM_ATTRIBUTES, ""), g.content_type, columns
         )
-        with places.take():
+        with contextlib.ExitStack() as held:
+            held.enter_context(slots.take())
             series = _receive(
                 max_payload_mb * MB or sys.maxsize, detector.reconstructor.cores
             )
             g.n_rows, g.n_series = series.shape
             if is_batch:
                 batch.refuse_piece(g.n_bytes, g.n_rows, max_payload_mb)
-            pieces = answers.pieces(detector, series, asked)
-        # A charset would break clients that compare the content type exactly.
-        response = Response(pieces, content_type=asked.content_type)
-        if isinstance(pieces, list):
-            response.content_length = sum(map(len, pieces))
+            length, pieces = answers.answer(detector, series, asked)
+            # A charset would break clients that compare the content type exactly.
+            response = Response(pieces, content_type=asked.content_type)
+            response.content_length = length
+            # The slot is held until the answer has been sent: whoever reads slowly
+            # must not take the threads that answer pings.
+            response.call_on_close(held.pop_all().close)
         return response
 
     @app.before_request
@@ -202,8 +215,19 @@ def create_app(
 
     @app.after_request
     def log(response: Response) -> Response:
-        if request.path != "/ping":
-            logger.info("%s", _log_line(response))
+        if request.path in _NOT_LOGGED:
+            return response
+        line, began = _log_line(response), g.began
+
+        def write() -> None:
+            seconds = time.perf_counter() - began
+            line["milliseconds"] = round(1000 * seconds, 3)
+            logger.info("%s", orjson.dumps(line).decode())
+
+        if request.method == "HEAD":  # its answer is never closed
+            write()
+        else:
+            response.call_on_close(write)
         return response
 
     @app.errorhandler(SeriesError)
@@ -329,21 +353,20 @@ def _read_wire(size: int) -> bytes:
         raise BrokenBodyError from error
 
 
-def _log_line(response: Response) -> str:
-    """Return what an operator wants to know about a request, as one JSON object."""
+def _log_line(response: Response) -> dict[str, object]:
+    """Return what an operator wants to know about a request, but for its time."""
     inference_id = request.headers.get(_INFERENCE_ID, "")
-    line = {
+    return {
         "request": f"{request.method} {request.path}"[:_SHOWN],
         "inference_id": inference_id[:_SHOWN] or None,
         "status": response.status_code,
-        "milliseconds": round(1000 * (time.perf_counter() - g.began), 3),
+        "milliseconds": None,
         "rows": g.get("n_rows"),
         "series": g.get("n_series"),
         "format": g.get("content_type"),
         "bytes_in": g.get("n_bytes", 0),
         "bytes_out": response.content_length,
     }
-    return orjson.dumps(line).decode()
 
 
 def _error(status: HTTPStatus, sentence: str = "") -> Response:

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
@@ -18,7 +19,8 @@ from sagemaker_container.formats.columns import (
     column_names,
 )
 from sagemaker_container.formats.csv import write_scores
-from sagemaker_container.http.answers import pieces
+from sagemaker_container.http import answers
+from sagemaker_container.http.answers import answer as measured
 from sagemaker_container.http.request import Asked
 
 SCHEMA = json.loads(
@@ -48,7 +50,7 @@ def series(make_series) -> np.ndarray:
 
 def answer(detector: LSTMAD, series: np.ndarray, asked: Asked) -> str:
     """Return the text of an answer."""
-    return b"".join(pieces(detector, series, asked)).decode()
+    return b"".join(measured(detector, series, asked)[1]).decode()
 
 
 def objects(detector: LSTMAD, series: np.ndarray, n_last: int | None = None) -> list:
@@ -70,9 +72,9 @@ def test_by_default_the_bytes_are_those_of_always(
     """As a list, whose length can be announced; also where they are asked for."""
     scores = detector.score(series)
 
-    text = pieces(detector, series, Asked(CSV, DEFAULT_COLUMNS))
+    length, text = measured(detector, series, Asked(CSV, DEFAULT_COLUMNS))
 
-    assert isinstance(text, list)
+    assert length == len(write_scores(scores))
     assert b"".join(text) == write_scores(scores)
 
 
@@ -134,10 +136,10 @@ def test_only_what_is_asked_for_is_computed(
     columns = tuple(name for name in OUTPUTS if name != "contribution")
     monkeypatch.delattr(type(detector.gaussian), "distance_drops")
 
-    assert pieces(detector, series, Asked())
+    assert answer(detector, series, Asked())
     assert answer(detector, series, Asked(CSV, columns, True, 50))
     with pytest.raises(AttributeError, match="distance_drops"):
-        pieces(detector, series, Asked(CSV, ("contribution",)))
+        answer(detector, series, Asked(CSV, ("contribution",)))
 
 
 def test_rows_in_json_lines_say_what_the_detector_says(
@@ -252,14 +254,25 @@ def test_the_last_rows_are_the_end_of_all_rows(
     assert document["events"] == [e for e in events if e["end_row"] >= first_row]
 
 
-def test_a_long_answer_is_written_in_small_pieces(tiny_fit: Fit, make_series) -> None:
-    """It is never in memory as a whole."""
+@pytest.mark.parametrize(
+    "asked", [Asked(), Asked(CSV, tuple(OUTPUTS)), Asked(JSON_LINES), Asked(JSON)]
+)
+def test_a_long_answer_has_a_length_and_is_not_held(
+    tiny_fit: Fit, make_series, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the limit it is written twice, in small pieces: the bytes are the same."""
     series = make_series(20_000)
-    everything = Asked(CSV, tuple(OUTPUTS))
+    length, held = measured(tiny_fit.detector, series, asked)
+    monkeypatch.setattr(answers, "MAX_HELD", length - 1)
 
-    for asked in (everything, Asked(JSON_LINES), Asked(JSON)):
-        sizes = [len(piece) for piece in pieces(tiny_fit.detector, series, asked)]
-        assert max(sizes) < sum(sizes) / 20
+    announced, pieces = measured(tiny_fit.detector, series, asked)
+
+    assert isinstance(held, list)
+    assert isinstance(pieces, Iterator)
+    sent = list(pieces)
+    assert length == announced == sum(map(len, sent))
+    assert sent == held
+    assert max(map(len, sent)) < length / 20
 
 
 @pytest.mark.parametrize("content_type", [CSV, JSON, JSON_LINES])
@@ -270,4 +283,4 @@ def test_a_series_that_cannot_be_scored_is_refused_before_anything_is_written(
     with pytest.raises(
         SeriesError, match=r"^The series is too short: 3 rows were found"
     ):
-        pieces(detector, series[:3], Asked(content_type, n_last=1))
+        measured(detector, series[:3], Asked(content_type, n_last=1))

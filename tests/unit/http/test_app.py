@@ -12,7 +12,7 @@ import specification
 from lstm_ad.scoring.detector import LSTMAD
 from lstm_ad.scoring.gaussian import Gaussian
 from sagemaker_container.formats.csv import write_scores
-from sagemaker_container.http.app import create_app
+from sagemaker_container.http.app import MAX_REQUESTS, create_app
 
 
 @pytest.fixture
@@ -527,17 +527,22 @@ def test_a_failure_of_the_server_is_500_without_its_reason(
 def test_a_request_is_one_line_of_json_without_its_payload(
     client: FlaskClient, body: bytes, accept: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What an operator needs; a ping leaves no line."""
+    """What an operator needs, once the answer is sent; what SageMaker polls is none."""
     caplog.set_level(logging.INFO)
-    client.get("/ping")
+    client.get("/ping", buffered=True)
+    metrics = client.get("/metrics", buffered=True)
 
-    client.post(
+    answer = client.post(
         "/invocations",
         data=body,
         content_type="text/csv",
         headers={"X-Amzn-SageMaker-Inference-Id": "abc", "Accept": accept},
     )
 
+    assert caplog.records == []
+    answer.close()
+
+    assert (metrics.status_code, metrics.data) == (200, b"")
     (record,) = caplog.records
     line = SimpleNamespace(**json.loads(record.getMessage()))
     assert line.request == "POST /invocations"
@@ -547,3 +552,18 @@ def test_a_request_is_one_line_of_json_without_its_payload(
     assert line.bytes_in == len(body)
     assert line.milliseconds > 0
     assert body[:10].decode() not in record.getMessage()
+
+
+def test_a_slot_is_held_until_the_answer_is_sent(
+    client: FlaskClient, body: bytes
+) -> None:
+    """Whoever reads slowly counts among the requests that are being answered."""
+    unread = [client.post("/invocations", data=body) for _ in range(MAX_REQUESTS)]
+
+    refusal = client.post("/invocations", data=body)
+    unread[0].close()
+    answer = client.post("/invocations", data=body)
+
+    assert {response.status_code for response in unread} == {200}
+    assert refusal.status_code == 503
+    assert answer.status_code == 200

@@ -1,17 +1,22 @@
 """The parts of the worker; how they work together is in tests/contract/test_calm.py."""
 
 import contextlib
+import errno
 import logging
+import os
 import select
+import selectors
 import socket
 from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
 from gunicorn.config import Config
+from gunicorn.workers.gthread import TConn
 
-from sagemaker_container.http import worker as http_worker
-from sagemaker_container.http.worker import ServerLogger, _is_head_there, _Unreader
+from sagemaker_container.http import deadlines
+from sagemaker_container.http.deadlines import PacedAnswer, Reader, is_head_there, pace
+from sagemaker_container.http.worker import ServerLogger, Worker
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -30,7 +35,7 @@ def connection(server: socket.socket, read_ahead: bytes | None = None):
     """Return what gunicorn knows of a connection."""
     if read_ahead is None:
         return SimpleNamespace(sock=server, parser=None)
-    unreader = _Unreader(server)
+    unreader = Reader(server)
     unreader.unread(read_ahead)
     return SimpleNamespace(sock=server, parser=SimpleNamespace(unreader=unreader))
 
@@ -52,8 +57,8 @@ def arrive(pair: Pair, data: bytes) -> None:
         (b"GET /ping HTTP/1.1\r\nHost: here\r\n", False),
         (b"GET /ping HTTP/1.1\r\nHost: here\r\n\r\n", True),
         (b"POST /invocations HTTP/1.1\r\n\r\n1,2\n", True),
-        (b"x" * (http_worker.MAX_HEAD - 1), False),
-        (b"x" * http_worker.MAX_HEAD, True),
+        (b"x" * (deadlines.MAX_HEAD - 1), False),
+        (b"x" * deadlines.MAX_HEAD, True),
     ],
 )
 def test_a_head_is_there_at_its_end_or_when_it_is_too_long(
@@ -62,14 +67,14 @@ def test_a_head_is_there_at_its_end_or_when_it_is_too_long(
     """A thread then has something to do; until then it would only wait."""
     arrive(pair, data)
 
-    assert _is_head_there(connection(pair[1])) is expected
+    assert is_head_there(connection(pair[1])) is expected
 
 
 def test_nothing_is_no_head(pair: Pair) -> None:
     """A client may be connected long before it asks for something."""
     pair[1].setblocking(False)
 
-    assert _is_head_there(connection(pair[1])) is False
+    assert is_head_there(connection(pair[1])) is False
 
 
 def test_what_was_read_ahead_counts(pair: Pair) -> None:
@@ -77,10 +82,10 @@ def test_what_was_read_ahead_counts(pair: Pair) -> None:
     pair[1].setblocking(False)
     whole = b"GET /ping HTTP/1.1\r\n\r\n"
 
-    assert _is_head_there(connection(pair[1], whole)) is True
-    assert _is_head_there(connection(pair[1], whole[:-3])) is False
+    assert is_head_there(connection(pair[1], whole)) is True
+    assert is_head_there(connection(pair[1], whole[:-3])) is False
     arrive(pair, whole[-3:])
-    assert _is_head_there(connection(pair[1], whole[:-3])) is True
+    assert is_head_there(connection(pair[1], whole[:-3])) is True
 
 
 @pytest.mark.parametrize("data", [b"", b"GET /ping"])
@@ -93,14 +98,14 @@ def test_a_client_that_went_away_is_not_waited_for(pair: Pair, data: bytes) -> N
     poller.register(server, select.POLLRDHUP)
     poller.poll(60_000)  # until the server's end knows
 
-    assert _is_head_there(connection(server)) is True
+    assert is_head_there(connection(server)) is True
 
 
 def test_a_half_sent_head_does_not_wake_the_poller_again(pair: Pair) -> None:
     """Otherwise it would spin for as long as the client is silent."""
     arrive(pair, b"GET /ping")
 
-    _is_head_there(connection(pair[1]))
+    is_head_there(connection(pair[1]))
 
     option = pair[1].getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
     assert option == len(b"GET /ping") + 1
@@ -109,7 +114,7 @@ def test_a_half_sent_head_does_not_wake_the_poller_again(pair: Pair) -> None:
 def test_reading_ends_at_the_deadline_even_if_there_is_something(pair: Pair) -> None:
     """A client that trickles always has sent something."""
     arrive(pair, b"1,2\n")
-    unreader = _Unreader(pair[1])
+    unreader = Reader(pair[1])
 
     unreader.wait_for(60)
     assert unreader.chunk() == b"1,2\n"
@@ -119,7 +124,7 @@ def test_reading_ends_at_the_deadline_even_if_there_is_something(pair: Pair) -> 
     with pytest.raises(TimeoutError) as caught:
         unreader.chunk()
     assert str(caught.value) == (
-        "The request took too long to come: accepted are 20 s of silence, and 120 s "
+        "The request arrived too slowly: the limits are 20 s without a byte and 120 s "
         "in all."
     )
 
@@ -128,11 +133,11 @@ def test_silence_ends_before_the_deadline(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sentence is the same, and the socket waits for answers as before."""
-    monkeypatch.setattr(http_worker, "SILENCE_SECONDS", 0.01)
-    unreader = _Unreader(pair[1])
+    monkeypatch.setattr(deadlines, "SILENCE_SECONDS", 0.01)
+    unreader = Reader(pair[1])
     unreader.wait_for(60)
 
-    with pytest.raises(TimeoutError, match=r"^The request took too long to come: "):
+    with pytest.raises(TimeoutError, match=r"^The request arrived too slowly: "):
         unreader.chunk()
     assert pair[1].gettimeout() == 0.01
 
@@ -159,3 +164,123 @@ def test_a_slow_client_leaves_no_traceback_and_all_else_does(
     assert record.getMessage() == (
         "Socket error." if has_traceback else "A client was too slow: disconnected."
     )
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    """Return a worker with a poller and one connection, which is lingering."""
+    config = Config()
+    worker = Worker(1, os.getpid(), [], None, 30, config, ServerLogger(config))
+    worker.poller = selectors.DefaultSelector()
+    worker.nr_conns = 1
+    yield worker
+    worker.poller.close()
+    worker.tmp.close()
+
+
+class Failing(socket.socket):
+    """A socket whose network has gone."""
+
+    def recv(self, *_: int) -> bytes:
+        """Fail as Linux does."""
+        raise OSError(errno.EHOSTUNREACH, "No route to host")
+
+    def accept(self) -> tuple[socket.socket, object]:
+        """Fail as Linux does."""
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    def setsockopt(self, *_: object) -> None:
+        """Fail as Linux does."""
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+
+@pytest.fixture
+def failing(pair: Pair) -> Iterator[Failing]:
+    """Return the server's end of a connection whose network has gone."""
+    with Failing(fileno=pair[1].detach()) as sock:
+        yield sock
+
+
+def test_an_error_while_discarding_ends_the_connection_alone(
+    worker: Worker, failing: Failing
+) -> None:
+    """Raised in the main loop, it would end the worker and all its requests."""
+    conn = TConn(worker.cfg, failing, None, None)
+    worker._wait(conn, 60, worker._discard)
+    worker._lingering.append(conn)
+
+    worker._discard(conn, failing)
+
+    assert worker.nr_conns == 0
+    assert not worker._lingering
+    assert failing.fileno() == -1
+
+
+def test_a_connection_that_fails_before_its_head_ends_alone(
+    worker: Worker, failing: Failing
+) -> None:
+    """The client may reset it at any time."""
+    worker.enqueue_req(TConn(worker.cfg, failing, None, None))
+
+    assert worker.nr_conns == 0
+    assert failing.fileno() == -1
+
+
+def test_a_worker_without_file_descriptors_goes_on(worker: Worker) -> None:
+    """It accepts the connection when another has ended."""
+    with Failing() as listener:
+        worker.accept(listener)
+
+    assert worker.nr_conns == 1
+
+
+def paced(pair: Pair, pieces: list[bytes]) -> PacedAnswer:
+    """Return an answer to a client."""
+    return pace(lambda *_: pieces)({"gunicorn.socket": pair[1]}, None)
+
+
+def test_the_time_for_an_answer_grows_with_what_was_sent(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each slice has a limit; so has the average rate, even if each slice is quick."""
+    now = 0.0
+    monkeypatch.setattr(deadlines, "time", SimpleNamespace(monotonic=lambda: now))
+    slices = iter(paced(pair, [b"x" * 2**19, b"y" * 2**19, b"z" * 2**19] * 2))
+
+    limits = []
+    for took in (15.0, 18.0):
+        next(slices)
+        limits.append(pair[1].gettimeout())
+        now += took
+    next(slices)
+    limits.append(pair[1].gettimeout())
+
+    # 20 s and 8 s for each slice, of which 33 s are gone.
+    assert limits == [20, 20, 11]
+    now += 60
+    with pytest.raises(TimeoutError):
+        next(slices)
+
+
+def test_pieces_are_cut_to_the_slices_that_are_timed(pair: Pair) -> None:
+    """Else one of 100 MB would have 20 s in all."""
+    sizes = [len(part) for part in paced(pair, [b"x" * (2**21 + 1), b"", b"y"])]
+
+    assert sizes == [2**20, 2**20, 1, 1]
+
+
+def test_only_an_answer_is_held_back_for_a_whole_packet(pair: Pair) -> None:
+    """The interim answer to "Expect: 100-continue" would wait for 0.2 s."""
+    corked = []
+
+    def cork(*_: object) -> list[bytes]:
+        corked.append(pair[1].getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK))
+        return [b"answer"]
+
+    answer = pace(cork)({"gunicorn.socket": pair[1]}, None)
+    for _ in answer:
+        cork()
+    answer.close()
+    cork()
+
+    assert corked == [0, 1, 0]

@@ -1,4 +1,4 @@
-"""Hold no more requests than can be answered soon."""
+"""A non-blocking limit on concurrent requests."""
 
 import contextlib
 import threading
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 
 class OverloadedError(Exception):
-    """Raised if a request comes while as many as allowed are held already."""
+    """Raised if a request arrives while as many as allowed are being answered."""
 
 
-class Places:
-    """A fixed number of places for requests: waiting longer helps nobody.
+class Slots:
+    """A fixed number of requests at a time; another one is refused, not queued.
 
     Args:
-        limit: How many requests are held at a time.
+        limit: The number of requests at a time.
     """
 
     def __init__(self, limit: int) -> None:
@@ -21,7 +21,7 @@ class Places:
 
     @contextlib.contextmanager
     def take(self) -> Iterator[None]:
-        """Hold a place for a request, from its first byte to its answer.
+        """Hold a slot until the end of the block.
 
         Raises:
             OverloadedError: If there is none left.
