@@ -30,7 +30,6 @@ Otherwise it is good.
 """
 
 import dataclasses
-import enum
 import math
 from collections.abc import Iterator
 
@@ -40,6 +39,7 @@ from lstm_ad.artifacts import Fit
 from lstm_ad.axes import IndexArray
 from lstm_ad.model.scaling import name_series
 from lstm_ad.quality.inspection import Inspection
+from lstm_ad.quality.reasons import Level, Reason
 
 MAX_ROUNDING = 1e-5
 """How far ONNX Runtime is from torch at most where weights are small."""
@@ -57,26 +57,6 @@ MIN_ALARMS = 10
 """How many must be meant or found to say that: fewer are off by chance."""
 
 _DATA = {"valid": "the validation data", "calibration": "the calibration part"}
-
-
-class Level(enum.StrEnum):
-    """What to do with a model, from the best to the worst."""
-
-    GOOD = "good"
-    CHECK = "check"
-    DO_NOT_USE = "do not use"
-
-
-@dataclasses.dataclass(frozen=True)
-class Reason:
-    """Why a model is not just good."""
-
-    level: Level
-    """How much it matters."""
-    finding: str
-    """What was found, in a sentence or two."""
-    advice: str
-    """What to do about it."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,8 @@ from lstm_ad.artifacts import Fit
 from lstm_ad.axes import FloatArray
 from lstm_ad.losses import Loss
 from lstm_ad.quality.inspection import Inspection, inspect
-from lstm_ad.quality.verdict import Level, Verdict, judge
+from lstm_ad.quality.reasons import Level
+from lstm_ad.quality.verdict import Verdict, judge
 from sagemaker_container.report import charts as figures
 
 REPORT = "report.html"

@@ -1,0 +1,200 @@
+"""Describe each series of some rows in numbers: what to look at before learning.
+
+The rows are read in blocks, so memory is bounded whatever their number. Everything is
+exact but what needs an order (median, quartiles, deviation): that is of a stratified
+random sample of :data:`SAMPLE_ROWS` rows, one of each of as many equal stretches. The
+sample also sets fences, and every value beyond them is kept, up to a limit.
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from lstm_ad.axes import FloatArray, IndexArray
+from lstm_ad.data.running import N_STRETCHES, Extremes, Far, Steps
+from lstm_ad.data.states import StateCounter, States
+
+SAMPLE_ROWS = 4096
+"""Rows from which medians and quartiles are estimated; all rows if there are fewer."""
+
+TAIL = 0.005
+"""The fraction of sampled rows on either side that fences ignore."""
+
+_CHUNK, _CHUNK_ROWS = 2**18, 2048
+_NORMAL_MAD = 1.482602218505602
+"""Standard deviation of a Gaussian per median absolute deviation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """Numbers about each series of some files, whose rows are counted through.
+
+    Arrays are of shape ``(D,)`` unless said otherwise. Steps are differences between
+    neighbouring rows of a file.
+    """
+
+    n_timesteps: tuple[int, ...]
+    """The rows of each file."""
+    low: FloatArray
+    """The smallest value."""
+    high: FloatArray
+    """The largest value."""
+    low_rows: IndexArray
+    """The first and the last row of the smallest value, of shape ``(2, D)``."""
+    high_rows: IndexArray
+    """Likewise of the largest."""
+    mean: FloatArray
+    """The mean of all rows."""
+    sample: FloatArray
+    """A random row of each of at most ``SAMPLE_ROWS`` stretches, ``(n, D)``."""
+    sample_rows: IndexArray
+    """Their row numbers, of shape ``(n,)``, rising."""
+    n_steps: int
+    """How many steps there are."""
+    n_rises: IndexArray
+    """How many steps go up."""
+    n_falls: IndexArray
+    """How many steps go down."""
+    mean_fall: FloatArray
+    """The mean of the steps that go down; 0 where there are none."""
+    steps: FloatArray
+    """The smallest and the largest step, of shape ``(2, D)``."""
+    longest: IndexArray
+    """The rows of the longest constant stretch."""
+    longest_first: IndexArray
+    """Its first row."""
+    stretch_mean: FloatArray
+    """The mean of each of ``N_STRETCHES`` equal stretches, ``(N_STRETCHES, D)``; NaN
+    for one without rows."""
+    stretch_range: FloatArray
+    """Likewise the smallest and the largest value, ``(2, N_STRETCHES, D)``."""
+    states: tuple[States | None, ...]
+    """Of each series the values it has, or None if there are many."""
+    far: tuple[Far, ...]
+    """Of each series the values beyond its fences."""
+
+    @property
+    def n_rows(self) -> int:
+        """The rows of all files together."""
+        return sum(self.n_timesteps)
+
+    @functools.cached_property
+    def quantiles(self) -> FloatArray:
+        """Quartiles and median, estimated, of shape ``(3, D)``."""
+        found: FloatArray = np.quantile(self.sample, [0.25, 0.5, 0.75], axis=0)
+        return found
+
+    @functools.cached_property
+    def deviation(self) -> FloatArray:
+        """The robust standard deviation: 1.48 median absolute deviations."""
+        distance = np.abs(self.sample - self.quantiles[1])
+        found: FloatArray = _NORMAL_MAD * np.median(distance, axis=0)
+        return found
+
+    @property
+    def change_share(self) -> FloatArray:
+        """The fraction of steps that are not 0."""
+        return (self.n_rises + self.n_falls) / max(self.n_steps, 1)
+
+    def locate(self, row: int) -> tuple[int, int]:
+        """Return the number of the file that a row is in, and its row there."""
+        ends = np.cumsum(self.n_timesteps)
+        file = int(np.searchsorted(ends, row, side="right"))
+        return file, row - int(ends[file]) + self.n_timesteps[file]
+
+
+def profile(files: Sequence[FloatArray]) -> Profile:
+    """Return the profile of some files, each of shape ``(T, D)``, ``T`` at least 1."""
+    n_timesteps = tuple(map(len, files))
+    sample_rows, sample = _sample(files, n_timesteps)
+    extremes, steps = Extremes(fences(sample)), Steps(sample.shape[1])
+    states = StateCounter(sample.shape[1])
+    edges = np.arange(N_STRETCHES + 1) * sum(n_timesteps) // N_STRETCHES
+    for first, has_previous, rows in _chunks(files, edges):
+        block = np.ascontiguousarray(rows.T)  # (D, rows): what is read is adjacent
+        stretch = int(np.searchsorted(edges, first, side="right")) - 1
+        extremes.add(first, stretch, block[:, int(has_previous) :])
+        steps.add(first, has_previous, block)
+        states.add(first, has_previous, block)
+    steps.end(sum(n_timesteps))
+    lengths = np.diff(edges)[:, np.newaxis]
+    with np.errstate(invalid="ignore"):
+        stretch_mean = extremes.sums / lengths
+    return Profile(
+        n_timesteps=n_timesteps,
+        low=extremes.ranges[0].min(axis=0),
+        high=extremes.ranges[1].max(axis=0),
+        low_rows=extremes.rows[0],
+        high_rows=extremes.rows[1],
+        mean=extremes.sums.sum(axis=0) / sum(n_timesteps),
+        sample=sample,
+        sample_rows=sample_rows,
+        n_steps=steps.n_steps,
+        n_rises=steps.n_rises,
+        n_falls=steps.n_falls,
+        mean_fall=steps.falls / np.maximum(steps.n_falls, 1),
+        steps=steps.bounds,
+        longest=steps.longest,
+        longest_first=steps.longest_first,
+        stretch_mean=stretch_mean,
+        stretch_range=extremes.ranges,
+        states=states.result(),
+        far=extremes.far(),
+    )
+
+
+def fences(sample: FloatArray) -> FloatArray:
+    """Return the bounds outside of which every value is kept, of shape ``(2, D)``.
+
+    They are the range of the sample but for its tails, widened by itself on each side:
+    a Gaussian's are 7.7 deviations from its mean. Where that range is 0 there are none.
+    """
+    low, high = np.quantile(sample, [TAIL, 1 - TAIL], axis=0)
+    width = np.where(high > low, high - low, np.inf)
+    return np.stack([low - width, high + width])
+
+
+def _sample(
+    files: Sequence[FloatArray], n_timesteps: Sequence[int]
+) -> tuple[IndexArray, FloatArray]:
+    """Return the numbers and values of a random row of each of many equal stretches.
+
+    Rows at equal distances would see one phase of a series with that period.
+    """
+    n_rows = sum(n_timesteps)
+    rows = np.arange(n_rows)[:SAMPLE_ROWS]
+    if n_rows > SAMPLE_ROWS:
+        # The same for the same rows: the seed is fixed.
+        offset = np.random.default_rng(0).random(SAMPLE_ROWS)
+        rows = ((rows + offset) * n_rows / SAMPLE_ROWS).astype(np.int64)
+    sample = np.empty((len(rows), files[0].shape[1]))
+    start = 0
+    for file in files:
+        first, stop = np.searchsorted(rows, [start, start + len(file)])
+        sample[first:stop] = file[rows[first:stop] - start]
+        start += len(file)
+    return rows, sample
+
+
+def _chunks(
+    files: Sequence[FloatArray], edges: IndexArray
+) -> Iterator[tuple[int, bool, FloatArray]]:
+    """Yield rows of one file and one stretch, with the row before them if there is one.
+
+    Yields:
+        The number of the first row, whether the row before comes first, and the rows.
+    """
+    size = max(_CHUNK // files[0].shape[1], _CHUNK_ROWS)
+    start = 0
+    for file in files:
+        inner = edges[(edges > start) & (edges < start + len(file))] - start
+        bounds = [0, *map(int, inner), len(file)]
+        for low, high in itertools.pairwise(bounds):
+            for first in range(low, high, size):
+                before = max(first - 1, 0)
+                rows = file[before : min(first + size, high)]
+                yield start + first, before < first, rows
+        start += len(file)

@@ -1,0 +1,159 @@
+"""Gather the extremes and the steps of series from blocks, one after the other."""
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+from lstm_ad.axes import FloatArray, IndexArray
+
+N_STRETCHES = 60
+"""Equal stretches of the rows whose level, spread and extremes are kept."""
+
+MAX_FAR = 1000
+"""Values beyond the fences that are kept of a series."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Far:
+    """The values of a series beyond its fences, in the order of their rows.
+
+    Of more than ``MAX_FAR`` of them, the first ones.
+    """
+
+    values: FloatArray
+    """Of shape ``(k,)``."""
+    rows: IndexArray
+    """Their row numbers, of shape ``(k,)``."""
+    is_complete: bool
+    """Whether there were no more than are kept."""
+    inner: tuple[float, float]
+    """The smallest and the largest value within the fences."""
+
+
+class Extremes:
+    """The extremes of each series, and its values beyond some fences."""
+
+    def __init__(self, bounds: FloatArray) -> None:
+        n_series = bounds.shape[1]
+        self.rows = np.zeros((2, 2, n_series), dtype=np.int64)
+        self.sums = np.zeros((N_STRETCHES, n_series))
+        self.ranges = np.full((2, N_STRETCHES, n_series), np.nan)
+        self._best = np.array([np.inf, -np.inf])[:, np.newaxis] * np.ones(n_series)
+        self._fences = bounds
+        self._inner = np.array([np.inf, -np.inf])[:, np.newaxis] * np.ones(n_series)
+        self._far: dict[int, list[tuple[FloatArray, IndexArray]]] = {}
+        self._n_far = np.zeros(n_series, dtype=np.int64)
+
+    def add(self, first: int, stretch: int, block: FloatArray) -> None:
+        """Take in more rows, of shape ``(D, rows)``, from number ``first`` on."""
+        low, high = block.min(axis=1), block.max(axis=1)
+        self.sums[stretch] += block.sum(axis=1)
+        self.ranges[0, stretch] = np.fmin(self.ranges[0, stretch], low)
+        self.ranges[1, stretch] = np.fmax(self.ranges[1, stretch], high)
+        for side, (value, sign) in enumerate(((low, 1), (high, -1))):
+            series = np.flatnonzero(sign * value <= sign * self._best[side])
+            is_there = block[series] == value[series, np.newaxis]
+            is_new = value[series] != self._best[side, series]
+            rows = self.rows[side]
+            rows[0, series[is_new]] = first + is_there[is_new].argmax(axis=1)
+            rows[1, series] = first + block.shape[1] - 1
+            rows[1, series] -= is_there[:, ::-1].argmax(axis=1)
+            self._best[side, series] = value[series]
+        is_outside = (low < self._fences[0]) | (high > self._fences[1])
+        self._inner[0] = np.fmin(self._inner[0], np.where(is_outside, np.nan, low))
+        self._inner[1] = np.fmax(self._inner[1], np.where(is_outside, np.nan, high))
+        for column in np.flatnonzero(is_outside):
+            self._keep_far(first, int(column), block[column])
+
+    def far(self) -> tuple[Far, ...]:
+        """Return the values of each series beyond its fences."""
+        nothing = [(np.empty(0), np.empty(0, dtype=np.int64))]
+        found = []
+        for series, n_far in enumerate(self._n_far):
+            values, rows = zip(*self._far.get(series, nothing), strict=True)
+            found.append(
+                Far(
+                    np.concatenate(values),
+                    np.concatenate(rows),
+                    bool(n_far <= MAX_FAR),
+                    (float(self._inner[0, series]), float(self._inner[1, series])),
+                )
+            )
+        return tuple(found)
+
+    def _keep_far(self, first: int, series: int, values: FloatArray) -> None:
+        """Take in values of a series, some of which are beyond its fences."""
+        low, high = self._fences[:, series]
+        is_far = (values < low) | (values > high)
+        inside = values[~is_far]
+        if len(inside):
+            self._inner[0, series] = min(self._inner[0, series], inside.min())
+            self._inner[1, series] = max(self._inner[1, series], inside.max())
+        at = np.flatnonzero(is_far)[: MAX_FAR + 1]
+        if self._n_far[series] <= MAX_FAR:
+            self._far.setdefault(series, []).append((values[at], first + at))
+        self._n_far[series] += len(at)
+
+
+class Steps:
+    """The steps of each series from row to row, and its longest constant stretch."""
+
+    def __init__(self, n_series: int) -> None:
+        self.n_steps, self.falls = 0, np.zeros(n_series)
+        self.n_rises, self.n_falls = np.zeros((2, n_series), dtype=np.int64)
+        self.bounds = np.array([np.inf, -np.inf])[:, np.newaxis] * np.ones(n_series)
+        self.longest, self.longest_first = np.zeros((2, n_series), dtype=np.int64)
+        self._run_first = np.zeros(n_series, dtype=np.int64)
+
+    def add(self, first: int, has_previous: bool, block: FloatArray) -> None:
+        """Take in more rows, ``(D, rows)``; a file starts without a previous one."""
+        if not has_previous:
+            self.end(first)
+        steps = np.diff(block, axis=1)
+        if not steps.shape[1]:
+            return
+        self.n_steps += steps.shape[1]
+        self.bounds[0] = np.minimum(self.bounds[0], steps.min(axis=1))
+        self.bounds[1] = np.maximum(self.bounds[1], steps.max(axis=1))
+        n_rises = np.count_nonzero(steps > 0, axis=1)
+        n_falls = np.count_nonzero(steps < 0, axis=1)
+        self.falls += np.minimum(steps, 0.0).sum(axis=1)
+        self.n_rises += n_rises
+        self.n_falls += n_falls
+        first += 1 - int(has_previous)  # the row after the first step
+        always = n_rises + n_falls == steps.shape[1]
+        self._close(always, np.full(len(always), first))
+        self._run_first[always] = first + steps.shape[1] - 1
+        self._find_runs(np.flatnonzero(~always), first, steps)
+
+    def end(self, stop: int) -> None:
+        """End the constant stretches that go on, before row ``stop``."""
+        self._close(np.ones(len(self.longest), dtype=np.bool_), np.array(stop))
+        self._run_first[:] = stop
+
+    def _close(self, chosen: npt.NDArray[np.bool_], stop: IndexArray) -> None:
+        """End the constant stretches of the chosen series before some rows."""
+        length = stop - self._run_first
+        is_longer = chosen & (length > self.longest)
+        self.longest[is_longer] = length[is_longer]
+        self.longest_first[is_longer] = self._run_first[is_longer]
+
+    def _find_runs(self, chosen: IndexArray, first: int, steps: FloatArray) -> None:
+        """Find the constant stretches of series that do not always change."""
+        series, at = np.nonzero(steps[chosen])
+        if not len(series):
+            return
+        starts = first + at
+        series = chosen[series]
+        before = np.concatenate([[0], starts[:-1]])
+        is_first = np.concatenate([[True], series[1:] != series[:-1]])
+        before[is_first] = self._run_first[series[is_first]]
+        length = starts - before
+        longer = np.flatnonzero(length > self.longest[series])
+        longer = longer[np.argsort(length[longer], kind="stable")]
+        # The longest of a series comes last, and the last one assigned stays.
+        self.longest[series[longer]] = length[longer]
+        self.longest_first[series[longer]] = before[longer]
+        is_last = np.concatenate([is_first[1:], [True]])
+        self._run_first[series[is_last]] = starts[is_last]

@@ -1,0 +1,228 @@
+"""Find columns that are no measurements, or that do not vary as one does."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from lstm_ad.quality.data_parts import Data, Finding
+from lstm_ad.quality.reasons import Level
+
+_FIRST_TIME, _LAST_TIME = 631152000.0, 4102444800.0  # the years 1990 to 2100
+_MIN_STEPS = 20
+
+
+def find_clocks(data: Data) -> Iterator[Finding]:
+    """Yield series that tell the time or number the rows."""
+    fitting, later = data.fitting.profile, data.calibration.profile
+    if fitting.n_steps < _MIN_STEPS:
+        return
+    size = np.maximum(np.abs(fitting.low), np.abs(fitting.high))
+    rounding = 8 * np.finfo(np.float64).eps * size
+    lowest = np.minimum(fitting.steps[0], later.steps[0])
+    highest = np.maximum(fitting.steps[1], later.steps[1])
+    is_even = (highest - lowest <= rounding) & (lowest * highest > 0)
+    only_rises = np.minimum(fitting.steps[0], later.steps[0]) > 0
+    seconds = np.array([1.0, 1e3, 1e6, 1e9])[:, np.newaxis]
+    is_time = (fitting.low >= _FIRST_TIME * seconds) & (
+        fitting.high <= _LAST_TIME * seconds
+    )
+    is_clock = is_even | (only_rises & is_time.any(axis=0))
+    for series in map(int, np.flatnonzero(is_clock)):
+        low, high = fitting.low[series], later.high[series]
+        how = (
+            f"by {(lowest[series] + highest[series]) / 2:.6g} in every row"
+            if is_even[series]
+            else "in every row, as times since 1970 do"
+        )
+        yield Finding(
+            "clock",
+            Level.DO_NOT_USE,
+            (series,),
+            data.fitting.files[0],
+            None,
+            f"{data.fitting.files[0]}: column {series + 1} goes from {low:.10g} to "
+            f"{high:.10g}, {how}: it is an index or a clock, not a measurement.",
+            "Every new row would lie outside of what was learnt.",
+            f"Leave column {series + 1} out, here and in every request.",
+            is_refused=True,
+        )
+
+
+def find_constants(data: Data) -> Iterator[Finding]:
+    """Yield series in which there is nothing to learn."""
+    fitting = data.fitting.profile
+    size = np.maximum(np.abs(fitting.low), np.abs(fitting.high))
+    width = fitting.high - fitting.low
+    for series in map(int, np.flatnonzero(width <= 1e-9 * size)):
+        value, where = fitting.low[series], data.fitting.files[0]
+        others = [
+            part
+            for part in data.parts[1:]
+            if max(
+                abs(part.profile.low[series] - value),
+                abs(part.profile.high[series] - value),
+            )
+            > 1e-9 * max(size[series], abs(part.profile.high[series]))
+        ]
+        if width[series] > 0:
+            yield Finding(
+                "constant",
+                Level.CHECK,
+                (series,),
+                where,
+                None,
+                f"{where}: series {series + 1} varies too little for its size: from "
+                f"{value:.17g} to {fitting.high[series]:.17g}.",
+                "The difference is lost in rounding.",
+                "Subtract a fixed offset from the series, here and in every request.",
+            )
+        elif others:
+            part = others[0]
+            is_switch = part.profile.states[series] is not None
+            low, high = part.profile.low[series], part.profile.high[series]
+            at = part.profile.low_rows if low != value else part.profile.high_rows
+            file, row = part.place(int(at[0, series]))
+            yield Finding(
+                "constant until later",
+                Level.CHECK if is_switch else Level.DO_NOT_USE,
+                (series,),
+                file,
+                row,
+                f"{file}: series {series + 1} is {value:.6g} in all rows that the LSTM "
+                f"is trained on, but goes from {low:.6g} to {high:.6g} in "
+                f"{part.name} (row {row}).",
+                "Nothing could be learnt of how it varies.",
+                "Train on rows in which it varies, or leave the series out if it is a "
+                "label.",
+            )
+        else:
+            yield Finding(
+                "constant",
+                Level.CHECK,
+                (series,),
+                where,
+                None,
+                f"{where}: series {series + 1} is {value:.6g} in all training rows.",
+                "Any other value will be an alarm.",
+                "Leave the series out, or train on rows in which it varies.",
+            )
+
+
+def find_unit_numbers(data: Data) -> Iterator[Finding]:
+    """Yield series that number the files."""
+    fitting, later = data.fitting.profile, data.calibration.profile
+    n_changes = fitting.n_rises + fitting.n_falls + later.n_rises + later.n_falls
+    is_number = (n_changes == 0) & (fitting.low < fitting.high)
+    for series in map(int, np.flatnonzero(is_number)):
+        where, low, high = (
+            data.fitting.files[0],
+            fitting.low[series],
+            fitting.high[series],
+        )
+        yield Finding(
+            "unit number",
+            Level.CHECK,
+            (series,),
+            where,
+            None,
+            f"{where} and other files: series {series + 1} has one value in each file, "
+            f"from {low:.6g} to {high:.6g}: it looks like the number of a unit.",
+            "A unit with another number would be an anomaly whatever it does.",
+            "Leave the series out, or train a model for each unit.",
+        )
+
+
+def find_counters(data: Data) -> Iterator[Finding]:
+    """Yield series that only rise, or that wrap."""
+    fitting, later = data.fitting.profile, data.calibration.profile
+    where = data.fitting.files[0]
+    for series in range(data.n_series):
+        low, high = fitting.low[series], fitting.high[series]
+        width = high - low
+        n_rises, n_falls = (
+            int(a[series] + b[series])
+            for a, b in (
+                (fitting.n_rises, later.n_rises),
+                (fitting.n_falls, later.n_falls),
+            )
+        )
+        n_changes = n_rises + n_falls
+        if n_changes < max(50, 0.05 * (fitting.n_steps + later.n_steps)):
+            continue
+        if min(n_rises, n_falls) == 0:
+            way = "rises" if n_rises else "falls"
+            yield Finding(
+                "counter",
+                Level.CHECK,
+                (series,),
+                where,
+                None,
+                f"{where}: series {series + 1} only {way}, from {low:.6g} to "
+                f"{later.high[series] if n_rises else later.low[series]:.6g}: it looks "
+                f"like a counter.",
+                "Every new row lies outside of what was learnt.",
+                "Replace the series by its differences from row to row.",
+            )
+            continue
+        jump = max(-fitting.steps[0, series], fitting.steps[1, series])
+        if jump < 0.9 * width:
+            continue
+        turn = next((t for t in (360.0, 2 * math.pi) if 0.97 * t <= width <= t), None)
+        if turn and fitting.states[series] is None:
+            yield Finding(
+                "angle",
+                Level.CHECK,
+                (series,),
+                where,
+                None,
+                f"{where}: series {series + 1} goes from {low:.6g} to {high:.6g} and "
+                f"jumps by {jump:.6g} between neighbouring rows: it looks like an "
+                f"angle that wraps.",
+                "Each wrap looks like a step that no model can foresee.",
+                "Replace the series by its sine and its cosine.",
+            )
+        elif (
+            n_falls <= 0.02 * n_changes
+            and -fitting.mean_fall[series] > 0.9 * width
+            and fitting.states[series] is None
+        ):
+            yield Finding(
+                "restarting counter",
+                Level.CHECK,
+                (series,),
+                where,
+                None,
+                f"{where}: series {series + 1} only rises from {low:.6g} to {high:.6g} "
+                f"and then starts again: it looks like a counter.",
+                "Each start looks like a step that no model can foresee.",
+                "Replace the series by its differences from row to row.",
+            )
+
+
+def find_stuck(data: Data) -> Iterator[Finding]:
+    """Yield series that always change, but for one long stretch."""
+    for part in data.parts:
+        p = part.profile
+        rest = p.n_steps - (p.longest - 1)
+        n_unchanged = rest - p.n_rises - p.n_falls
+        is_stuck = (
+            (p.longest >= np.maximum(20, 0.002 * p.n_rows))
+            & (n_unchanged <= 0.001 * rest)
+            & (rest >= 100)
+        )
+        for series in map(int, np.flatnonzero(is_stuck)):
+            file, row = part.place(int(p.longest_first[series]))
+            value = part.profile.mean[series]
+            yield Finding(
+                "stuck",
+                Level.CHECK,
+                (series,),
+                file,
+                row,
+                f"{file}: series {series + 1} has one value in the {p.longest[series]} "
+                f"rows from row {row} on, but changes in every other row.",
+                "A sensor that stands still would count as normal.",
+                "If the sensor or its transmission failed there, leave these rows out.",
+            )
+            del value

@@ -1,0 +1,110 @@
+"""Find files, rows and series that come twice."""
+
+import collections
+from collections.abc import Iterator
+
+import numpy as np
+
+from lstm_ad.model.scaling import name_series
+from lstm_ad.quality.data_parts import Data, Finding
+from lstm_ad.quality.reasons import Level
+
+MIN_COPIED = 0.02
+"""The fraction of stretches that come twice from which on copies are told."""
+
+
+def find_copied_files(data: Data) -> Iterator[Finding]:
+    """Yield files that are given twice."""
+    seen: dict[str, str] = {}
+    for part in (data.fitting, data.validation):
+        for name, digest in zip(part.files, part.digests, strict=False) if part else ():
+            if digest in seen:
+                yield Finding(
+                    "copied file",
+                    Level.CHECK,
+                    (),
+                    name,
+                    None,
+                    f"{name} in {part.name if part else ''} has the same values as "
+                    f"{seen[digest]}.",
+                    "Measures on data that were learnt from say nothing about new "
+                    "data, and what is given twice counts twice.",
+                    "Leave one of the files out.",
+                )
+            seen.setdefault(digest, f"{name} in {part.name}" if part else name)
+
+
+def find_copied_rows(data: Data) -> Iterator[Finding]:
+    """Yield stretches of rows that come twice."""
+    learnt = data.fitting.fingerprints
+    if learnt is None or all(s is not None for s in data.fitting.profile.states):
+        return
+    _, first, counts = np.unique(learnt.hashes, return_index=True, return_counts=True)
+    share = float((counts > 1).sum() / max(len(counts), 1))
+    where = data.fitting.files[0]
+    other = data.validation.fingerprints if data.validation else None
+    if other is not None and len(other.hashes) and share < MIN_COPIED:
+        is_copied = np.isin(other.hashes, learnt.hashes)
+        if is_copied.mean() >= MIN_COPIED and data.validation is not None:
+            row = int(other.rows[is_copied.argmax()])
+            file, row = data.validation.place(row)
+            yield Finding(
+                "copied rows",
+                Level.CHECK,
+                (),
+                file,
+                row,
+                f"{file}: from row {row} on, about {is_copied.mean():.0%} of the rows "
+                f"of the validation data are also in the training channel.",
+                "Measures on rows that were learnt from say nothing about new data.",
+                "Take rows for validation that are in no training file.",
+            )
+    # A series that repeats itself exactly does so many times.
+    if share >= MIN_COPIED and (counts <= 2).all():
+        again = np.delete(learnt.rows, first)
+        row = int(again.min())
+        yield Finding(
+            "copied rows",
+            Level.CHECK,
+            (),
+            where,
+            row + 1,
+            f"{where}: from row {row + 1} of all training files on, about "
+            f"{len(again) / len(learnt.rows):.0%} of the rows are copies of others, "
+            f"in the same order.",
+            "The calibration part then holds rows that were learnt from, or some rows "
+            "count twice.",
+            "Leave the copies out.",
+        )
+
+
+def find_copied_series(data: Data) -> Iterator[Finding]:
+    """Yield series that are the same."""
+    p = data.fitting.profile
+    key = np.stack([p.low, p.high, p.mean, p.n_rises, p.n_falls])
+    varies = [s for s in range(data.n_series) if p.states[s] is None]
+    groups: dict[tuple[float, ...], list[int]] = collections.defaultdict(list)
+    for series in varies:
+        groups[tuple(key[:, series])].append(series)
+    where = data.fitting.files[0]
+    for group in groups.values():
+        first, *others = group
+        same = [s for s in others if np.array_equal(p.sample[:, s], p.sample[:, first])]
+        if same:
+            yield Finding(
+                "copied series",
+                Level.CHECK,
+                (first, *same),
+                where,
+                None,
+                f"{where}: {named(first, *same)} have the same values.",
+                "They count several times, and an anomaly is attributed to any.",
+                "Leave all of them out but one.",
+            )
+
+
+def named(*series: int) -> str:
+    """Return series in words, counted from 1."""
+    chosen = np.zeros(max(series) + 1, dtype=np.bool_)
+    chosen[list(series)] = True
+    return name_series(chosen)

@@ -1,0 +1,143 @@
+"""Describe training data by their parts, and what is wrong with them as findings."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from lstm_ad.axes import FloatArray
+from lstm_ad.data.fingerprints import Fingerprints, divisor_of
+from lstm_ad.data.profile import Profile, profile
+from lstm_ad.quality.reasons import Level
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with one series, or with a file."""
+
+    name: str
+    """The name of its rule, as in the table of this module."""
+    level: Level
+    """How much it matters."""
+    series: tuple[int, ...]
+    """The series, counted from 0; empty for a whole file."""
+    file: str
+    """The name of the file."""
+    row: int | None
+    """The row of the file, counted from 1, where there is one."""
+    found: str
+    """What was found, in a sentence that names file, series and row."""
+    harm: str
+    """Why it harms, in a sentence."""
+    advice: str
+    """What to do, in a sentence."""
+    is_refused: bool = False
+    """Whether no model can be made of such data."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One file to describe."""
+
+    name: str
+    """What messages call it."""
+    values: FloatArray
+    """Its rows, of shape ``(T, D)``."""
+    digest: str
+    """A digest of them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Rows of the files of a channel that serve one purpose."""
+
+    name: str
+    """What messages call it."""
+    files: tuple[str, ...]
+    """The names of the files."""
+    first_rows: tuple[int, ...]
+    """The number of each file's first row in this part, counted from 0."""
+    profile: Profile
+    """What they look like."""
+    digests: tuple[str, ...] = ()
+    """A digest of each whole file."""
+    fingerprints: Fingerprints | None = None
+    """Of stretches of the files: of whole ones, also for the training rows."""
+
+    def place(self, row: int) -> tuple[str, int]:
+        """Return the file and the row there, counted from 1, of a row of the part."""
+        file, there = self.profile.locate(row)
+        return self.files[file], self.first_rows[file] + there + 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What the rules look at."""
+
+    fitting: Part
+    """The rows that the LSTM is trained on."""
+    calibration: Part
+    """The last rows of each training file."""
+    validation: Part | None = None
+    """The rows of the validation channel, if there are any."""
+
+    @classmethod
+    def of(
+        cls,
+        training: Sequence[Source],
+        cuts: Sequence[int],
+        validation: Sequence[Source] = (),
+    ) -> "Data":
+        """Return the description of some files.
+
+        Args:
+            training: The training files.
+            cuts: How many first rows of each the LSTM is trained on: at least one, and
+                not all.
+            validation: The validation files; may be empty.
+        """
+        whole = [source.values for source in (*training, *validation)]
+        divisor = divisor_of(sum(map(len, whole)))
+        names = tuple(source.name for source in training)
+        pairs = list(zip((source.values for source in training), cuts, strict=True))
+        fitting = Part(
+            "the training rows",
+            names,
+            (0,) * len(names),
+            profile([values[:cut] for values, cut in pairs]),
+            tuple(source.digest for source in training),
+            Fingerprints.of([values for values, _ in pairs], divisor),
+        )
+        calibration = Part(
+            "the calibration part",
+            names,
+            tuple(cuts),
+            profile([values[cut:] for values, cut in pairs]),
+        )
+        if not validation:
+            return cls(fitting, calibration)
+        validating = Part(
+            "the validation data",
+            tuple(source.name for source in validation),
+            (0,) * len(validation),
+            profile([source.values for source in validation]),
+            tuple(source.digest for source in validation),
+            Fingerprints.of([source.values for source in validation], divisor),
+        )
+        return cls(fitting, calibration, validating)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All parts that there are."""
+        every = (self.fitting, self.calibration, self.validation)
+        return tuple(part for part in every if part is not None)
+
+    def place(self, row: int) -> tuple[str, int]:
+        """Return the file and the row there of a row of both training parts."""
+        n_fitting = self.fitting.profile.n_rows
+        if row < n_fitting:
+            return self.fitting.place(row)
+        return self.calibration.place(row - n_fitting)
+
+    @property
+    def n_series(self) -> int:
+        """``D``."""
+        return len(self.fitting.profile.low)

@@ -1,0 +1,94 @@
+"""Find what is wrong with training data before anything is learnt from them.
+
+====================== ============ ===================================================
+finding                level        when
+====================== ============ ===================================================
+clock                  refused      every step of a series is the same and not 0, or it
+                                    only rises and lies where times since 1970 do
+constant               check        one value in all rows, or too little variation for
+                                    the size of the values
+constant until later   do not use   one value in the training rows, many others later;
+                                    check if these are few
+far value              do not use   at most 1 row in 200, at least 10 ranges of all
+                                    others from them, where a series varies by itself
+                                    (its quartiles differ); check from 2 ranges on
+sentinel               do not use   the extreme is a known code for a missing reading,
+                                    likewise far from the others
+unlike stretch         check        one stretch, at most a third of the rows, lies as
+                                    far from all others as these from each other
+parts differ           check        a state entered 3 times or in 1 % of the rows of
+                                    one part is absent from the other, or the levels
+                                    of the parts are as far apart as above
+unit number            check        constant within each file, but not in all
+counter                check        never falls (or never rises), but changes
+angle                  check        jumps by nearly its range, which is 360 or 2 pi
+restarting counter     check        only rises, but for falls of most of its range
+stuck                  check        changes in nearly every row, but for one stretch
+copied file            check        the values of two files are the same
+copied rows            check        2 % of the rows are copies of others, or 2 % of the
+                                    validation rows are in the training channel
+copied series          check        the values of two series are the same
+====================== ============ ===================================================
+
+Rare states, one-hot series, long constant stretches, heavy tails, trends and loads that
+come and go are normal: each rule compares with what the rest of the series does, and
+asks for a distance that these do not have. The distance, one range of the rest, is not
+tuned: of the benchmarks' series, half and twice of it find nearly the same.
+"""
+
+import collections
+from collections.abc import Callable, Iterable, Iterator
+
+from lstm_ad.quality import columns, contrasts, copies, outlying
+from lstm_ad.quality.data_parts import Data, Finding
+from lstm_ad.quality.reasons import Level, Reason
+
+Rule = Callable[[Data], Iterator[Finding]]
+
+RULES: tuple[Rule, ...] = (
+    columns.find_clocks,
+    columns.find_constants,
+    outlying.find_far_values,
+    outlying.find_sentinels,
+    outlying.find_unlike_stretches,
+    contrasts.find_different_parts,
+    columns.find_unit_numbers,
+    columns.find_counters,
+    columns.find_stuck,
+    copies.find_copied_files,
+    copies.find_copied_rows,
+    copies.find_copied_series,
+)
+
+_EXPLAIN_ALL = ("clock", "constant", "constant until later")
+"""Findings beside which no other one of the same series is worth telling."""
+
+_MAX_SHOWN = 3
+
+
+def find(data: Data) -> list[Finding]:
+    """Return what is wrong with data: of each series the first finding of a part."""
+    found = [finding for rule in RULES for finding in rule(data)]
+    useless = {s for f in found if f.name in _EXPLAIN_ALL for s in f.series}
+    order = list(Level)
+    kept = [
+        f
+        for f in found
+        if f.name in _EXPLAIN_ALL or not f.series or not useless.issuperset(f.series)
+    ]
+    return sorted(kept, key=lambda f: (-f.is_refused, -order.index(f.level)))
+
+
+def reasons(findings: Iterable[Finding]) -> list[Reason]:
+    """Return findings as reasons of a verdict: one for each kind, however many."""
+    by_name: dict[str, list[Finding]] = collections.defaultdict(list)
+    for finding in findings:
+        by_name[finding.name].append(finding)
+    result = []
+    for some in by_name.values():
+        said = " ".join(f.found for f in some[:_MAX_SHOWN])
+        if len(some) > _MAX_SHOWN:
+            more = sorted({s for f in some[_MAX_SHOWN:] for s in f.series})
+            said += f" Likewise: {copies.named(*more)}."
+        result.append(Reason(some[0].level, f"{said} {some[0].harm}", some[0].advice))
+    return result

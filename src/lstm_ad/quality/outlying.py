@@ -1,0 +1,218 @@
+"""Find values, and stretches of rows, far from all others of a series."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from lstm_ad.axes import FloatArray, IndexArray
+from lstm_ad.data.profile import TAIL, Profile
+from lstm_ad.data.running import N_STRETCHES
+from lstm_ad.quality.data_parts import Data, Finding
+from lstm_ad.quality.reasons import Level
+
+DISTANCE = 1.0
+"""How many ranges of the others something lies from them to be far from them."""
+
+FAR_DISTANCE = 2.0
+"""The same for single values, as heavy tails leave gaps."""
+
+ABSURD_DISTANCE = 10.0
+"""From here on such a value is no measurement."""
+
+SENTINELS = (
+    *(-1e30, -99999.0, -9999.0, -999.9, -999.0, -200.0, -99.9, -99.0),
+    *(999.0, 9999.0, 32767.0, -32768.0, 65535.0, 99999.0, 2147483647.0, 4294967295.0),
+)
+"""Codes that instruments write for a reading that they do not have."""
+
+_MIN_ROWS = 500
+
+
+def find_far_values(data: Data) -> Iterator[Finding]:
+    """Yield single values far outside all others."""
+    for part in data.parts:
+        profile = part.profile
+        varies = profile.quantiles[2] > profile.quantiles[0]
+        for series in map(int, np.flatnonzero(varies)):
+            at = _far_rows(profile, series)
+            if part is not data.fitting:
+                at = at[_is_beyond(data.fitting.profile, series, profile, at)]
+            if not len(at):
+                continue
+            far = profile.far[series]
+            file, row = part.place(int(far.rows[at[0]]))
+            low, high = far.inner
+            gap = max(low - far.values[at].max(), far.values[at].min() - high)
+            is_absurd = gap >= ABSURD_DISTANCE * (high - low)
+            more = f" and {len(at) - 1} more rows" if len(at) > 1 else ""
+            yield Finding(
+                "far value",
+                Level.DO_NOT_USE if is_absurd else Level.CHECK,
+                (series,),
+                file,
+                row,
+                f"{file}: row {row}{more}, series {series + 1}: "
+                f"{far.values[at[0]]:.6g} is far outside all other values, which go "
+                f"from {low:.6g} to {high:.6g}.",
+                _BLINDS,
+                "If it is a broken reading, replace it by the value before it, or "
+                "leave out the rows around it.",
+            )
+
+
+_BLINDS = (
+    "It makes the series look as if it varied much more than it does, so that its "
+    "faults are missed."
+)
+
+
+def _is_beyond(
+    fitting: Profile, series: int, profile: Profile, at: IndexArray
+) -> npt.NDArray[np.bool_]:
+    """Return which far values are far from all training rows, too."""
+    low, high = fitting.low[series], fitting.high[series]
+    values = profile.far[series].values[at]
+    distance = np.maximum(low - values, values - high)
+    return np.asarray(distance > max(high - low, 0.0))
+
+
+def _far_rows(profile: Profile, series: int) -> IndexArray:
+    """Return which values beyond the fences are separated from all others by a gap."""
+    far = profile.far[series]
+    nothing = np.empty(0, dtype=np.int64)
+    if not len(far.values) or not far.is_complete:
+        return nothing
+    low, high = far.inner
+    found = [nothing]
+    for sign, edge, other in ((1, high, low), (-1, low, high)):
+        at = np.flatnonzero(sign * (far.values - edge) > 0)
+        order = at[np.argsort(sign * far.values[at], kind="stable")]
+        steps = sign * np.array([edge, *far.values[order]])
+        gaps = np.diff(steps)
+        is_gap = gaps >= FAR_DISTANCE * (steps[:-1] - sign * other)
+        if is_gap.any():
+            found.append(order[int(is_gap.argmax()) :])
+    rows = np.sort(np.concatenate(found))
+    return rows if len(rows) <= max(1, TAIL * profile.n_rows) else nothing
+
+
+def find_sentinels(data: Data) -> Iterator[Finding]:
+    """Yield codes for missing readings that are too frequent to be far values."""
+    for part in data.parts:
+        profile = part.profile
+        for side, rows in (
+            (profile.low, profile.low_rows),
+            (profile.high, profile.high_rows),
+        ):
+            for series in map(int, np.flatnonzero(np.isin(side, SENTINELS))):
+                code, x = side[series], profile.sample[:, series]
+                rest = x[x != code]
+                share = 1 - len(rest) / len(x)
+                if share < TAIL or len(np.unique(rest)) < 16:
+                    continue
+                low, high = rest.min(), rest.max()
+                gap = max(low - code, code - high)
+                if gap < DISTANCE * (high - low):
+                    continue
+                file, row = part.place(int(rows[0, series]))
+                yield Finding(
+                    "sentinel",
+                    Level.DO_NOT_USE,
+                    (series,),
+                    file,
+                    row,
+                    f"{file}: from row {row} on, series {series + 1} is {code:.6g} in "
+                    f"about {share:.1%} of the rows of {part.name}, while its other "
+                    f"values go from {low:.6g} to {high:.6g}: that is a code for a "
+                    f"missing reading.",
+                    _BLINDS,
+                    "Replace it by the value before it, or train on rows without it.",
+                )
+
+
+def find_unlike_stretches(data: Data) -> Iterator[Finding]:
+    """Yield one stretch of the training files that is unlike all others."""
+    fitting, later = data.fitting.profile, data.calibration.profile
+    n_rows = fitting.n_rows + later.n_rows
+    if n_rows < _MIN_ROWS:
+        return
+    # As dense in the calibration part as in the training rows.
+    keep = np.linspace(
+        0,
+        len(later.sample) - 1,
+        min(len(later.sample), len(fitting.sample) * later.n_rows // fitting.n_rows),
+    ).astype(np.int64)
+    sample = np.concatenate([fitting.sample, later.sample[keep]])
+    rows = np.concatenate(
+        [fitting.sample_rows, fitting.n_rows + later.sample_rows[keep]]
+    )
+    bounds = np.searchsorted(rows, np.arange(N_STRETCHES + 1) * n_rows / N_STRETCHES)
+    for series in map(int, np.flatnonzero(fitting.quantiles[2] > fitting.quantiles[0])):
+        odd = _odd_run(sample[:, series], bounds)
+        if odd is None:
+            continue
+        first, last = int(rows[bounds[odd.start]]), int(rows[bounds[odd.stop] - 1])
+        file, row = data.place(first)
+        last_file, last_row = data.place(last)
+        to = f"{last_row}" if last_file == file else f"{last_row} of {last_file}"
+        yield Finding(
+            "unlike stretch",
+            Level.CHECK,
+            (series,),
+            file,
+            row,
+            f"{file}: in rows {row} to about {to}, series {series + 1} lies around "
+            f"{odd.median:.6g}, in all other rows it goes from {odd.low:.6g} to "
+            f"{odd.high:.6g}.",
+            "The model learns both as normal, and the larger of them sets the scale "
+            "for the other.",
+            "See whether this is a start-up, a fault or another unit; leave these rows "
+            "out, or train on more rows like them.",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Odd:
+    """A run of stretches apart from all others."""
+
+    start: int
+    """The first stretch."""
+    stop: int
+    """After the last one."""
+    median: float
+    """The median of its values."""
+    low: float
+    """The smallest of the other values, but for their tails."""
+    high: float
+    """Likewise the largest."""
+
+
+def _odd_run(values: FloatArray, bounds: IndexArray) -> _Odd | None:
+    """Return the longest run of at most a third of the stretches apart from all."""
+    pairs = list(itertools.pairwise(map(int, bounds)))
+    medians = np.array([np.median(values[a:b]) for a, b in pairs])
+    order = np.argsort(medians, kind="stable")
+    for count in range(len(medians) // 3, 0, -1):
+        for few, many in (
+            (order[:count], order[count:]),
+            (order[-count:], order[:-count]),
+        ):
+            start, stop = int(few.min()), int(few.max()) + 1
+            others = medians[many]
+            near = medians[few[-1 if few[0] == order[0] else 0]]
+            gap = max(others.min() - near, near - others.max())
+            if stop - start > count or gap < DISTANCE * np.ptp(others):
+                continue
+            core = slice(
+                bounds[start + (count > 2)], bounds[stop - (count > 2)]
+            )  # a stretch at an end may be unlike in part
+            rest = np.delete(values, slice(bounds[start], bounds[stop]))
+            low, high = np.quantile(rest, [TAIL, 1 - TAIL])
+            low_here, median, high_here = np.quantile(values[core], [0.1, 0.5, 0.9])
+            distance = max(low_here - high, low - high_here)
+            if distance >= DISTANCE * (high - low) > 0:
+                return _Odd(start, stop, float(median), float(low), float(high))
+    return None

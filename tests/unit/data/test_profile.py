@@ -1,0 +1,136 @@
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from lstm_ad.data import profile as module
+from lstm_ad.data.profile import Profile, profile
+
+Table = npt.NDArray[np.float64]
+
+
+def some_files() -> list[Table]:
+    """Return files of many kinds of series: noise, states, constant, rising, spiky."""
+    rng = np.random.default_rng(0)
+    n = 901
+    columns = [
+        rng.normal(size=n),
+        (rng.random(n) < 0.02).cumsum() % 2 * 4.0,
+        np.full(n, 0.25),
+        np.arange(n) * 0.1,
+        np.where(rng.random(n) < 0.1, rng.normal(size=n), 1.0),
+        np.where(np.arange(n) == 700, -9999.0, rng.normal(size=n)),
+    ]
+    table = np.column_stack(columns)
+    return [table[:1], table[1:400], table[400:]]
+
+
+@pytest.fixture(params=[2**18, 64], ids=["one block per stretch", "many blocks"])
+def described(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Profile:
+    """Return the profile of these files, read in blocks of two sizes."""
+    monkeypatch.setattr(module, "_CHUNK", request.param)
+    monkeypatch.setattr(module, "_CHUNK_ROWS", 4)
+    return profile(some_files())
+
+
+def test_extremes_are_exact_and_have_their_first_and_last_row(
+    described: Profile,
+) -> None:
+    """What numpy says of all rows at once."""
+    x = np.concatenate(some_files())
+    last = len(x) - 1
+
+    np.testing.assert_array_equal(described.low, x.min(axis=0))
+    np.testing.assert_array_equal(described.high, x.max(axis=0))
+    np.testing.assert_array_equal(
+        described.low_rows, [x.argmin(axis=0), last - x[::-1].argmin(axis=0)]
+    )
+    np.testing.assert_array_equal(
+        described.high_rows, [x.argmax(axis=0), last - x[::-1].argmax(axis=0)]
+    )
+    np.testing.assert_allclose(described.mean, x.mean(axis=0))
+
+
+def test_steps_stay_within_a_file(described: Profile) -> None:
+    """Between two files there is no step."""
+    steps = np.concatenate([np.diff(file, axis=0) for file in some_files()])
+
+    assert described.n_steps == len(steps)
+    np.testing.assert_array_equal(described.n_rises, (steps > 0).sum(axis=0))
+    np.testing.assert_array_equal(described.n_falls, (steps < 0).sum(axis=0))
+    np.testing.assert_array_equal(
+        described.steps, [steps.min(axis=0), steps.max(axis=0)]
+    )
+
+
+def test_longest_constant_stretch_is_found_with_its_first_row(
+    described: Profile,
+) -> None:
+    """By going through the rows one by one."""
+    for series in range(6):
+        best, first, start = 0, 0, 0
+        for file in some_files():
+            values = [*file[:, series].tolist(), None]
+            run = 0
+            for row in range(1, len(values)):
+                if values[row] != values[row - 1]:
+                    if row - run > best:
+                        best, first = row - run, start + run
+                    run = row
+            start += len(file)
+
+        assert described.longest[series] == best
+        assert described.longest_first[series] == first
+
+
+def test_states_are_counted_and_many_values_are_none(described: Profile) -> None:
+    """Rows, visits and the first row of each value of the switch."""
+    x = np.concatenate(some_files())[:, 1]
+    files = [file[:, 1] for file in some_files()]
+    states = described.states[1]
+
+    assert states is not None
+    assert [s is None for s in described.states] == [True, False, False, True] + [
+        True
+    ] * 2
+    for index, value in enumerate(states.values):
+        visits = sum(
+            int((np.diff((file == value).astype(int), prepend=0) == 1).sum())
+            for file in files
+        )
+        assert states.n_rows[index] == (x == value).sum()
+        assert states.n_visits[index] == visits
+        assert states.first_rows[index] == (x == value).argmax()
+
+
+def test_a_value_far_away_is_kept_with_its_row(described: Profile) -> None:
+    """And the range of all others."""
+    x = np.delete(np.concatenate(some_files())[:, 5], 700)
+    far = described.far[5]
+
+    assert (far.values.tolist(), far.rows.tolist()) == ([-9999.0], [700])
+    assert far.inner == (x.min(), x.max())
+    assert described.locate(700) == (2, 300)
+
+
+def test_stretches_have_level_and_range(described: Profile) -> None:
+    """Sixty equal ones."""
+    x = np.concatenate(some_files())
+    edges = np.arange(61) * len(x) // 60
+    first = x[edges[7] : edges[8]]
+
+    np.testing.assert_allclose(described.stretch_mean[7], first.mean(axis=0))
+    np.testing.assert_array_equal(described.stretch_range[0, 7], first.min(axis=0))
+    np.testing.assert_array_equal(described.stretch_range[1, 7], first.max(axis=0))
+
+
+def test_median_and_deviation_come_from_a_bounded_sample() -> None:
+    """Of a Gaussian, within its estimation error, whatever the number of rows."""
+    x = np.random.default_rng(1).normal(5.0, 2.0, size=(50_000, 1))
+    found = profile([x])
+
+    assert len(found.sample) == module.SAMPLE_ROWS
+    np.testing.assert_array_equal(found.sample, x[found.sample_rows])
+    np.testing.assert_allclose(found.quantiles[:, 0], [3.65, 5.0, 6.35], atol=0.15)
+    np.testing.assert_allclose(found.deviation, [2.0], rtol=0.05)
