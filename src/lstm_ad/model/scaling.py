@@ -23,8 +23,12 @@ spike itself scores as low as it should.
 
 _BLOCK_ROWS = 65536
 
-_CONSTANT = 1e-12
+CONSTANT_RANGE = 1e-12
 """A series whose range is at most this part of its magnitude does not vary."""
+
+SMALLEST_SCALE = 1e-9
+"""Of a constant series: a smaller one may be what rounding left of 0, and would make
+every later value too far away to be computed with."""
 
 _SMALLEST_RANGE = 1e-100
 """Nor does one with a smaller range: the squares of its errors would be no numbers."""
@@ -39,7 +43,9 @@ class Scaler:
     scale: FloatArray
     """The standard deviation of each series, of shape ``(D,)``, positive.
 
-    For a constant series, which has none, 1.
+    For a constant series, which has none, its magnitude, but at most 1 and at least
+    ``SMALLEST_SCALE``; 1 if it is 0, as that has no unit. Otherwise a constant of 0.004
+    that becomes 0 would be within the smallest deviation of errors.
     """
 
     @classmethod
@@ -65,7 +71,9 @@ class Scaler:
         high = -lowest(-high)
         magnitude = np.maximum(np.abs(low), np.abs(high))
         unit = np.where(magnitude > _SMALLEST_RANGE, magnitude, 1.0)
-        is_constant = high - low <= np.maximum(_CONSTANT * magnitude, _SMALLEST_RANGE)
+        is_constant = high - low <= np.maximum(
+            CONSTANT_RANGE * magnitude, _SMALLEST_RANGE
+        )
 
         # In units of the magnitude: the squares of 1e200 and 1e-200 are no numbers.
         zero = np.zeros(len(unit))
@@ -85,7 +93,7 @@ class Scaler:
             )
         return cls(
             mean=np.where(is_constant, low, mean * unit),
-            scale=np.where(is_constant, 1.0, deviation * unit),
+            scale=np.where(is_constant, _scale_of_constant(low), deviation * unit),
         )
 
     def transform(self, series: FloatArray) -> ScaledArray:
@@ -113,6 +121,12 @@ def _blocks(parts: Sequence[FloatArray]) -> Iterator[FloatArray]:
     for part in parts:
         for first in range(0, len(part), _BLOCK_ROWS):
             yield part[first : first + _BLOCK_ROWS]
+
+
+def _scale_of_constant(value: FloatArray) -> FloatArray:
+    """Return the scale of series that have one value each, of shape ``(D,)``."""
+    scale = np.clip(np.abs(value), SMALLEST_SCALE, 1.0)
+    return np.where(value == 0, 1.0, scale)
 
 
 def name_series(chosen: npt.NDArray[np.bool_]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lstm_ad.model.scaling import CONSTANT_RANGE
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.reasons import Level
 
@@ -54,7 +55,7 @@ def find_constants(data: Data) -> Iterator[Finding]:
     fitting = data.fitting.profile
     size = np.maximum(np.abs(fitting.low), np.abs(fitting.high))
     width = fitting.high - fitting.low
-    for series in map(int, np.flatnonzero(width <= 1e-9 * size)):
+    for series in map(int, np.flatnonzero(width <= CONSTANT_RANGE * size)):
         value, where = fitting.low[series], data.fitting.files[0]
         others = [
             part
@@ -63,7 +64,7 @@ def find_constants(data: Data) -> Iterator[Finding]:
                 abs(part.profile.low[series] - value),
                 abs(part.profile.high[series] - value),
             )
-            > 1e-9 * max(size[series], abs(part.profile.high[series]))
+            > CONSTANT_RANGE * max(size[series], abs(part.profile.high[series]))
         ]
         if width[series] > 0:
             yield Finding(

@@ -50,17 +50,27 @@ def test_transform_then_inverse_is_the_identity(series: np.ndarray) -> None:
     assert (np.abs(back - series) <= 1e-5 * magnitude + 1e-100).all()
 
 
-@pytest.mark.parametrize("value", [5.0, -2e30, 0.0])
-def test_a_constant_series_is_named_in_a_warning_and_keeps_its_unit(
-    value: float, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("value", "scale"),
+    [
+        (5.0, 1.0),
+        (-2e30, 1.0),
+        (0.0, 1.0),
+        (-0.004, 0.004),
+        (4e-6, 4e-6),
+        (1e-30, 1e-9),
+    ],
+)
+def test_a_constant_series_is_named_in_a_warning_and_has_a_scale(
+    value: float, scale: float, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It has no deviation: 1 takes the place, whatever its magnitude."""
+    """It has no deviation: its magnitude takes the place, from 1e-9 to 1."""
     series = np.array([[1.0, value], [2.0, value], [3.0, value]])
 
     scaler = Scaler.fit([series])
 
     assert scaler.mean[1] == value
-    assert scaler.scale[1] == 1.0
+    assert scaler.scale[1] == scale
     assert scaler.transform(series)[:, 1].tolist() == [0.0, 0.0, 0.0]
     assert [record.getMessage() for record in caplog.records] == [
         "Constant in the rows that fit the LSTM: series 2. The model can only learn "
@@ -72,7 +82,7 @@ def test_rounding_noise_does_not_count_as_variation() -> None:
     """0.1 + 0.2 beside 0.3 is a constant series, not one of deviation 1e-17."""
     scaler = Scaler.fit([np.array([[0.1 + 0.2], [0.3]])])
 
-    assert scaler.scale.tolist() == [1.0]
+    assert scaler.scale.tolist() == [0.3]
 
 
 def test_varying_series_give_no_warning(caplog: pytest.LogCaptureFixture) -> None:

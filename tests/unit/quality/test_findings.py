@@ -170,7 +170,7 @@ DIRTY = {
         "restarting counter", 2, None, beside(np.cumsum(np.abs(noise())) % 100)
     ),
     "a constant of 0.004": Dirty("constant", 2, None, beside(np.full(N, 0.004))),
-    "1.7e15 and a little": Dirty("constant", 2, None, beside(1.7e15 + T % 997 % 13)),
+    "1.7e15 and a little": Dirty("constant", 2, None, beside(1.7e15 + T % 997)),
     "a stuck sensor": Dirty("stuck", 0, 401, changed(slice(400, 480), 0, 1.25)),
     "two files alike": Dirty(
         "copied file", None, None, {"a.csv": clean(), "b.csv": clean()}
