@@ -5,6 +5,8 @@ BUILD := build
 
 # Threads that wait busily make a shared machine twenty times slower.
 export OMP_WAIT_POLICY ?= PASSIVE
+# What is installed is compiled when it is first imported, and never again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # docker where its daemon answers, else podman and buildah. BUILD_ARGS is for arguments of
 # the Dockerfiles, e.g. BUILD_ARGS="--build-arg TORCH=torch==2.13.0+cpu".
@@ -25,7 +27,9 @@ define install
 	touch $(3)
 endef
 
-.PHONY: setup locks demo data notebook test check format fuzz benchmark benchmark-memory benchmark-threshold benchmark-accuracy soak documents images image-sizes test-images test-hosts sdk test-sdk clean
+SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist worksteal
+
+.PHONY: setup locks demo data notebook test test-avx2 check format fuzz benchmark benchmark-memory benchmark-threshold benchmark-accuracy soak documents images image-sizes test-images test-hosts sdk test-sdk clean
 
 setup: .venv/.dev
 
@@ -41,7 +45,13 @@ locks: setup
 	$(BIN)/python scripts/lock.py
 
 test: setup check
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/pytest $(SIDE_BY_SIDE)
+
+# The tests that depend on the processor, on one without AVX-512.
+test-avx2: setup
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(BIN)/pytest $(SIDE_BY_SIDE) \
+	  tests/unit/model tests/unit/training tests/unit/test_fitting.py \
+	  tests/contract/test_training_job.py tests/contract/test_round_trip.py
 
 check: setup
 	$(BIN)/ruff format --check .
@@ -112,7 +122,7 @@ test-images: setup
 
 # Two hosts, in network namespaces; needs root and iproute2.
 test-hosts: setup
-	HOST_TESTS=1 $(BIN)/pytest -m hosts
+	HOST_TESTS=1 $(BIN)/pytest -n 2 -m hosts tests/hosts
 
 # SageMaker's own SDK, in an environment of its own: it would hold back other packages.
 sdk: .venv-sdk/.complete

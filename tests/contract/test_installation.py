@@ -1,6 +1,7 @@
 """What is installed is what the locks say, here and in the images."""
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -85,6 +86,21 @@ def test_a_package_without_its_dependencies_is_locked_alone(
 
     assert text.splitlines()[1:] == ["b-c==2"]
     assert asked == [(["a==1"], False), ([], True)]
+
+
+def test_what_is_installed_is_compiled_by_its_first_import() -> None:
+    """No pip compiles anything; a machine that forbids it would start from source."""
+    started = subprocess.run(
+        ["make", "--silent", "--eval", "variables:; @env", "variables"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "PATH=" in started.stdout
+    assert "PYTHONDONTWRITEBYTECODE" not in started.stdout
 
 
 @pytest.mark.parametrize("name", ["train", "infer"])

@@ -369,8 +369,8 @@ def test_labels_choose_the_threshold_of_a_job(opt_ml, run_train, make_series) ->
     assert decision.labelled is not None
     assert decision.threshold == decision.labelled.threshold
     assert (decision.labelled.n_rows, decision.labelled.n_anomalies) == (110, 1)
-    for source in ("Threshold", "Threshold of the labels"):
-        assert f"\n{source}: a score below " in job.log
+    for source in ("Threshold ", "Threshold of the labels: "):
+        assert f"\n{source}" in job.log
 
 
 def test_a_job_without_bf16_trains_in_fp32_and_says_so(
