@@ -153,8 +153,7 @@ def test_overload_is_refused_and_nobody_held_suffers(
     assert refusal.headers["Retry-After"] == "1"
     assert refusal.headers["Content-Type"] == "text/plain"
     assert refusal.body == (
-        b"The server holds 32 requests already, as many as it can answer soon: try "
-        b"again in 1 s.\n"
+        b"The server is busy with 32 requests, its limit; try again in 1 s.\n"
     )
     assert ping.status == 200
     assert refusals == [503] * 100

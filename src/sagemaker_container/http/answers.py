@@ -10,13 +10,14 @@ from sagemaker_container.formats import json as json_format
 from sagemaker_container.formats.columns import CSV, JSON
 from sagemaker_container.http.request import Asked
 
+Answer = tuple[int, Iterable[bytes]]
+"""The length of an answer in bytes, and its text in pieces."""
+
 MAX_HELD = 100 * 2**20
 """Bytes of an answer that are held in memory: the default limit of a request's body."""
 
 
-def answer(
-    detector: LSTMAD, series: FloatArray, asked: Asked
-) -> tuple[int, Iterable[bytes]]:
+def answer(detector: LSTMAD, series: FloatArray, asked: Asked) -> Answer:
     """Return the length of an answer in bytes, and its text in pieces.
 
     Asynchronous endpoints take no answer without a length, so each has one. An answer

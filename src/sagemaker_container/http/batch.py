@@ -17,15 +17,29 @@ One refused piece fails the whole file. A whole file is taken for a piece only i
 size is, by chance, within two rows of the largest payload.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 from lstm_ad.exceptions import SeriesError
 
-ADVICE = (
+_ADVICE = (
     "In a batch transform set SplitType to None: every row depends on the rows before "
     "it, so a file cannot be split."
 )
 
 _OVERHEAD = 128
 """Bytes that a splitter may count beyond those of the rows."""
+
+
+@contextlib.contextmanager
+def advice(n_rows: int, n_unscored: int) -> Iterator[None]:
+    """Say in a refusal of too few rows that they may be a piece of a file."""
+    try:
+        yield
+    except SeriesError as error:
+        if n_rows > n_unscored:
+            raise
+        raise SeriesError(f"{error} {_ADVICE}") from error
 
 
 def refuse_piece(n_bytes: int, n_rows: int, max_payload_mb: int) -> None:
@@ -44,6 +58,6 @@ def refuse_piece(n_bytes: int, n_rows: int, max_payload_mb: int) -> None:
     if any(-margin < n_bytes - max_payload_mb * mb <= 0 for mb in (10**6, 2**20)):
         raise SeriesError(
             f"The body is a piece of a larger file: its {n_bytes} bytes fill the "
-            f"payload of {max_payload_mb} MB to the last row that fits. {ADVICE} "
+            f"payload of {max_payload_mb} MB to the last row that fits. {_ADVICE} "
             f"(If it is a whole file, set another MaxPayloadInMB.)"
         )

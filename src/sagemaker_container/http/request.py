@@ -1,4 +1,4 @@
-"""What a request asks for: which columns, with a header row or not, of which rows.
+"""What a request asks for: the format of the answer, its columns and its rows.
 
 SageMaker hands a request's custom attributes through as they are. Three of them are
 read here, separated by semicolons, in any order and each at most once::
@@ -21,16 +21,46 @@ of the three is given, all of it is ignored. Where one is, all of it has to be r
 import dataclasses
 import re
 
+from werkzeug.datastructures import MIMEAccept
+
 from sagemaker_container.formats.columns import (
     CSV,
     DEFAULT_COLUMNS,
+    FORMATS,
     OutputError,
     columns_of,
 )
 from sagemaker_container.formats.messages import listed, shown
+from sagemaker_container.http.body import SHOWN_CHARACTERS
 
 _ATTRIBUTES = ("output", "header", "return")
 _LAST = re.compile(r"last:0*([1-9][0-9]{0,17})")
+
+
+class NotAcceptableError(Exception):
+    """Raised if a client accepts none of the formats of an answer."""
+
+
+def answer_format(accepted: MIMEAccept) -> str:
+    """Return the format of the answer: the one that the client prefers.
+
+    Args:
+        accepted: The value of the header ``Accept``.
+
+    Raises:
+        NotAcceptableError: If it names none of ``FORMATS``.
+    """
+    if not accepted.provided:
+        return CSV
+    # A charset makes no difference to who is answered.
+    types = MIMEAccept([(name.split(";")[0].strip(), q) for name, q in accepted])
+    best = types.best_match(FORMATS)
+    if best is None:
+        raise NotAcceptableError(
+            f"The answer can be {listed(FORMATS, 'or')}, but the request accepts only "
+            f'"{str(accepted)[:SHOWN_CHARACTERS]}".'
+        )
+    return best
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +100,8 @@ class Asked:
             for name in ("output", "header"):
                 if name in given:
                     raise OutputError(
-                        f"The custom attribute {name} is about CSV, but the answer is "
-                        f"{content_type}: leave it out, or accept {CSV}."
+                        f"The custom attribute {name} applies to CSV only, but the "
+                        f"answer is {content_type}; leave it out, or accept {CSV}."
                     )
         if "output" in given:
             columns = columns_of(given["output"], "The custom attribute output")
@@ -93,13 +123,12 @@ def _given(attributes: str) -> dict[str, str]:
     for name, value in pairs:
         if name not in _ATTRIBUTES:
             raise OutputError(
-                f"There is no custom attribute {shown(name)}: beside one of them, "
-                f"accepted are only {listed(_ATTRIBUTES)}, each as name=value, "
-                f"separated by semicolons."
+                f"The custom attribute {shown(name)} is unknown; use only "
+                f"{listed(_ATTRIBUTES)}, each as name=value, separated by semicolons."
             )
         if name in given:
             raise OutputError(
-                f"The custom attribute {name} is given twice: accepted is each once."
+                f"The custom attribute {name} is given twice; give it once."
             )
         given[name] = value.removeprefix("=")
     return given
@@ -109,8 +138,7 @@ def _has_header(text: str) -> bool:
     """Return whether a header row is asked for."""
     if text not in ("true", "false"):
         raise OutputError(
-            f"The custom attribute header is {shown(text)}: accepted are true and "
-            f"false."
+            f"The custom attribute header is {shown(text)}; use true or false."
         )
     return text == "true"
 
@@ -120,7 +148,7 @@ def _n_last(text: str) -> int:
     match = _LAST.fullmatch(text)
     if match is None:
         raise OutputError(
-            f"The custom attribute return is {shown(text)}: accepted is last:N, N a "
-            f"positive integer, such as last:100."
+            f"The custom attribute return is {shown(text)}; use last:N with a positive "
+            f"integer N, such as last:100."
         )
     return int(match[1])

@@ -4,6 +4,9 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
+RETRY_SECONDS = 1
+"""What a client is told to wait when a worker holds as many as it can."""
+
 
 class OverloadedError(Exception):
     """Raised if a request arrives while as many as allowed are being answered."""
@@ -17,6 +20,7 @@ class Slots:
     """
 
     def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._free = threading.Semaphore(limit)
 
     @contextlib.contextmanager
@@ -27,7 +31,10 @@ class Slots:
             OverloadedError: If there is none left.
         """
         if not self._free.acquire(blocking=False):
-            raise OverloadedError
+            raise OverloadedError(
+                f"The server is busy with {self._limit} requests, its limit; try again "
+                f"in {RETRY_SECONDS} s."
+            )
         try:
             yield
         finally:

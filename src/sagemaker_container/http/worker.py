@@ -34,8 +34,8 @@ _SENTENCES = {
     HTTPStatus.BAD_REQUEST: "The request is not well-formed HTTP/1.1.\n",
     HTTPStatus.REQUEST_TIMEOUT: "The head of the request arrived too slowly: the limit "
     f"is {deadlines.HEAD_SECONDS} s.\n",
-    HTTPStatus.INTERNAL_SERVER_ERROR: "The request failed for a reason that is not in "
-    "the request; the server's log has it.\n",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "The server failed to answer the request; the "
+    "reason is in its log.\n",
 }
 
 

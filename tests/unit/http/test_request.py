@@ -1,6 +1,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 
 from sagemaker_container.formats.columns import (
     CSV,
@@ -13,12 +15,78 @@ from sagemaker_container.formats.columns import (
     column_names,
     columns_of,
 )
-from sagemaker_container.http.request import Asked
-
-ALL = (
-    "score, reconstruction, is_anomaly, severity, threshold, contribution, lower and "
-    "upper"
+from sagemaker_container.http.request import (
+    Asked,
+    NotAcceptableError,
+    answer_format,
 )
+
+
+@pytest.mark.parametrize(
+    ("expected", "accepts"),
+    [
+        (
+            "text/csv",
+            [
+                "",
+                "*/*",
+                "text/*",
+                "TEXT/CSV",
+                "text/csv; charset=utf-8",
+                "text/csv;q=0.5",
+                "application/json;q=0.1, text/csv;q=0.5",
+                "application/json;q=0.5, text/csv;q=0.5",
+                "application/jsonlines;q=0.9, text/*",
+                "text/html, */*;q=0.1",
+                "text/csv, application/json;q=0",
+            ],
+        ),
+        (
+            "application/json",
+            [
+                "Application/JSON; charset=utf-8",
+                "application/json, text/csv;q=0.1",
+                "application/json, */*",
+                "application/*",
+                "text/csv;q=0, */*",
+                "text/csv;q=0.1, */*",
+            ],
+        ),
+        (
+            "application/jsonlines",
+            [
+                "application/json;q=0.5, application/jsonlines",
+                "text/csv;q=0.1, application/jsonlines;q=0.2",
+                "text/html, application/jsonlines;q=0.1",
+                "application/json;q=0, application/*",
+            ],
+        ),
+    ],
+)
+def test_what_a_client_likes_best_it_gets(expected: str, accepts: list[str]) -> None:
+    """By the weights of what it accepts; the more specific name first; else CSV."""
+    found = {accept: answer_format(parse(accept)) for accept in accepts}
+
+    assert found == dict.fromkeys(accepts, expected)
+
+
+@pytest.mark.parametrize(
+    "accept", ["a/b", "text/csv;q=0", "text/plain, image/*", "application/x-ndjson"]
+)
+def test_a_client_that_accepts_none_of_the_formats_is_refused(accept: str) -> None:
+    """The sentence says what the answer can be."""
+    with pytest.raises(NotAcceptableError) as refusal:
+        answer_format(parse(accept))
+
+    assert str(refusal.value) == (
+        "The answer can be text/csv, application/json or application/jsonlines, but "
+        f'the request accepts only "{parse(accept)}".'
+    )
+
+
+def parse(accept: str) -> MIMEAccept:
+    """Return the header as Flask gives it to us."""
+    return parse_accept_header(accept, MIMEAccept)
 
 
 @pytest.mark.parametrize(
@@ -70,117 +138,83 @@ def test_attributes_of_somebody_else_are_ignored(attributes: str) -> None:
     assert Asked.of(attributes, JSON, DEFAULT_COLUMNS) == Asked(JSON)
 
 
-UNKNOWN = (
-    "beside one of them, accepted are only output, header and return, each as "
-    "name=value, separated by semicolons."
-)
+WRONG = {
+    "The custom attribute {} is unknown; use only output, header and return, each as "
+    "name=value, separated by semicolons.": {
+        "output=score;trace=42": '"trace"',
+        "abc;return=last:5": '"abc"',
+        "header=true;": '""',
+        "Header=true": '"Header"',
+    },
+    "The custom attribute {} is given twice; give it once.": {
+        "output=score;output=score": "output",
+        "header=true;return=last:5;header=true": "header",
+    },
+    "The custom attribute header is {}; use true or false.": {
+        "header=yes": '"yes"',
+        "output=score;header": '""',
+    },
+    "The custom attribute return is {}; use last:N with a positive integer N, such as "
+    "last:100.": {
+        f"return={value}": f'"{value}"'
+        for value in (
+            *("", "100", "first:5", "last:", "last:0", "last:00", "last:-5"),
+            *("last:5.0", "last:1e3", "last:1,5", "last: 5", "last:" + "9" * 19),
+            "last:١",  # noqa: RUF001  # a digit, but not one of ours
+        )
+    },
+}
+"""Sentences, and what each of them is said of."""
 
 
 @pytest.mark.parametrize(
     ("attributes", "expected"),
     [
-        (
-            "output=scores",
-            'The custom attribute output names "scores", which there is not: accepted '
-            f"are {ALL}, separated by commas.",
-        ),
-        (
-            "output=score,,severity",
-            'The custom attribute output names "", which there is not: accepted are '
-            f"{ALL}, separated by commas.",
-        ),
-        (
-            "output=Score",
-            'The custom attribute output names "Score", which there is not: accepted '
-            f"are {ALL}, separated by commas.",
-        ),
-        (
-            "output=score,header=true",
-            'The custom attribute output names "header=true", which there is not: '
-            f"accepted are {ALL}, separated by commas.",
-        ),
-        (
-            "output=score,lower,score",
-            "The custom attribute output names score twice: accepted is each one once.",
-        ),
-        (
-            "output=score;output=score",
-            "The custom attribute output is given twice: accepted is each once.",
-        ),
-        ("output=score;trace=42", f'There is no custom attribute "trace": {UNKNOWN}'),
-        ("abc;return=last:5", f'There is no custom attribute "abc": {UNKNOWN}'),
-        ("header=true;", f'There is no custom attribute "": {UNKNOWN}'),
-        ("Header=true", f'There is no custom attribute "Header": {UNKNOWN}'),
-        (
-            "header=yes",
-            'The custom attribute header is "yes": accepted are true and false.',
-        ),
-        (
-            "output=score;header",
-            'The custom attribute header is "": accepted are true and false.',
-        ),
-        *(
-            (
-                f"return={value}",
-                f'The custom attribute return is "{value}": accepted is last:N, N a '
-                f"positive integer, such as last:100.",
-            )
-            for value in (
-                "",
-                "100",
-                "first:5",
-                "last:",
-                "last:0",
-                "last:00",
-                "last:-5",
-                "last:5.0",
-                "last:1e3",
-                "last:1,5",
-                "last: 5",
-                "last:١",  # noqa: RUF001  # a digit, but not one of ours
-                "last:" + "9" * 19,
-            )
-        ),
+        (attributes, sentence.format(found))
+        for sentence, cases in WRONG.items()
+        for attributes, found in cases.items()
     ],
 )
 def test_attributes_for_us_have_to_be_right(attributes: str, expected: str) -> None:
-    """One sentence: what is wrong, what was found, what is accepted."""
+    """One sentence: what is wrong, what was found, what to use."""
     with pytest.raises(OutputError) as refusal:
         Asked.of(attributes, CSV, DEFAULT_COLUMNS)
 
     assert str(refusal.value) == expected
 
 
-@pytest.mark.parametrize("content_type", [JSON, JSON_LINES])
-@pytest.mark.parametrize("attribute", ["output=score", "header=true", "header=false"])
-def test_columns_of_an_answer_that_has_none_are_refused(
-    attribute: str, content_type: str
-) -> None:
-    """They contradict what the client accepts: neither is chosen for it."""
-    with pytest.raises(OutputError) as refusal:
-        Asked.of(f"return=last:5;{attribute}", content_type, DEFAULT_COLUMNS)
-
-    name = attribute.partition("=")[0]
-    assert str(refusal.value) == (
-        f"The custom attribute {name} is about CSV, but the answer is {content_type}: "
-        f"leave it out, or accept text/csv."
-    )
+@pytest.mark.parametrize(
+    "columns",
+    ["scores", "score,,severity", "Score", "score,header=true", "score,score"],
+)
+def test_columns_have_to_be_right(columns: str) -> None:
+    """The sentence is that of formats/columns.py, about the attribute."""
+    with pytest.raises(OutputError, match=r"^The custom attribute output "):
+        Asked.of(f"output={columns}", CSV, DEFAULT_COLUMNS)
 
 
 @pytest.mark.parametrize("content_type", [JSON, JSON_LINES])
-def test_the_last_rows_can_be_asked_for_in_any_format(content_type: str) -> None:
-    """Only columns and their names are a matter of CSV."""
-    asked = Asked.of("return=last:5", content_type, DEFAULT_COLUMNS)
+def test_only_the_rows_of_json_can_be_chosen(content_type: str) -> None:
+    """It has no columns: neither the attribute nor the header Accept is preferred."""
+    assert Asked.of("return=last:5", content_type, ()).n_last == 5
+    for attribute in ("output=score", "header=true", "header=false"):
+        with pytest.raises(OutputError) as refusal:
+            Asked.of(f"return=last:5;{attribute}", content_type, DEFAULT_COLUMNS)
 
-    assert (asked.content_type, asked.n_last) == (content_type, 5)
+        name = attribute.partition("=")[0]
+        assert str(refusal.value) == (
+            f"The custom attribute {name} applies to CSV only, but the answer is "
+            f"{content_type}; leave it out, or accept text/csv."
+        )
 
 
 def test_contributions_are_asked_for_by_json_and_by_their_column() -> None:
     """By nothing else: they cost time."""
+    others = tuple(name for name in OUTPUTS if name != "contribution")
+
     assert Asked(JSON).has_contributions
     assert Asked(JSON_LINES).has_contributions
     assert Asked(columns=("score", "contribution")).has_contributions
-    others = tuple(name for name in OUTPUTS if name != "contribution")
     assert not Asked(columns=others, has_header=True, n_last=5).has_contributions
 
 
