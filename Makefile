@@ -77,7 +77,7 @@ notebook: setup
 
 # Not part of `make test`: they take minutes.
 fuzz: setup
-	PYTHONPATH=src $(BIN)/python scripts/fuzz_csv.py
+	PYTHONPATH=src $(BIN)/python scripts/fuzz_formats.py
 
 ACCURACY := $(BUILD)/accuracy-packages
 

@@ -116,37 +116,15 @@ TABLE = b'{"series": [' + b"[1.5, 50], " * 30
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (b"", "There is no data; "),
-        (b"null", "The JSON begins with "),
-        (ROWS, "The JSON begins with "),
-        (b'{"series": []}', "There is no data; "),
-        (b'{"data": [[1, 2]]}', "The JSON begins with "),
-        (b"{" * 10**6, "The JSON begins with "),
-        (b'{"series": ' * 10**5, "The JSON begins with "),
-        (b'{"series": ' + b"[" * 2**24, "Row 1 is not a list of numbers, but "),
-        (b'{"series": [[' + b"[" * 10**6 + b"]" * 10**6 + b"]]}", "Row 1 is not a "),
-        (TABLE + b"[87654321]]}", "Row 31 has 1 cell, "),
-        (TABLE + b"[1, NaN]]}", 'Row 31, column 2: "NaN" stands for '),
-        (TABLE + b"[1, -Infinity]]}", 'Row 31, column 2: "-Infinity" is infinite'),
-        (TABLE + b"[1, null]]}", "Row 31, column 2: the value is missing; "),
-        (TABLE + b'[1, "87654321"]]}', 'Row 31, column 2: ""87654321"" is in quotes'),
-        (TABLE + b"[true, 1]]}", 'Row 31, column 1: "true" is a word '),
-        (TABLE + b"[1, 1e400]]}", 'Row 31, column 2: "1e400" is too large; '),
-        (TABLE + b"[1, " + b"9" * 10**6 + b"]]}", 'Row 31, column 2: "9999'),
-        (TABLE + b"[1, 01]]}", 'Row 31, column 2: "01" is not a number; '),
+        (b'{"series": ' * 10**5, "The JSON is "),
+        (b'{"series": [[' + b"[" * 10**6, 'Row 1, column 1: "[['),
+        (b'{"series": [' + b"[1, 2], " * 10**5, "The JSON ends after row 100000, "),
+        (b'{"series": [[1, 2, ' + b"3" * 10**6 + b"]]}", 'Row 1, column 3: "333'),
+        (TABLE + b"[1, null]]}", 'Row 31, column 2: "null" stands for '),
         (TABLE + b"[1, \xff]]}", "Row 31, column 2: "),
-        (TABLE + b"[1, [2]]]}", "Row 31 is not a list of numbers, but "),
-        (TABLE + b'{"a": 1}]}', "Row 31 is not a list of numbers, but "),
-        (TABLE + b"[1, 2],]}", "Row 32 is not a list of numbers, but "),
-        (TABLE + b"[1, 2]", "Row 31 is followed by "),
-        (TABLE + b"[1, 2]], 87654321}", "Row 31 is followed by "),
-        (TABLE + b'[1, 2]], "series": [[1, 2]]}', "Row 31 is followed by "),
-        (TABLE + b"[1, 2", "Row 31 is not a list of numbers, but "),
+        (TABLE + b"[87654321]]}", "Row 31 has 1 cell, "),
         (b'{"series": [[1, 2], [3, 4]]}', "The series is too short: "),
         (b'{"series": [[1], [2]]}', "The number of columns is wrong: 1 were found, "),
-        (b'{"series": [[' + b"8," * 2**20 + b"8]]}", "Row 1 has 1048577 cells; "),
-        (b'{"series": [[' + b"8" * 90 * 2**20, "A row is longer than 64 MB: "),
-        (b'{"series": [' + b" " * 90 * 2**20, "A row is longer than 64 MB: "),
     ],
     ids=lambda value: value[:24] if isinstance(value, str) else f"{len(value)} bytes",
 )
@@ -156,6 +134,17 @@ def test_bad_json_is_400_with_the_reason(refuse, body: bytes, expected: str) -> 
 
     assert status == 400
     assert reason.startswith(expected)
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_json_beyond_its_own_limit_is_413(refuse, compress) -> None:
+    """Although CSV of that size is read; compressed or not."""
+    body = compress((TABLE[:-2] + b"]}").ljust(20 * 2**20 + 1))
+
+    assert refuse(body, JSON) == (
+        413,
+        "The JSON is larger than 20 MB; send a series of that size as text/csv.",
+    )
 
 
 @pytest.mark.parametrize("content_type", ["text/csv", "application/json"])

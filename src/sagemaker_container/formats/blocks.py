@@ -100,7 +100,8 @@ def cells_problem(
         n_columns: The number of cells in the rows before.
         number: How the format spells a number.
     """
-    if problem := row_length_problem(row, cells, n_columns):
+    ends_with_comma = not cells[-1].strip()
+    if problem := row_length_problem(row, len(cells), n_columns, ends_with_comma):
         return problem
     for column, cell in enumerate(cells, start=1):
         if problem := number_problem(cell, number):

@@ -82,13 +82,15 @@ def kind_of(cell: bytes) -> str | None:
     return None
 
 
-def row_length_problem(row: int, cells: list[bytes], n_columns: int) -> str | None:
+def row_length_problem(
+    row: int, n_cells: int, n_columns: int, ends_with_comma: bool = False
+) -> str | None:
     """Return what is wrong with the number of cells in a row, or None."""
-    if len(cells) == n_columns:
+    if n_cells == n_columns:
         return None
-    trailing = ", and the row ends with a comma" if not cells[-1].strip() else ""
+    trailing = ", and the row ends with a comma" if ends_with_comma else ""
     return (
-        f"Row {row} has {counted(len(cells), 'cell')}{trailing}, but the rows before "
+        f"Row {row} has {counted(n_cells, 'cell')}{trailing}, but the rows before "
         f"have {n_columns}; all rows need the same number."
     )
 

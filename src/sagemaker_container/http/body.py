@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import sys
 import zlib
+from collections.abc import Callable
 from typing import BinaryIO, Protocol, cast
 
 from sagemaker_inference import content_types
@@ -22,10 +23,10 @@ SHOWN_CHARACTERS = 200
 _GZIP = b"\x1f\x8b"
 """The first bytes of every gzip stream."""
 
-_READERS = {
+_READERS: dict[str, Callable[[BinaryIO, Cores], FloatArray]] = {
     "": csv_format.read_series,
     content_types.CSV: csv_format.read_series,
-    content_types.JSON: json_format.read_series,
+    content_types.JSON: lambda stream, _: json_format.read_series(stream),
 }
 """What parses a body, by its content type."""
 
@@ -179,6 +180,7 @@ class BodyFormat:
         Raises:
             PayloadTooLargeError: If the body has too many bytes, before or after it
                 was decompressed.
+            DocumentTooLargeError: If it is more JSON than is read.
             TimeoutError: If the body takes too long to come.
             BrokenBodyError: If the client goes away, or breaks a chunk.
             SeriesError: If the body is no series.

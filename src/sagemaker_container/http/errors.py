@@ -9,7 +9,8 @@ status  when
 405     no such method at the path
 406     the client accepts none of the three formats
 408     the body took too long to come
-413     the body is larger than the server accepts, compressed or not
+413     the body is larger than the server accepts, compressed or not, or than JSON
+        may be
 415     the body is declared to be neither CSV nor JSON, or encoded otherwise than
         with gzip
 500     what is not in the request; the log has the traceback
@@ -25,6 +26,7 @@ from werkzeug.wrappers import Response
 
 from lstm_ad.exceptions import SeriesError
 from sagemaker_container.formats.columns import OutputError
+from sagemaker_container.formats.json import DocumentTooLargeError
 from sagemaker_container.http.body import (
     BrokenBodyError,
     PayloadTooLargeError,
@@ -37,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 _STATUSES = {
     BrokenBodyError: HTTPStatus.BAD_REQUEST,
+    DocumentTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,  # before its base
     NotAcceptableError: HTTPStatus.NOT_ACCEPTABLE,
     OutputError: HTTPStatus.BAD_REQUEST,
     OverloadedError: HTTPStatus.SERVICE_UNAVAILABLE,

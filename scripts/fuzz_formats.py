@@ -1,16 +1,18 @@
-"""Feed the CSV reader mutated files, and compare it with a slow, obvious one.
+"""Feed the readers of CSV and JSON mutated files, and compare them with obvious ones.
 
 Every file is a valid one that was damaged by a few random edits (seeded: the same
-files in every run). The reader may refuse it, with a SeriesError, or must return the
-numbers that splitting at the commas and Python's own ``float`` give, bit for bit. What
-the slow reader accepts must be accepted.
+files in every run); every third is JSON. A reader may refuse it, with a SeriesError, or
+must return the numbers that splitting at the commas and Python's own ``float`` give, or
+Python's own reader of JSON, bit for bit. What the obvious readers accept must be
+accepted.
 
-    python scripts/fuzz_csv.py [--files 100000] [--seed 0]
+    python scripts/fuzz_formats.py [--files 100000] [--seed 0]
 """
 
 import argparse
 import gzip
 import io
+import json
 import math
 import random
 import re
@@ -25,6 +27,7 @@ import numpy as np
 
 from lstm_ad.exceptions import SeriesError
 from sagemaker_container.formats import csv as csv_format
+from sagemaker_container.formats import json as json_format
 
 BLOCK_SIZES = (4, 7, 64, 4 * 2**20)
 """Bytes read at a time: lines, numbers and line ends are cut by the ends of blocks."""
@@ -39,6 +42,16 @@ SNIPPETS = [
     *(b"E5", b"e+", b"--1", b"1.2.3", b"1e5e5", b".5", b"5.", b"+.5e-3", b"1 2"),
     *(b"0.1e1", b"00012", b"-0", b"1d5", b"1,5", b"1j", b"\xff", b"\xef\xbb\xbf"),
     *(b"\xc2\xa0", "\u0661".encode(), "\u2212".encode(), b"\x1a", b"\x0b", b"\x0c"),
+    *(b"[", b"]", b"{", b"}", b":", b"[1]", b"[[1]],", b"tru", b"nul", b'"series"'),
+    *(
+        b"]}",
+        b'"\\',
+        b"\xef\xbb",
+        b"-Infinity",
+        b"],[",
+        b'{"series": [[1]]}',
+        b"9" * 400,
+    ),
     *(b"123456789012345678901234567890", b"0." + b"0" * 40 + b"1", b"a,b\n", b"//"),
 ]
 
@@ -57,18 +70,23 @@ def main() -> None:
         path = Path(folder) / "fuzz.csv"
         for number in range(arguments.files):
             source = random.Random(f"{arguments.seed}/{number}")
-            outcomes[check(make_file(source), source, path)] += 1
+            is_json = number % 3 == 0
+            data = make_file(source, valid_json if is_json else valid_csv)
+            outcome = check(data, source, path, is_json)
+            outcomes[f"{'JSON' if is_json else 'CSV'} {outcome}"] += 1
     seconds = time.monotonic() - began
     shown = ", ".join(f"{count} {name}" for name, count in sorted(outcomes.items()))
     print(f"{arguments.files} files in {seconds:.0f} s: {shown}; no other exception.")
 
 
-def check(data: bytes, source: random.Random, path: Path) -> str:
+def check(data: bytes, source: random.Random, path: Path, is_json: bool) -> str:
     """Return how both readers took a file; end the run if they differ."""
     csv_format._BLOCK_SIZE = source.choice(BLOCK_SIZES)
     csv_format._FEW = source.choice(FEW)
     try:
-        if source.random() < 0.05:
+        if is_json:
+            found = json_format.read_series(io.BytesIO(data))
+        elif source.random() < 0.05:
             path.write_bytes(gzip.compress(data, 1))
             found = csv_format.read_file(path, "fuzz.csv")
         else:
@@ -77,7 +95,7 @@ def check(data: bytes, source: random.Random, path: Path) -> str:
         found, message = None, str(error)
     except Exception as error:
         sys.exit(f"{type(error).__name__}: {error}\n{data!r}")
-    expected = read_slowly(data)
+    expected = (read_json_slowly if is_json else read_csv_slowly)(data)
     if found is None:
         if expected is not None:
             sys.exit(f"Refused, but valid: {message}\n{data!r}")
@@ -91,7 +109,7 @@ def check(data: bytes, source: random.Random, path: Path) -> str:
     return "read alike"
 
 
-def read_slowly(data: bytes) -> list[list[float]] | None:
+def read_csv_slowly(data: bytes) -> list[list[float]] | None:
     """Return the numbers of a file as its documentation says, or None."""
     try:
         text = data.removeprefix(b"\xef\xbb\xbf").decode("ascii")
@@ -113,15 +131,47 @@ def read_slowly(data: bytes) -> list[list[float]] | None:
     return table if is_table else None
 
 
-def make_file(source: random.Random) -> bytes:
+def read_json_slowly(data: bytes) -> list[list[float]] | None:
+    """Return the numbers of a document as its documentation says, or None."""
+    try:
+        # Pairs, so that keys that are given twice are seen.
+        text = data.removeprefix(b"\xef\xbb\xbf").decode()
+        document = json.loads(text, object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        return None
+    if not text.lstrip().startswith("{") or [key for key, _ in document] != ["series"]:
+        return None
+    rows = document[0][1]
+    if not rows or not all(isinstance(row, list) and row for row in rows):
+        return None
+    if len({len(row) for row in rows}) != 1:
+        return None
+    cells = [cell for row in rows for cell in row]
+    if not all(type(cell) in (int, float) and abs(cell) <= 1e100 for cell in cells):
+        return None  # a NaN is not at most anything
+    return [[float(cell) for cell in row] for row in rows]
+
+
+def make_file(source: random.Random, valid: Callable[[random.Random], bytes]) -> bytes:
     """Return a valid file with zero to four edits."""
-    data = valid_file(source)
+    data = valid(source)
     for _ in range(source.choice((0, 1, 1, 1, 2, 2, 3, 4))):
         data = source.choice(EDITS)(data, source)
     return data
 
 
-def valid_file(source: random.Random) -> bytes:
+def valid_json(source: random.Random) -> bytes:
+    """Return a document that the reader must accept."""
+    n_columns = source.choice((1, 1, 2, 3, 8))
+    rows = [
+        [source.gauss(0, 1) * 10.0 ** source.randint(-99, 98) for _ in range(n_columns)]
+        for _ in range(source.randint(1, 6))
+    ]
+    text = json.dumps({"series": rows}, indent=source.choice((None, None, 1)))
+    return source.choice((b"", b"", b"", b"\xef\xbb\xbf")) + text.encode()
+
+
+def valid_csv(source: random.Random) -> bytes:
     """Return a file that the reader must accept."""
     n_columns = source.choice((1, 1, 2, 3, 8))
     line_end = source.choice(("\n", "\n", "\r\n"))
@@ -163,7 +213,7 @@ def insert_snippet(data: bytes, source: random.Random) -> bytes:
 
 def replace_cell(data: bytes, source: random.Random) -> bytes:
     """Replace one cell by something that confuses readers."""
-    cells = re.split(rb"([,\n])", data)
+    cells = re.split(rb"([],\n[])", data)
     cells[source.randrange(0, len(cells), 2)] = source.choice(SNIPPETS)
     return b"".join(cells)
 
@@ -181,6 +231,11 @@ def repeat_slice(data: bytes, source: random.Random) -> bytes:
     return data[:last] + data[first:last] + data[last:]
 
 
+def double_key(data: bytes, source: random.Random) -> bytes:
+    """Give the only key of a document twice."""
+    return data.replace(b"{", b'{"series": [[%d]], ' % source.randint(0, 9), 1)
+
+
 def cut_end(data: bytes, source: random.Random) -> bytes:
     """Cut the file off anywhere."""
     return data[: source.randint(0, len(data))]
@@ -192,6 +247,7 @@ EDITS: list[Callable[[bytes, random.Random], bytes]] = [
     replace_cell,
     remove_slice,
     repeat_slice,
+    double_key,
     cut_end,
 ]
 
