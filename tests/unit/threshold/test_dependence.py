@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import signal
 
 from lstm_ad.threshold.dependence import (
     MAX_INDEPENDENT,
@@ -11,11 +12,9 @@ from lstm_ad.threshold.dependence import (
 
 def autoregressive(correlation: float, n_rows: int, n_files: int = 1):
     """Return files of Gaussian values, each correlated with the one before."""
-    noise = np.random.default_rng(0).normal(size=(n_rows, n_files))
-    values = noise.copy()
-    for before, row, new in zip(values[:-1], values[1:], noise[1:], strict=True):
-        row[:] = correlation * before + np.sqrt(1 - correlation**2) * new
-    return values.T.ravel()
+    noise = np.random.default_rng(0).normal(size=(n_files, n_rows))
+    noise[:, 1:] *= np.sqrt(1 - correlation**2)
+    return signal.lfilter([1], [1, -correlation], noise).ravel()
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9, 0.97])
