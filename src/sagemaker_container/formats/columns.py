@@ -44,11 +44,11 @@ def columns_of(text: str, place: str) -> tuple[str, ...]:
     for number, name in enumerate(columns):
         if name not in OUTPUTS:
             raise OutputError(
-                f"{place} names {shown(name)}, which there is not: accepted are "
-                f"{listed([*OUTPUTS])}, separated by commas."
+                f"{place} names {shown(name)}, which is unknown; use "
+                f"{listed([*OUTPUTS], 'or')}, separated by commas."
             )
         if name in columns[:number]:
-            raise OutputError(f"{place} names {name} twice: accepted is each one once.")
+            raise OutputError(f"{place} names {name} twice; use each name once.")
     return columns
 
 
