@@ -23,26 +23,15 @@ ADVICE = (
     "it, so a file cannot be split."
 )
 
-Invoke = Callable[[str | bytes], tuple[int, str, str]]
+BATCH = {"SAGEMAKER_BATCH": "true"}
 
 
 @pytest.fixture
-def csv_file(
-    tmp_path: Path, make_series: Callable[..., Any], as_csv: Callable[..., bytes]
-) -> Path:
+def csv_file(tmp_path: Path, make_series, as_csv) -> Path:
     """Return a file of the size that a batch transform sends at a time, and more."""
     path = tmp_path / "series.csv"
     path.write_bytes(as_csv(make_series(50_000)))
     assert 1.5 * 2**20 < path.stat().st_size < 2 * 2**20
-    return path
-
-
-@pytest.fixture
-def small_csv_file(csv_file: Path) -> Path:
-    """Return a file that fits into any payload."""
-    lines = csv_file.read_bytes().splitlines(keepends=True)
-    path = csv_file.with_name("small.csv")
-    path.write_bytes(b"".join(lines[:123]))
     return path
 
 
@@ -57,120 +46,88 @@ def local() -> Iterator[Any]:
 
 
 @pytest.fixture
-def invoke(
-    local: Any, model_dir: Path, start_server: Callable[..., Any]
-) -> Callable[..., Invoke]:
-    """Return the function that serves with variables, and then how to call that."""
-    _, local_session = local
+def call(local: Any) -> Callable[..., tuple[int, str, str]]:
+    """Return the function that sends a body to a server: status, type and text."""
 
-    def serve(**variables: str) -> Invoke:
-        server = start_server(model_dir.parent, **variables)
-        client = local_session.LocalSagemakerRuntimeClient(
+    def call(server: Any, body: str | bytes) -> tuple[int, str, str]:
+        client = local[1].LocalSagemakerRuntimeClient(
             {"local": {"serving_port": server.port}}
         )
+        csv = "text/csv"
+        answer = client.invoke_endpoint(
+            Body=body, EndpointName="any", ContentType=csv, Accept=csv
+        )["Body"]
+        text = answer.read().decode()
+        answer.release_conn()
+        return answer.status, answer.headers["Content-Type"], text
 
-        def call(body: str | bytes) -> tuple[int, str, str]:
-            answer = client.invoke_endpoint(
-                Body=body,
-                EndpointName="any",
-                ContentType="text/csv",
-                Accept="text/csv",
-            )["Body"]
-            content_type = answer.headers["Content-Type"]
-            text = answer.read().decode()
-            answer.release_conn()
-            return answer.status, content_type, text
-
-        return call
-
-    return serve
+    return call
 
 
 def batches(local: Any, splitting: str, path: Path, mb: int) -> list[str]:
     """Return the bodies that a batch transform makes of a file."""
-    data, _ = local
     split_type, strategy = SPLITTERS[splitting]
-    splitter = data.get_splitter_instance(split_type)
-    return list(data.get_batch_strategy_instance(strategy, splitter).pad(path, mb))
+    splitter = local[0].get_splitter_instance(split_type)
+    return list(local[0].get_batch_strategy_instance(strategy, splitter).pad(path, mb))
 
 
-def test_a_whole_file_gives_a_row_for_each_row(
-    local: Any, invoke: Callable[..., Invoke], small_csv_file: Path
+def test_a_small_file_is_scored_whole_or_refused_with_what_to_set(
+    local,
+    call,
+    tmp_path: Path,
+    model_dir,
+    start_server,
+    shared_server,
+    make_series,
+    as_csv,
 ) -> None:
-    """SplitType None is one request, and its answer has as many rows as the file."""
-    (body,) = batches(local, "whole files", small_csv_file, mb=100)
-    status, content_type, text = invoke(SAGEMAKER_BATCH="true")(body)
+    """A row for each row, whoever asks, in text or bytes; no row can be scored alone.
 
-    assert (status, content_type) == (200, "text/csv")
-    assert text.count("\n") == 123
+    Line with MultiRecord is harmless for files below the payload's limit.
+    """
+    path = tmp_path / "small.csv"
+    path.write_bytes(as_csv(make_series(123)))
+    (whole,) = batches(local, "whole files", path, mb=100)
+    (lines,) = batches(local, "as many rows as fit", path, mb=100)
+    first, *_ = batches(local, "one row at a time", path, mb=100)
+    server = start_server(model_dir.parent, **BATCH)
+
+    status, content_type, text = call(server, whole)
+
+    assert (status, content_type, text.count("\n")) == (200, "text/csv", 123)
     assert text.endswith("\n")
-
-
-def test_an_endpoint_answers_what_a_batch_transform_answers(
-    local: Any, invoke: Callable[..., Invoke], small_csv_file: Path
-) -> None:
-    """The scores do not depend on who asks, nor on text or bytes."""
-    (body,) = batches(local, "whole files", small_csv_file, mb=100)
-
-    assert invoke()(body.encode()) == invoke(SAGEMAKER_BATCH="true")(body)
-
-
-def test_lines_that_fit_into_one_payload_are_the_whole_file(
-    local: Any, invoke: Callable[..., Invoke], small_csv_file: Path
-) -> None:
-    """Line with MultiRecord is harmless for files below the payload's limit."""
-    (whole,) = batches(local, "whole files", small_csv_file, mb=100)
-    (lines,) = batches(local, "as many rows as fit", small_csv_file, mb=100)
-    call = invoke(SAGEMAKER_BATCH="true")
-
-    assert call(lines) == call(whole)
-
-
-def test_a_file_sent_row_by_row_is_refused_with_what_to_set(
-    local: Any, invoke: Callable[..., Invoke], small_csv_file: Path
-) -> None:
-    """Line with SingleRecord gets 400, because no row can be scored alone."""
-    first, *_ = batches(local, "one row at a time", small_csv_file, mb=100)
-    status, _, text = invoke(SAGEMAKER_BATCH="True")(first)
-
-    assert status == 400
-    assert text == (
+    assert call(server, lines) == call(server, whole)
+    assert call(shared_server, whole.encode()) == call(server, whole)
+    assert call(server, first)[::2] == (
+        400,
         "The series is too short: 1 rows were found, but at least 11 are needed, "
-        f"because the first 10 rows have no score. {ADVICE}\n"
+        f"because the first 10 rows have no score. {ADVICE}\n",
     )
 
 
-def test_a_file_cut_in_the_middle_is_refused_with_what_to_set(
-    local: Any, invoke: Callable[..., Invoke], csv_file: Path
+@pytest.mark.parametrize(
+    ("mb", "variables", "status"),
+    [(1, BATCH, 400), (1, {}, 200), (0, BATCH, 200)],
+    ids=["a piece", "no batch transform", "no limit"],
+)
+def test_a_piece_of_a_large_file_is_refused_with_what_to_set(
+    local, call, csv_file: Path, model_dir, start_server, mb, variables, status
 ) -> None:
-    """Line with MultiRecord gets 400 for a file above the limit, not wrong scores."""
-    first, _ = batches(local, "as many rows as fit", csv_file, mb=1)
-    call = invoke(SAGEMAKER_BATCH="true", SAGEMAKER_MAX_PAYLOAD_IN_MB="1")
-    status, _, text = call(first)
+    """Not answered with wrong scores: Line with MultiRecord cuts above the limit.
 
-    assert status == 400
-    assert text.startswith("The body is a piece of a larger file: ")
-    assert ADVICE in text
+    Only a batch transform cuts files, and only if it has a limit: MaxPayloadInMB 0
+    sends whole files of any size.
+    """
+    first, *others = batches(local, "as many rows as fit", csv_file, mb=mb)
+    limit = {"SAGEMAKER_MAX_PAYLOAD_IN_MB": str(mb)}
+    server = start_server(model_dir.parent, **variables, **limit)
 
+    found, _, text = call(server, first)
 
-def test_an_endpoint_takes_a_body_of_the_size_of_a_piece(
-    local: Any, invoke: Callable[..., Invoke], csv_file: Path
-) -> None:
-    """Only a batch transform cuts files: other requests of that size are scored."""
-    first, _ = batches(local, "as many rows as fit", csv_file, mb=1)
-    status, _, text = invoke(SAGEMAKER_MAX_PAYLOAD_IN_MB="1")(first)
-
-    assert status == 200
-    assert text.count("\n") == first.count("\n")
-
-
-def test_a_batch_transform_may_do_without_a_limit(
-    local: Any, invoke: Callable[..., Invoke], csv_file: Path
-) -> None:
-    """MaxPayloadInMB 0 sends whole files of any size: no size is a piece's."""
-    (body,) = batches(local, "as many rows as fit", csv_file, mb=0)
-    call = invoke(SAGEMAKER_BATCH="true", SAGEMAKER_MAX_PAYLOAD_IN_MB="0")
-    status, _, text = call(body)
-
-    assert status == 200
-    assert text.count("\n") == 50_000
+    assert found == status
+    assert len(others) == mb
+    if status == 200:
+        assert text.count("\n") == first.count("\n")
+    else:
+        assert text.startswith("The body is a piece of a larger file: ")
+        assert ADVICE in text
