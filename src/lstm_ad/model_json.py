@@ -4,45 +4,40 @@ It holds a SHA-256 of its own fields, so that an answer is that of the model tha
 trained: a threshold that was changed by hand is refused.
 """
 
+import copy
 import dataclasses
 import hashlib
 import json
-import math
-import operator
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from lstm_ad import typed_json
+import msgspec
+
 from lstm_ad.axes import FloatArray
 from lstm_ad.exceptions import ArtifactError
 from lstm_ad.model.layout import Layout
+from lstm_ad.ranges import Count, Positive, PositiveCount
 from lstm_ad.threshold.decision import Decision
-from lstm_ad.typed_json import FieldError
 
 FORMAT_VERSION = 3
 
-_RANGES = {
-    "score_smoothing": (0, math.inf),
-    "error_bound": (0, math.inf),
-    "decision.max_alarm_rate": (0, 1),
-    "decision.tail.fraction": (0, 1),
-    "decision.tail.scale": (0, math.inf),
-}
-"""Where the fields must lie that are divided by, or whose logarithm is taken."""
+_MISSING = re.compile("Object missing required field `(.+)`")
+_Fields = TypeVar("_Fields")
 
 
 @dataclasses.dataclass(frozen=True)
 class Description:
     """The fields that a server needs: how a model scores and decides."""
 
-    n_series: int
+    n_series: Count
     """``D``."""
     layout: Layout
     """How it divides a series."""
-    score_smoothing: int
+    score_smoothing: PositiveCount
     """Over how many time steps scores are averaged."""
-    error_bound: float
+    error_bound: Positive
     """See :attr:`lstm_ad.scoring.gaussian.Gaussian.bound`."""
     decision: Decision
     """What a score means."""
@@ -76,8 +71,8 @@ def parse(path: Path, data: bytes) -> dict[str, Any]:
         ArtifactError: If it is no JSON object, or of another version.
     """
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        document = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"{path} is no JSON document: {error}.") from error
     version = document.get("format_version") if isinstance(document, dict) else None
     if version != FORMAT_VERSION:
@@ -95,11 +90,7 @@ def digests(path: Path, document: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         ArtifactError: If they cannot be read; the message names the field.
     """
-    try:
-        found: _Digests = typed_json.read(_Digests, document, "")
-    except FieldError as error:
-        raise ArtifactError(f"{path} is damaged: {error}.") from error
-    return found.sha256
+    return _read(path, document, _Digests).sha256
 
 
 def describe(
@@ -116,22 +107,40 @@ def describe(
         ArtifactError: If a field cannot be used, or if one was changed. The message
             names it.
     """
-    try:
-        description: Description = typed_json.read(Description, document, "", arrays)
-        for name, (low, high) in _RANGES.items():
-            value = operator.attrgetter(name)(description)
-            accepted = f"above {low}" + (
-                f" and below {high}" if high < math.inf else ""
-            )
-            typed_json.checked(low < value < high, value, name, accepted)
-    except FieldError as error:
-        raise ArtifactError(f"{path} is damaged: {error}.") from error
+    fields = copy.deepcopy(dict(document))
+    for name, array in arrays.items():
+        *groups, last = name.split(".")
+        group: Any = fields
+        for key in groups:
+            group = group.get(key) if isinstance(group, dict) else None
+        if isinstance(group, dict):  # else it is refused below
+            group[last] = array
+    description = _read(path, fields, Description)
     if document.get("digest") != _digest(document):
         raise ArtifactError(
             f"{path} does not match its own digest, so it was changed after training: "
             f"use it as it was saved, or train the model again."
         )
     return description
+
+
+def _read(path: Path, fields: Mapping[str, Any], kind: type[_Fields]) -> _Fields:
+    """Return some of the fields of ``model.json``.
+
+    Raises:
+        ArtifactError: If one is missing, of another type or out of range. The message
+            names it.
+    """
+    try:
+        return msgspec.convert(fields, kind)
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at `$.")
+        names = [place[:-1]] if place else []
+        if missing := _MISSING.fullmatch(reason):
+            names.append(missing[1])
+            reason = "it is missing"
+        problem = f"{'.'.join(names)}: {reason[0].lower()}{reason[1:]}"
+        raise ArtifactError(f"{path} is damaged: {problem}.") from error
 
 
 def _digest(document: Mapping[str, Any]) -> str:

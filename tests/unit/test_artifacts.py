@@ -3,7 +3,6 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -222,7 +221,7 @@ def test_a_truncated_file_and_a_single_changed_bit_are_noticed(
         )
 
 
-@pytest.mark.parametrize("text", ["", "{", "no JSON", "[1", '{"format_version": 1'])
+@pytest.mark.parametrize("text", ["", "{", "no JSON", "[1", "[NaN]", "[1e400]"])
 def test_a_description_that_is_no_json_is_refused(model_dir: Path, text: str) -> None:
     """The message names the file."""
     (model_dir / DESCRIPTION).write_text(text)
@@ -257,8 +256,8 @@ NUMBERS = [
     *("decision.tail.fraction", "decision.tail.scale", "decision.tail.shape"),
     *("decision.labelled.threshold", "decision.labelled.beta"),
 ]
-NO_NUMBERS = [..., None, True, "1", "", [], [1.0], {}, math.nan, math.inf, -math.inf]
-NO_OBJECTS = [..., None, True, 1, "x", [], [1.0], math.nan]
+NO_NUMBERS = [..., None, True, "1", "", [], [1.0], {}]
+NO_OBJECTS = [..., None, True, 1, "x", [], [1.0]]
 RANGES = {
     "decision.max_alarm_rate": [0.0, -0.1, 1.0],
     "decision.tail.fraction": [0.0, -0.1, 1],
@@ -282,11 +281,11 @@ def labelled_dir(tmp_path_factory: pytest.TempPathFactory, tiny_fit: Fit) -> Pat
     ("field", "values"),
     [
         *((name, [*NO_NUMBERS, 1.5, 1.0, -1]) for name in INTEGERS),
-        *((name, [*NO_NUMBERS, 10**400]) for name in NUMBERS),
+        *((name, NO_NUMBERS) for name in NUMBERS),
         *RANGES.items(),
         *((name, NO_OBJECTS) for name in ("layout", "decision", "decision.tail")),
         ("sha256", NO_OBJECTS[:2] + NO_OBJECTS[3:]),
-        ("decision.labelled", [value for value in NO_OBJECTS if value is not None]),
+        ("decision.labelled", NO_OBJECTS[2:]),  # there may be none
         ("decision.interval", [*NO_OBJECTS, [1.0, None], [1.0, 2.0, 3.0], {"a": 1}]),
         ("sha256.network.onnx", [None, 1, [], {}, True]),
     ],
@@ -307,8 +306,9 @@ def test_a_field_that_cannot_be_used_is_named(
             found.append(str(error))
         path.write_bytes(saved)
 
-    start = re.escape(f"{path} is damaged: {field}")
-    sentence = rf"{start}(\[1\])? (is missing|must be .+, but is .+)\."
+    name = field.replace("sha256.network.onnx", "sha256[...]")
+    start = re.escape(f"{path} is damaged: {name}")
+    sentence = rf"{start}(\[1\])?: (it is missing|expected .+)\."
     assert len(found) == len(values)
     assert [text for text in found if not re.fullmatch(sentence, text)] == []
 

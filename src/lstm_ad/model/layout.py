@@ -21,16 +21,18 @@ the error vector of a row holds all of its errors (Malhotra et al., section 2).
 import dataclasses
 from collections.abc import Mapping
 
+from lstm_ad.ranges import Count
+
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
     """How a series is divided into sequences, in rows."""
 
-    context_length: int
+    context_length: Count
     """``C``: how many rows before a sequence are read at least."""
-    prediction_length: int
+    prediction_length: Count
     """``P``: the length of a sequence; a multiple of the stride."""
-    stride: int
+    stride: Count
     """``S``: from the start of one sequence to that of the next."""
 
     @property

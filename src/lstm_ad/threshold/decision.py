@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray
+from lstm_ad.ranges import Count, Fraction
 from lstm_ad.threshold.tail import Tail
 
 BoolArray = npt.NDArray[np.bool_]
@@ -31,9 +32,9 @@ class LabelledThreshold:
     """The fraction of the alarms that are labelled; 0 if there is no alarm."""
     recall: float
     """The fraction of the labelled rows that are alarms."""
-    n_rows: int
+    n_rows: Count
     """How many rows with a score were labelled, either way."""
-    n_anomalies: int
+    n_anomalies: Count
     """How many of them as anomalies."""
 
 
@@ -45,7 +46,7 @@ class Decision:
     was fitted to other rows.
     """
 
-    max_alarm_rate: float
+    max_alarm_rate: Fraction
     """The target false-alarm rate: the fraction of the normal rows."""
     alarm_threshold: float
     """The score that the next normal row falls below with this probability, all that is
@@ -54,11 +55,11 @@ class Decision:
     """The 95 % interval of the score that this fraction of normal rows falls below."""
     tail: Tail
     """The predictive distribution of minus the scores."""
-    n_rows: int
+    n_rows: Count
     """How many scores it was estimated from."""
-    n_independent: int
+    n_independent: Count
     """How many independent scores they are worth: the effective sample size."""
-    n_exceedances: int
+    n_exceedances: Count
     """How many of them are in the tail."""
     error_range: FloatArray
     """The lowest and the highest normal error of each series, of shape ``(2, D)``, in

@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from lstm_ad.axes import FloatArray
+from lstm_ad.ranges import Fraction, Positive
 
 N_LEVELS = 65
 """Quantiles that are kept of the values below the tail."""
@@ -24,9 +25,9 @@ class Tail:
     body: FloatArray
     """Quantiles, in ascending order, of shape ``(G,)``: those that are exceeded with
     probabilities from 1 down to :attr:`fraction`, in equal steps of the logarithm."""
-    fraction: float
+    fraction: Fraction
     """The fraction of the values beyond the last quantile: the tail."""
-    scale: float
+    scale: Positive
     """The scale of the exceedances' generalised Pareto distribution, positive."""
     shape: float
     """Its shape: positive = heavy, 0 = exponential, negative = bounded."""
