@@ -144,6 +144,7 @@ def lstm_ad(
     train: FloatArray, test: FloatArray, setting: dict[str, float], seed: int
 ) -> tuple[FloatArray, float]:
     """Return the scores of the product, and the CPU time when it was fitted."""
+    from lstm_ad.data.rows import Rows
     from lstm_ad.fitting import fit
     from lstm_ad.hyperparameters import Hyperparameters
     from sagemaker_container.memory import keep_freed_memory
@@ -151,7 +152,7 @@ def lstm_ad(
     keep_freed_memory()  # as ``train`` does
     strings = {name: str(value) for name, value in setting.items()}
     hyperparameters = Hyperparameters.from_strings(strings | {"seed": str(seed)})
-    detector = fit({"train": train}, {}, hyperparameters).detector
+    detector = fit(Rows.of({"train": train}), hyperparameters).detector
     fitted = time.process_time()
     return detector.score(test).normality_score, fitted
 

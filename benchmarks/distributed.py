@@ -100,11 +100,12 @@ def measure(arguments: argparse.Namespace) -> None:
     import numpy as np
     import torch
 
-    from lstm_ad.data.partition import File, Shares, Whereabouts
+    from lstm_ad.data.partition import Owned
     from lstm_ad.hyperparameters import BF16, Hyperparameters
     from lstm_ad.model.network import StackedLSTM
     from lstm_ad.model.scaling import Scaler
-    from lstm_ad.training.loop import Control, train_network
+    from lstm_ad.model.sequences import Ranges
+    from lstm_ad.training.loop import Control, TrainingRows, train_network
     from lstm_ad.training.processes import joined
 
     n_timesteps, n_series = arguments.rows, arguments.series
@@ -117,30 +118,26 @@ def measure(arguments: argparse.Namespace) -> None:
         2 * np.pi * np.arange(n_timesteps)[:, np.newaxis] / (20 + np.arange(n_series))
     )
     series = np.sin(phase) + random.normal(scale=0.1, size=phase.shape)
-    with joined() as team:
-        everyone = tuple(range(team.size))
-        file = File("a.csv", *series.shape, everyone)
-        shares = Shares.of([file], [], hyperparameters, team.size)
-        pieces = shares.fitting[team.rank]
-        fitting = Scaler.fit([series]).transform_all(
-            [series[piece.first : piece.held] for piece in pieces]
+    with joined(host=0) as group:
+        everyone, zero = tuple(range(group.size)), np.zeros(1, dtype=np.int64)
+        fitting, selection = (
+            (Owned(everyone, Ranges(zero, zero + n_rows)),)
+            for n_rows in (hyperparameters.n_fitting(n_timesteps), 200)
         )
-        selection = Scaler.fit([series]).transform_all([series[:200]])
         ends = [time.perf_counter()]
         train_network(
-            fitting,
-            selection,
-            is_validation=True,
-            hyperparameters=hyperparameters,
-            control=Control(on_epoch_end=lambda _: ends.append(time.perf_counter())),
+            TrainingRows(
+                Scaler.fit([series]).transform(series), fitting, {"valid": selection}
+            ),
+            hyperparameters,
+            Control(on_epoch_end=lambda _: ends.append(time.perf_counter())),
             checkpoints=None,
-            team=team,
-            whereabouts=Whereabouts.of(shares),
+            group=group,
         )
         epochs = [end - start for start, end in itertools.pairwise(ends)]
 
         bare = 0.0
-        if team.size == 1:
+        if group.size == 1:
             network = StackedLSTM(n_series, hyperparameters.layout, 128, 2, 0.1)
             n_sequences = round(0.8 * n_timesteps / 50)
             n_batches = math.ceil(n_sequences / batch_size)
@@ -157,7 +154,7 @@ def measure(arguments: argparse.Namespace) -> None:
                     loss.backward()
                 times.append(time.perf_counter() - began)
             bare = min(times[1:])
-        if team.rank == 0:
+        if group.rank == 0:
             print(min(epochs[1:]), bare)
 
 

@@ -80,10 +80,13 @@ def main() -> None:
 
 def save_model(base: Path, n_series: int) -> None:
     """Save a model of the default sizes, fitted for one epoch to noise."""
+    from lstm_ad.data.rows import Rows
     from lstm_ad.fitting import fit
 
     series = np.random.default_rng(0).normal(size=(600, n_series))
-    artifacts.save(base / "model", fit({"a": series}, {}, Hyperparameters(epochs=1)))
+    artifacts.save(
+        base / "model", fit(Rows.of({"a": series}), Hyperparameters(epochs=1))
+    )
 
 
 def throughput(base: Path) -> None:

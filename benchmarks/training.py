@@ -93,16 +93,15 @@ def seconds_of_passes(
 
     from lstm_ad.hyperparameters import Hyperparameters
     from lstm_ad.model.network import StackedLSTM
-    from lstm_ad.model.scaling import Scaler
-    from lstm_ad.model.sequences import Segments, training_starts
+    from lstm_ad.model.sequences import Ranges, Segments
 
     hyperparameters = Hyperparameters.from_strings(setting)
     layout = hyperparameters.layout
     n_fitting = hyperparameters.n_fitting(n_timesteps)
-    scaler = Scaler(np.zeros(n_series), np.ones(n_series))
-    fitting = scaler.transform_all([np.zeros((n_fitting, n_series))])
+    first = np.zeros(1, dtype=np.int64)
+    fitting = Ranges(first, first + n_fitting)
     n_selecting = layout.context_length + n_timesteps - n_fitting
-    selection = scaler.transform_all([np.zeros((n_selecting, n_series))])
+    selection = Ranges(first, first + n_selecting)
     segments = Segments.of(layout, fitting.n_timesteps)
     network = StackedLSTM(
         n_series,
@@ -119,7 +118,7 @@ def seconds_of_passes(
         return list(torch.tensor_split(rows, -(-n_segments // size)))
 
     size = hyperparameters.batch_size
-    learnt = batches(len(training_starts(fitting.n_timesteps, segments, random)))
+    learnt = batches(len(fitting.training_starts(segments, random)))
     evaluated = batches(len(selection.scored_starts(segments)[0]))
     began = time.process_time()
     for _ in range(hyperparameters.epochs):

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_training.errors import ClientError
 
-from lstm_ad.exceptions import LSTMADError
+from lstm_ad.data.rows import Rows, scratch_folder
+from lstm_ad.exceptions import LSTMADError, SettingError
+from lstm_ad.processes import ALONE, ProcessGroup
 from sagemaker_container import metrics
-from sagemaker_container.channels import read_all, read_share
+from sagemaker_container.channels import read
 from sagemaker_container.job import (
-    LABELS,
-    TRAINING,
-    VALIDATION,
     Cluster,
     TrainingEnvironment,
     prepare_training,
@@ -37,9 +36,6 @@ from sagemaker_container.process import (
 if TYPE_CHECKING:
     # Types alone: bad input is refused before a runtime is loaded.
     from lstm_ad.artifacts import Fit
-    from lstm_ad.quality.inspection import Inspection
-    from lstm_ad.training.loop import Control
-    from lstm_ad.training.processes import Team
 
 logger = logging.getLogger("train")
 
@@ -65,10 +61,17 @@ def main() -> None:
     try:
         prepare_training()
         environment = TrainingEnvironment.from_files()
-        if environment.cluster.is_distributed:
-            run_processes(environment, stops)
-        else:
-            run(environment, should_stop=lambda: bool(stops))
+        with scratch_folder() as folder:
+            rows, problem = _read(environment, folder)
+            # Bad input was refused by now: only then torch, which takes seconds.
+            use_passive_openmp_waits()
+            disable_telemetry()
+            if environment.cluster.is_distributed:
+                _launch(environment.cluster, rows, problem, stops)
+            else:
+                limit_openmp_threads()
+                keep_freed_memory()
+                run(environment, rows, lambda: bool(stops))
     except LSTMADError as error:
         raise _failure(str(error)) from error
     except BaseException as error:
@@ -76,59 +79,85 @@ def main() -> None:
         raise _failure(_unexpected(error)) from error
 
 
-def run(environment: TrainingEnvironment, should_stop: Callable[[], bool]) -> None:
-    """Fit a detector to the channels' series and save it.
+def run(
+    environment: TrainingEnvironment,
+    rows: Rows,
+    should_stop: Callable[[], bool],
+    group: ProcessGroup = ALONE,
+) -> None:
+    """Fit a detector as one of the processes of a job; the first one saves it.
 
     Args:
         environment: What the platform gives the job.
+        rows: The rows of this host.
         should_stop: Says when training is to end after its current step, with what it
             has.
+        group: The processes of the job.
 
     Raises:
         LSTMADError: If the job cannot give a usable model; the message says why.
     """
-    _log_settings(environment)
-    series = read_all(environment)
-
-    # Bad input was refused by now: only then torch, which takes seconds to import.
-    use_passive_openmp_waits()
-    limit_openmp_threads()
-    keep_freed_memory()
-    disable_telemetry()
+    from lstm_ad import artifacts
     from lstm_ad.fitting import fit
+    from lstm_ad.training.loop import Control
 
-    logger.info("Training the model.")
+    settings = environment.hyperparameters.to_public().items()
+    logger.info("Hyperparameters: %s", ", ".join(f"{k}={v}" for k, v in settings))
+    for channel, names in environment.left_out.items():
+        if names:
+            shown = [*names[:MAX_NAMES], "..."] if names[MAX_NAMES:] else names
+            logger.info("Left out of %s, no data: %s", channel, ", ".join(shown))
+    if group.size > 1:
+        n_hosts = len(environment.cluster.hosts)
+        logger.info("Training with %d processes on %d instances.", group.size, n_hosts)
     result = fit(
-        series[TRAINING],
-        series[VALIDATION],
+        rows,
         environment.hyperparameters,
-        _control(should_stop),
+        Control(
+            on_epoch_end=lambda epoch: logger.info("%s", metrics.epoch_line(epoch)),
+            should_stop=should_stop,
+        ),
         environment.checkpoint_dir,
-        series[LABELS],
+        group,
     )
-    _save(result, environment)
-    from lstm_ad.quality.inspection import inspect
+    logger.info("Scoring the model.")
+    for line in metrics.final_lines(result.losses, result.best_epoch):
+        logger.info("%s", line)
+    if group.rank == 0:
+        artifacts.save(environment.model_dir, result)
+        logger.info("Saved the model to %s.", environment.model_dir)
+    _report(environment.output_data_dir, result, rows, group)
 
-    _report(
-        environment.output_data_dir,
-        result,
-        lambda: inspect(result, series[TRAINING], series[VALIDATION]),
-    )
+
+def _read(environment: TrainingEnvironment, folder: Path) -> tuple[Rows, str | None]:
+    """Return the rows of this host, and what is wrong with them if others must know.
+
+    Raises:
+        LSTMADError: If something is wrong and there are no other hosts.
+    """
+    try:
+        return read(environment, folder), None
+    except LSTMADError as error:
+        if len(environment.cluster.hosts) == 1:
+            raise
+        return Rows(folder, ()), str(error)
 
 
-def run_processes(environment: TrainingEnvironment, stops: list[int]) -> None:
+def _launch(
+    cluster: Cluster, rows: Rows, problem: str | None, stops: list[int]
+) -> None:
     """Let several processes, here and on other hosts, fit one detector together.
 
     Args:
-        environment: What the platform gives the job.
+        cluster: The hosts.
+        rows: The rows of this host.
+        problem: What is wrong with them, if anything.
         stops: Signals to stop that have come already.
 
     Raises:
         LaunchError: If one of them fails; the message says why.
     """
-    use_passive_openmp_waits()
-    disable_telemetry()
-    prepare_process_group(environment.cluster.network_interface)
+    prepare_process_group(cluster.network_interface)
     from sagemaker_container.launcher import launch, make_stop
 
     stop = make_stop()
@@ -140,10 +169,10 @@ def run_processes(environment: TrainingEnvironment, stops: list[int]) -> None:
     signal.signal(signal.SIGTERM, ask_to_stop)
     if stops:
         ask_to_stop()
-    launch(environment.cluster, work, stop)
+    launch(cluster, work, stop, cluster, rows, problem)
 
 
-def work(stop: Any, cluster: Cluster) -> None:
+def work(stop: Any, cluster: Cluster, rows: Rows, problem: str | None) -> None:
     """Be one of the processes that fit a detector together; the first one saves it.
 
     What goes wrong ends the process; its reason is what every host reports, unless
@@ -152,6 +181,8 @@ def work(stop: Any, cluster: Cluster) -> None:
     Args:
         stop: Its value becomes 1 when training is to end.
         cluster: The hosts.
+        rows: The rows of this host.
+        problem: What is wrong with them: all hosts then end with that reason.
     """
     keep_freed_memory()
     from lstm_ad.training.processes import LostError, joined
@@ -159,10 +190,13 @@ def work(stop: Any, cluster: Cluster) -> None:
 
     _set_up_log(logging.ERROR)
     try:
-        with joined() as team:
-            if team.rank == 0:  # it tells the story for all
+        if problem:
+            raise SettingError(problem)
+        with joined(cluster.rank) as group:
+            if group.rank == 0:  # it tells the story for all
                 _set_up_log(logging.INFO)
-            _run_share(TrainingEnvironment.from_files(), lambda: bool(stop.value), team)
+            environment = TrainingEnvironment.from_files()
+            run(environment, rows, lambda: bool(stop.value), group)
             return
     except LostError as error:
         logger.error("Another process is gone: %s", error)
@@ -173,68 +207,6 @@ def work(stop: Any, cluster: Cluster) -> None:
         report(cluster, _unexpected(error))
     # At once: what a normal end would wait for may be gone.
     os._exit(1)
-
-
-def _run_share(
-    environment: TrainingEnvironment, should_stop: Callable[[], bool], team: "Team"
-) -> None:
-    """Fit a detector to the share of this process, with the others; save it once."""
-    from lstm_ad.fitting import fit_share
-
-    _log_settings(environment)
-    n_hosts = len(environment.cluster.hosts)
-    logger.info("Training with %d processes on %d instances.", team.size, n_hosts)
-    share = read_share(environment, team)
-    logger.info("Training the model.")
-    result = fit_share(
-        share.held,
-        environment.hyperparameters,
-        share.digest,
-        _control(should_stop),
-        environment.checkpoint_dir,
-        share.labelled,
-        team,
-    )
-    if team.rank == 0:
-        from lstm_ad.quality.inspection import inspect_held
-
-        _save(result, environment)
-        _report(
-            environment.output_data_dir,
-            result,
-            lambda: inspect_held(result, share.held),
-        )
-
-
-def _log_settings(environment: TrainingEnvironment) -> None:
-    """Begin the story with the settings of the job."""
-    settings = environment.hyperparameters.to_public().items()
-    logger.info("Hyperparameters: %s", ", ".join(f"{k}={v}" for k, v in settings))
-    for channel, names in environment.left_out.items():
-        if names:
-            shown = [*names[:MAX_NAMES], "..."] if names[MAX_NAMES:] else names
-            logger.info("Left out of %s, no data: %s", channel, ", ".join(shown))
-
-
-def _control(should_stop: Callable[[], bool]) -> "Control":
-    """Return what writes a line per epoch, and says when to stop."""
-    from lstm_ad.training.loop import Control
-
-    return Control(
-        on_epoch_end=lambda epoch: logger.info("%s", metrics.epoch_line(epoch)),
-        should_stop=should_stop,
-    )
-
-
-def _save(result: "Fit", environment: TrainingEnvironment) -> None:
-    """Write the metrics of a model to the log, and the model to its folder."""
-    from lstm_ad import artifacts
-
-    logger.info("Scoring the model.")
-    for line in metrics.final_lines(result.losses, result.best_epoch):
-        logger.info("%s", line)
-    artifacts.save(environment.model_dir, result)
-    logger.info("Saved the model to %s.", environment.model_dir)
 
 
 def _set_up_log(level: int) -> None:
@@ -249,12 +221,22 @@ def _unexpected(error: BaseException) -> str:
     return f"Training failed unexpectedly: {type(error).__name__}: {error}"
 
 
-def _report(folder: Path, result: "Fit", inspect: Callable[[], "Inspection"]) -> None:
+def _report(folder: Path, result: "Fit", rows: Rows, group: ProcessGroup) -> None:
     """Write the report of a job that has its model: nothing may fail it any more."""
-    try:
-        from sagemaker_container.report import page as report
+    from lstm_ad.training.processes import LostError
 
-        verdict = report.write_inspected(folder, result, inspect)
+    try:
+        from lstm_ad.quality.inspection import inspect
+        from sagemaker_container.report.page import remove, write
+
+        if group.rank == 0:
+            remove(folder)
+        inspection = inspect(result, rows, group)
+        if group.rank > 0:
+            return
+        verdict = write(folder, result, inspection)
+    except LostError:
+        raise
     except BaseException as error:
         logger.warning(
             "The model is complete, but the report cannot be written to %s: %s: %s\n%s",

@@ -30,6 +30,7 @@ import pytest
 import laptop
 from lstm_ad import artifacts
 from lstm_ad.artifacts import Fit
+from lstm_ad.data.rows import Rows
 from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.scoring.detector import LSTMAD
@@ -209,8 +210,7 @@ def tiny() -> Hyperparameters:
 def tiny_fit(tiny: Hyperparameters) -> Fit:
     """Return a detector fitted to two sines."""
     return fit(
-        training={"train.csv": two_sines(400)},
-        validation={"valid.csv": two_sines(123, seed=1)},
+        Rows.of({"train.csv": two_sines(400)}, {"valid.csv": two_sines(123, seed=1)}),
         hyperparameters=tiny,
     )
 
@@ -227,8 +227,7 @@ def overlapping(tiny: Hyperparameters) -> Hyperparameters:
 def overlapping_fit(overlapping: Hyperparameters) -> Fit:
     """Return a detector fitted to two sines with overlapping sequences, smoothed."""
     return fit(
-        training={"train.csv": two_sines(400)},
-        validation={"valid.csv": two_sines(123, seed=1)},
+        Rows.of({"train.csv": two_sines(400)}, {"valid.csv": two_sines(123, seed=1)}),
         hyperparameters=dataclasses.replace(overlapping, score_smoothing=3),
     )
 

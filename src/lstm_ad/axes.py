@@ -10,7 +10,7 @@ letter  axis
 ======  ====================================================================
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,3 @@ IndexArray = npt.NDArray[np.int64]
 
 Weights = Mapping[str, ScaledArray]
 """A :class:`~lstm_ad.model.network.StackedLSTM`'s parameters by their torch names."""
-
-AddUp = Callable[[FloatArray], FloatArray]
-"""Returns the sum of an array over all processes that train together."""

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from lstm_ad.axes import AddUp, FloatArray
+from lstm_ad.axes import FloatArray
+from lstm_ad.processes import ALONE, ProcessGroup
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,21 +23,19 @@ class Loss:
     """The mean absolute error."""
 
     @classmethod
-    def of(
-        cls, errors: Iterable[FloatArray], add_up: AddUp = lambda array: array
-    ) -> "Loss":
+    def of(cls, errors: Iterable[FloatArray], group: ProcessGroup = ALONE) -> "Loss":
         """Return the loss of all ``errors`` together, each of shape ``(T, D)``.
 
         Args:
             errors: Of this process.
-            add_up: Returns sums over all processes; by default, there are no others.
+            group: The processes that have errors.
         """
         squares = absolutes = n_elements = 0.0
         for part in errors:
             squares += float(np.square(part).sum())
             absolutes += float(np.abs(part).sum())
             n_elements += part.size
-        sums = add_up(np.array([squares, absolutes, n_elements]))
+        sums = group.sum(np.array([squares, absolutes, n_elements]))
         squares, absolutes, n_elements = sums.tolist()
         return cls(mse=squares / n_elements, mae=absolutes / n_elements)
 
@@ -49,9 +48,9 @@ class EpochMetrics:
     """Counted from 1."""
     train: Loss
     """Over the epoch's own batches, while the network learns and drops out."""
-    valid: Loss | None
+    valid: Loss | None = None
     """Over the validation series after the epoch; None if there are none."""
-    calibration: Loss | None
+    calibration: Loss | None = None
     """Over the calibration parts after the epoch; None if there are validation series,
     which then choose the best epoch."""
 

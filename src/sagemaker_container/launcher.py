@@ -51,13 +51,13 @@ def n_processes(cluster: Cluster) -> int:
     return torch.cuda.device_count() or cluster.n_cpu_processes
 
 
-def launch(cluster: Cluster, work: Callable[[Any, Cluster], None], stop: Any) -> None:
-    """Run ``work(stop, cluster)`` in every process of this host, to their end.
+def launch(cluster: Cluster, work: Callable[..., None], *arguments: Any) -> None:
+    """Run ``work(*arguments)`` in every process of this host, to their end.
 
     Args:
         cluster: The hosts; every one of them launches.
-        work: A function of a module, which joins the team by torchrun's variables.
-        stop: From :func:`make_stop`.
+        work: A function of a module, which joins the group by torchrun's variables.
+        arguments: What it is given; can be pickled, or comes from :func:`make_stop`.
 
     Raises:
         LaunchError: If a process fails, here or on another host. The message is the
@@ -81,7 +81,7 @@ def launch(cluster: Cluster, work: Callable[[Any, Cluster], None], stop: Any) ->
     watch = _Watch(cluster)
     watch.start()
     try:
-        elastic_launch(config, work)(stop, cluster)
+        elastic_launch(config, work)(*arguments)
     except ChildFailedError as error:
         raise LaunchError(watch.reason_for_all(_cause(error))) from error
     finally:

@@ -1,12 +1,13 @@
-"""Fit detectors as one process of a team: what test_distributed.py runs.
+"""Fit detectors as one process of a group: what test_distributed.py runs.
 
     RANK=0 WORLD_SIZE=2 ... python team_member.py FOLDER
 
 ``FOLDER/cases.json`` has the cases, ``FOLDER/CHANNEL`` the files. What each case gives
-is written to ``FOLDER/result-WORLD_SIZE/CASE.npz`` by the first process; a team of one
-takes the way of a job without distribution.
+is written to ``FOLDER/result-WORLD_SIZE/CASE.npz`` by the first process. Each process
+is a host of its own, with a store of its own.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -16,11 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from lstm_ad.artifacts import Fit
-from lstm_ad.fitting import fit, fit_share
+from lstm_ad.data.rows import scratch_folder
+from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
-from lstm_ad.training.loop import Control
+from lstm_ad.processes import ALONE
+from lstm_ad.quality.inspection import Inspection, inspect
 from lstm_ad.training.processes import joined
-from sagemaker_container.channels import read_all, read_share
+from sagemaker_container.channels import read
 from sagemaker_container.job import Cluster, TrainingEnvironment
 
 
@@ -44,7 +47,7 @@ def environment_of(folder: Path, case: dict, rank: int, size: int):
     )
 
 
-def results_of(result: Fit, n_held: list[int]) -> dict[str, np.ndarray]:
+def results_of(result: Fit, report: Inspection) -> dict[str, np.ndarray]:
     """Return all numbers of a fit."""
     detector, decision = result.detector, result.detector.decision
     scaler, gaussian = detector.reconstructor.scaler, detector.gaussian
@@ -64,7 +67,16 @@ def results_of(result: Fit, n_held: list[int]) -> dict[str, np.ndarray]:
         "repeated": np.array(dataclasses.astuple(result.repeated)),
         "rows": np.array(list(result.n_rows.values())),
         "best epoch": np.array(result.best_epoch),
-        "held": np.array(n_held),
+        "report numbers": np.array(
+            [report.n_rows, report.n_available, report.stretch.first_row]
+        ),
+        "report scores": report.normality_score,
+        "report by position": report.error_by_position,
+        "report repeated": report.repeated_by_position,
+        "report by series": report.error_by_series,
+        "report stretch": report.stretch.normality_score,
+        "report constant": report.constant,
+        "digest": np.frombuffer(result.data_digest.encode(), dtype=np.uint8),
     }
 
 
@@ -75,36 +87,17 @@ def main() -> None:
     size = int(os.environ["WORLD_SIZE"])
     target = folder / f"result-{size}"
     target.mkdir(exist_ok=True)
-    if size == 1:
+    rank = int(os.environ["RANK"])
+    processes = joined(host=rank) if size > 1 else contextlib.nullcontext(ALONE)
+    with processes as group:
         for name, case in cases.items():
-            environment = environment_of(folder, case, 0, 1)
-            series = read_all(environment)
-            result = fit(
-                series["training"],
-                series["validation"],
-                environment.hyperparameters,
-                labels=series["labels"],
-            )
-            n_rows = sum(map(len, series["training"].values()))
-            np.savez(target / f"{name}.npz", **results_of(result, [n_rows]))
-        return
-    with joined() as team:
-        for name, case in cases.items():
-            environment = environment_of(folder, case, team.rank, size)
-            share = read_share(environment, team)
-            held = share.held
-            result = fit_share(
-                held,
-                environment.hyperparameters,
-                share.digest,
-                Control(),
-                None,
-                share.labelled,
-                team,
-            )
-            n_held = team.gather(sum(map(len, [*held.fitting, *held.calibrating])))
-            if team.rank == 0:
-                np.savez(target / f"{name}.npz", **results_of(result, n_held))
+            environment = environment_of(folder, case, rank, size)
+            with scratch_folder() as scratch:
+                rows = read(environment, scratch)
+                result = fit(rows, environment.hyperparameters, group=group)
+                report = inspect(result, rows, group)
+            if rank == 0:
+                np.savez(target / f"{name}.npz", **results_of(result, report))
 
 
 if __name__ == "__main__":

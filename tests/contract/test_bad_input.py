@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 from lstm_ad import artifacts
+from lstm_ad.data.rows import Rows
 from lstm_ad.exceptions import LSTMADError, SeriesError
 from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
-from sagemaker_container.formats.csv import read_file
+from sagemaker_container.formats.csv import read_blocks
 
 TABLE = [[1.5, -2.0], [3.0, 4e-3], [5.0, 6.0]]
 PLAIN = b"1.5,-2\n3,4e-3\n5,6\n"
@@ -72,7 +73,7 @@ def test_what_is_accepted_is_read_as_it_stands(data: bytes, tmp_path: Path) -> N
     path = tmp_path / "train.csv"
     path.write_bytes(data)
 
-    assert read_file(path, "train.csv").tolist() == TABLE
+    assert np.vstack([*read_blocks(path, "train.csv")]).tolist() == TABLE
 
 
 @pytest.mark.parametrize(("data", "sentence"), REFUSED.values(), ids=REFUSED)
@@ -84,7 +85,7 @@ def test_what_is_not_accepted_is_refused_in_one_sentence(
     path.write_bytes(data)
 
     with pytest.raises(SeriesError) as caught:
-        read_file(path, "train.csv")
+        np.vstack([*read_blocks(path, "train.csv")])
 
     assert str(caught.value) == f"train.csv: {sentence}"
 
@@ -99,7 +100,7 @@ def test_a_flipped_bit_in_a_gzip_file_is_found(tmp_path: Path) -> None:
         flipped[position] ^= 1
         path.write_bytes(flipped)
         with contextlib.suppress(SeriesError):
-            tables.append(read_file(path, "train.csv").tolist())
+            tables.append(np.vstack([*read_blocks(path, "train.csv")]).tolist())
 
     assert all(table == TABLE * 20 for table in tables)
     assert len(tables) < 5
@@ -118,7 +119,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(
 ) -> None:
     """Not there, no file, or the disk fails in reading it."""
     with pytest.raises(SeriesError) as caught:
-        read_file(Path(path), "train.csv")
+        np.vstack([*read_blocks(Path(path), "train.csv")])
 
     assert str(caught.value) == f"train.csv: The file cannot be read: {reason}."
 
@@ -129,7 +130,7 @@ def test_a_row_without_an_end_is_not_read_to_its_end(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"1," * (50 * 2**20), 1))
 
     with pytest.raises(SeriesError, match=r"^train\.csv: A row is longer than 64 MB"):
-        read_file(path, "train.csv")
+        np.vstack([*read_blocks(path, "train.csv")])
 
 
 SHORT = Hyperparameters(sequence_length=49, hidden_size=2, epochs=1)
@@ -138,7 +139,7 @@ SHORT = Hyperparameters(sequence_length=49, hidden_size=2, epochs=1)
 def refusal(files: dict[str, np.ndarray], **settings: float) -> str:
     """Return the sentence with which training refuses series."""
     with pytest.raises(LSTMADError) as caught:
-        fit(files, {}, Hyperparameters(**settings))
+        fit(Rows.of(files), Hyperparameters(**settings))
     return str(caught.value)
 
 
@@ -150,7 +151,7 @@ def test_a_file_with_too_few_rows_is_told_what_would_do(make_series) -> None:
         "100 are needed. Files of at least 498 rows are accepted, or a sequence-length "
         "of at most 49."
     )
-    fit({"a.csv": make_series(490)}, {}, SHORT)
+    fit(Rows.of({"a.csv": make_series(490)}), SHORT)
 
 
 def test_a_file_of_one_row_is_too_short_for_any_sequence_length(make_series) -> None:
@@ -233,9 +234,9 @@ def test_hard_tables_give_a_model_with_finite_scores(
     """From the CSV file, through training, saving and loading, to the scores."""
     path = tmp_path / "train.csv"
     path.write_bytes(as_csv(hard_tables(make_series)[name]))
-    series = read_file(path, "train.csv")
+    series = np.vstack([*read_blocks(path, "train.csv")])
 
-    result = fit({"train.csv": series}, {}, tiny)
+    result = fit(Rows.of({"train.csv": series}), tiny)
     artifacts.save(tmp_path / "model", result)
     scores = artifacts.load(tmp_path / "model").score(series)
 
@@ -252,7 +253,7 @@ def test_a_model_no_better_than_repeating_is_saved_with_a_warning(
     """A series that hardly moves in a sequence, and a network that learnt nothing."""
     drifting = np.linspace(0.0, 1.0, 400)[:, None]
 
-    result = fit({"train.csv": drifting}, {}, tiny)
+    result = fit(Rows.of({"train.csv": drifting}), tiny)
 
     (warning,) = [text for text in caplog.messages if "no better" in text]
     assert warning == (

@@ -9,6 +9,7 @@ import pytest
 
 from lstm_ad import artifacts
 from lstm_ad.artifacts import Fit
+from lstm_ad.data.rows import Rows
 from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.scoring.gaussian import Gaussian
@@ -32,7 +33,9 @@ def upside_down(make_series) -> np.ndarray:
 def result(make_series, upside_down, tiny: Hyperparameters) -> Fit:
     """Return a fit whose first epoch is the best of six."""
     settings = dataclasses.replace(tiny, epochs=N_EPOCHS)
-    return fit({"train.csv": make_series(400)}, {"v.csv": upside_down}, settings)
+    return fit(
+        Rows.of({"train.csv": make_series(400)}, {"v.csv": upside_down}), settings
+    )
 
 
 def test_the_best_epoch_is_the_one_of_the_smallest_validation_loss(
@@ -53,7 +56,7 @@ def test_without_validation_the_calibration_part_chooses(
     series[330:] = 2 * series.mean(axis=0) - series[330:]
     settings = dataclasses.replace(tiny, epochs=N_EPOCHS)
 
-    result = fit({"train.csv": series}, {}, settings)
+    result = fit(Rows.of({"train.csv": series}), settings)
 
     losses = [epoch.calibration.mse for epoch in result.history]
     assert result.best_epoch == losses.index(min(losses)) + 1
@@ -78,7 +81,7 @@ def test_the_saved_gaussian_is_that_of_the_saved_network(
     loaded = artifacts.load(tmp_path)
 
     again = Gaussian.fit(
-        loaded.reconstructor.errors(make_series(400)[320:]),
+        np.vstack([*loaded.reconstructor.errors(make_series(400)[320:])]),
         loaded.reconstructor.scaler.scale,
     )
 

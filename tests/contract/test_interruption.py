@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from lstm_ad import artifacts
+from lstm_ad.data.rows import Rows
 from lstm_ad.fitting import fit
 
 ARTIFACTS = [
@@ -238,7 +239,7 @@ def test_checkpoints_of_another_job_are_refused(
 ) -> None:
     """With the reason in the log; training starts afresh, and gives what it gives."""
     training, validation = {"a": make_series(300)}, {"v": make_series(60, seed=1)}
-    fit(training, validation, tiny, checkpoint_dir=tmp_path)
+    fit(Rows.of(training, validation), tiny, checkpoint_dir=tmp_path)
     changed = make_series(300)
     changed[7, 1] = np.nextafter(changed[7, 1], np.inf)
     job = {

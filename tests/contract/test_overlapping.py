@@ -7,6 +7,7 @@ import pytest
 
 from lstm_ad import artifacts
 from lstm_ad.artifacts import Fit
+from lstm_ad.data.rows import Rows
 from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
 from sagemaker_container.formats.csv import write_scores
@@ -37,8 +38,7 @@ def sine(n_timesteps: int, seed: int) -> np.ndarray:
 def found_in() -> Fit:
     """Return a detector fitted to a sine, as small as does what it must."""
     return fit(
-        {"train.csv": sine(1000, seed=0)},
-        {},
+        Rows.of({"train.csv": sine(1000, seed=0)}),
         Hyperparameters(
             context_length=20,
             prediction_length=5,

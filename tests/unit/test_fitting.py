@@ -6,15 +6,16 @@ import pytest
 
 from lstm_ad import fitting
 from lstm_ad.artifacts import Fit
-from lstm_ad.data.labels import Labelled, choose_threshold
+from lstm_ad.data.rows import Rows
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.model import runtime
 from lstm_ad.model.scaling import Scaler
 from lstm_ad.scoring.gaussian import WIDE, Gaussian
-from lstm_ad.scoring.held_out import held_out_scores
+from lstm_ad.scoring.held_out import CalibrationErrors, held_out_scores
 from lstm_ad.threshold.calibration import decide
+from lstm_ad.threshold.labelled import choose_threshold
 
 
 def weights_of(result: Fit) -> dict[str, bytes]:
@@ -32,14 +33,16 @@ def test_the_first_part_of_each_file_fits_and_the_last_calibrates(
     """
     files = {"a": make_series(400), "b": make_series(205, seed=1)}
 
-    result = fit(files, {}, tiny)
+    result = fit(Rows.of(files), tiny)
 
     reconstructor = result.detector.reconstructor
     fitting_parts = [files["a"][:320], files["b"][:164]]
     calibration_parts = [files["a"][320:], files["b"][164:]]
     expected_scaler = Scaler.fit(fitting_parts)
     expected_gaussian = Gaussian.fit(
-        np.concatenate([reconstructor.errors(part) for part in calibration_parts]),
+        np.concatenate(
+            [np.vstack([*reconstructor.errors(part)]) for part in calibration_parts]
+        ),
         expected_scaler.scale,
     )
     assert reconstructor.scaler.mean.tolist() == expected_scaler.mean.tolist()
@@ -50,8 +53,10 @@ def test_the_first_part_of_each_file_fits_and_the_last_calibrates(
         == expected_gaussian.covariance.tolist()
     )
     assert result.n_rows == {"train": 484, "valid": 0, "calibration": 121}
-    assert result.losses["train"] == reconstructor.evaluate(fitting_parts)
-    assert result.losses["calibration"] == reconstructor.evaluate(calibration_parts)
+    for name, parts in (("train", fitting_parts), ("calibration", calibration_parts)):
+        errors = np.vstack([e for part in parts for e in reconstructor.errors(part)])
+        mse = np.square(errors / expected_scaler.scale).mean()
+        assert result.losses[name].mse == pytest.approx(mse, rel=1e-4)
 
 
 def test_the_calibration_part_does_not_train_the_network(
@@ -62,7 +67,7 @@ def test_the_calibration_part_does_not_train_the_network(
     other[320:] += 1.0
     validation = {"valid": make_series(60, seed=1)}
 
-    first, second = (fit({"a": s}, validation, tiny) for s in (series, other))
+    first, second = (fit(Rows.of({"a": s}, validation), tiny) for s in (series, other))
 
     assert weights_of(first) == weights_of(second)
     assert (first.detector.gaussian.mean != second.detector.gaussian.mean).all()
@@ -75,7 +80,7 @@ def test_the_fitting_part_trains_the_network_up_to_its_last_row(
     series, other = make_series(400), make_series(400)
     other[319] += 1.0
 
-    first, second = (fit({"a": s}, {}, tiny) for s in (series, other))
+    first, second = (fit(Rows.of({"a": s}), tiny) for s in (series, other))
 
     assert weights_of(first) != weights_of(second)
 
@@ -85,15 +90,13 @@ def test_validation_series_train_nothing(tiny: Hyperparameters, make_series) -> 
     one_epoch = dataclasses.replace(tiny, epochs=1)
     training = {"a": make_series(400)}
 
-    without = fit(training, {}, one_epoch)
-    with_them = fit(training, {"v": 3 * make_series(50)}, one_epoch)
+    without = fit(Rows.of(training), one_epoch)
+    with_them = fit(Rows.of(training, {"v": 3 * make_series(50)}), one_epoch)
 
     assert weights_of(without) == weights_of(with_them)
     assert set(without.losses) == {"train", "calibration"}
     assert set(with_them.losses) == {"train", "valid", "calibration"}
-    assert with_them.losses["valid"] == with_them.detector.reconstructor.evaluate(
-        [3 * make_series(50)]
-    )
+    assert with_them.losses["valid"] == with_them.history[0].valid
 
 
 def test_no_sequence_crosses_a_file(tiny: Hyperparameters, make_series) -> None:
@@ -107,7 +110,7 @@ def test_no_sequence_crosses_a_file(tiny: Hyperparameters, make_series) -> None:
     }
     settings = dataclasses.replace(one_epoch, calibration_fraction=0.5)
 
-    result = fit(files, {}, settings)
+    result = fit(Rows.of(files), settings)
 
     # lr is 0.01 and there is one step: the loss of that step is the untrained one's.
     scaler = result.detector.reconstructor.scaler
@@ -136,7 +139,7 @@ def test_difficult_series_give_finite_scores(
     """The warning names the series; a spike is still the least normal row."""
     series = build(make_series(400))
 
-    result = fit({"a": series}, {}, tiny)
+    result = fit(Rows.of({"a": series}), tiny)
 
     spiked = series[:60].copy()
     spiked[45] *= 5.0
@@ -154,7 +157,7 @@ def test_fewer_calibration_errors_than_series_give_finite_scores(
     """20 series, 10 errors: the Gaussian is regularised and says so."""
     series = np.random.default_rng(0).normal(size=(100, 20))
 
-    result = fit({"a": series}, {}, tiny)
+    result = fit(Rows.of({"a": series}), tiny)
 
     assert np.isfinite(result.detector.score(series).normality_score[10:]).all()
     assert any(
@@ -168,7 +171,7 @@ def test_training_needs_a_series(tiny: Hyperparameters) -> None:
     expected = "There are no training series: at least one is needed."
 
     with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
-        fit({}, {}, tiny)
+        fit(Rows.of({}), tiny)
 
 
 @pytest.mark.parametrize("channel", ["training", "validation"])
@@ -184,7 +187,7 @@ def test_files_of_other_widths_are_refused(
     )
 
     with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
-        fit(files["training"], files["validation"], tiny)
+        fit(Rows.of(files["training"], files["validation"]), tiny)
 
 
 def test_a_file_too_short_is_refused_with_both_ways_out(
@@ -198,7 +201,7 @@ def test_a_file_too_short_is_refused_with_both_ways_out(
     )
 
     with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
-        fit({"a.csv": make_series(400), "b.csv": make_series(90)}, {}, tiny)
+        fit(Rows.of({"a.csv": make_series(400), "b.csv": make_series(90)}), tiny)
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.2, 0.37, 0.5, 0.73, 0.9])
@@ -211,15 +214,15 @@ def test_the_ways_out_of_a_short_file_are_true(
         tiny, calibration_fraction=fraction, sequence_length=sequence_length, epochs=1
     )
     with pytest.raises(SeriesError) as raised:
-        fit({"a": make_series(2)}, {}, settings)
+        fit(Rows.of({"a": make_series(2)}), settings)
     needed = int(re.search(r"at least (\d+) rows", str(raised.value)).group(1))
 
-    accepted = fit({"a": make_series(needed)}, {}, settings)
+    accepted = fit(Rows.of({"a": make_series(needed)}), settings)
 
     assert accepted.n_rows["train"] >= 2 * sequence_length
     assert accepted.n_rows["calibration"] >= 2 * sequence_length
     with pytest.raises(SeriesError, match="too short"):
-        fit({"a": make_series(needed - 1)}, {}, settings)
+        fit(Rows.of({"a": make_series(needed - 1)}), settings)
 
 
 def test_the_sequence_length_that_a_short_file_is_told_is_accepted(
@@ -227,12 +230,15 @@ def test_the_sequence_length_that_a_short_file_is_told_is_accepted(
 ) -> None:
     """The longest one: one more is refused again."""
     with pytest.raises(SeriesError, match=r"sequence-length of at most 4\.$"):
-        fit({"a": make_series(43)}, {}, tiny)
+        fit(Rows.of({"a": make_series(43)}), tiny)
 
     fits = dataclasses.replace(tiny, sequence_length=4, epochs=1)
-    assert fit({"a": make_series(43)}, {}, fits).n_rows["calibration"] == 9
+    assert fit(Rows.of({"a": make_series(43)}), fits).n_rows["calibration"] == 9
     with pytest.raises(SeriesError, match="too short"):
-        fit({"a": make_series(43)}, {}, dataclasses.replace(fits, sequence_length=5))
+        fit(
+            Rows.of({"a": make_series(43)}),
+            dataclasses.replace(fits, sequence_length=5),
+        )
 
 
 def test_a_validation_file_too_short_is_refused(
@@ -245,7 +251,7 @@ def test_a_validation_file_too_short_is_refused(
     )
 
     with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
-        fit({"a.csv": make_series(400)}, {"v.csv": make_series(10)}, tiny)
+        fit(Rows.of({"a.csv": make_series(400)}, {"v.csv": make_series(10)}), tiny)
 
 
 def test_a_context_longer_than_a_run_can_be_saved(
@@ -257,7 +263,7 @@ def test_a_context_longer_than_a_run_can_be_saved(
         tiny, context_length=10, prediction_length=4, sequence_stride=1, epochs=1
     )
 
-    result = fit({"a.csv": make_series(400)}, {}, settings)
+    result = fit(Rows.of({"a.csv": make_series(400)}), settings)
 
     assert result.detector.reconstructor.network.run_rows == 7
 
@@ -270,7 +276,7 @@ def test_the_default_lengths_are_the_sequence_length_spelled_out(
         tiny, context_length=10, prediction_length=10, sequence_stride=10
     )
 
-    first, second = (fit({"a": make_series(400)}, {}, s) for s in (tiny, spelled))
+    first, second = (fit(Rows.of({"a": make_series(400)}), s) for s in (tiny, spelled))
 
     graphs = [r.detector.reconstructor.network.model for r in (first, second)]
     assert weights_of(first) == weights_of(second)
@@ -291,11 +297,11 @@ def test_overlapping_the_parts_share_no_row_that_counts(
     """
     files = {"a": make_series(400), "b": make_series(205, seed=1)}
 
-    result = fit(files, {}, overlapping)
+    result = fit(Rows.of(files), overlapping)
 
     reconstructor = result.detector.reconstructor
     parts = [files["a"][320 - 14 :], files["b"][164 - 14 :]]
-    errors = [reconstructor.errors(part) for part in parts]
+    errors = [np.vstack([*reconstructor.errors(part)]) for part in parts]
     expected = Gaussian.fit(np.concatenate(errors), reconstructor.scaler.scale, WIDE)
     assert [len(e) for e in errors] == [80, 41]
     assert result.n_rows == {"train": 484, "valid": 0, "calibration": 121}
@@ -305,7 +311,8 @@ def test_overlapping_the_parts_share_no_row_that_counts(
     assert result.detector.gaussian.mean.tolist() == expected.mean.tolist()
     assert result.detector.gaussian.covariance.tolist() == expected.covariance.tolist()
     assert result.detector.gaussian.bound == WIDE.bound
-    assert result.losses["calibration"] == reconstructor.evaluate(parts)
+    best = result.history[result.best_epoch - 1]
+    assert result.losses["calibration"] == best.calibration
 
 
 def test_no_error_vector_of_the_calibration_part_has_a_row_before_the_cut(
@@ -320,14 +327,16 @@ def test_no_error_vector_of_the_calibration_part_has_a_row_before_the_cut(
     near[319], far[319] = 1e3, 1e6
     hold = {"valid": make_series(60, seed=1)}
     scaler = Scaler(mean=np.zeros(2), scale=np.ones(2))
-    result = fit({"a": make_series(400)}, hold, overlapping)
+    result = fit(Rows.of({"a": make_series(400)}, hold), overlapping)
     reconstructor = dataclasses.replace(result.detector.reconstructor, scaler=scaler)
 
-    errors = [reconstructor.errors(s[320 - 14 :]) for s in (near, far)]
+    errors = [np.vstack([*reconstructor.errors(s[320 - 14 :])]) for s in (near, far)]
 
     assert len(errors[0]) == 80
     assert errors[0].tolist() == errors[1].tolist()
-    one_more = [reconstructor.errors(s[319 - 14 :])[0] for s in (near, far)]
+    one_more = [
+        np.vstack([*reconstructor.errors(s[319 - 14 :])])[0] for s in (near, far)
+    ]
     assert one_more[0].tolist() != one_more[1].tolist()
 
 
@@ -341,7 +350,7 @@ def test_overlapping_the_selection_loss_is_of_the_calibration_part_alone(
     """
     series = make_series(400)
     one_epoch = dataclasses.replace(overlapping, epochs=1)
-    result = fit({"a": series}, {}, one_epoch)
+    result = fit(Rows.of({"a": series}), one_epoch)
     reconstructor = result.detector.reconstructor
     network, scaled = reconstructor.network, reconstructor.scaler.transform(series)
 
@@ -366,7 +375,9 @@ def test_overlapping_the_calibration_part_does_not_train_the_network(
     other[320:] += 1.0
     validation = {"valid": make_series(60, seed=1)}
 
-    first, second = (fit({"a": s}, validation, overlapping) for s in (series, other))
+    first, second = (
+        fit(Rows.of({"a": s}, validation), overlapping) for s in (series, other)
+    )
 
     assert weights_of(first) == weights_of(second)
     assert (first.detector.gaussian.mean != second.detector.gaussian.mean).all()
@@ -387,9 +398,11 @@ def test_overlapping_a_short_file_is_refused_with_what_would_do(
     )
 
     with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
-        fit({"a.csv": make_series(27)}, {}, overlapping)
+        fit(Rows.of({"a.csv": make_series(27)}), overlapping)
     one_epoch = dataclasses.replace(overlapping, epochs=1)
-    assert fit({"a.csv": make_series(28)}, {}, one_epoch).n_rows["calibration"] == 6
+    assert (
+        fit(Rows.of({"a.csv": make_series(28)}), one_epoch).n_rows["calibration"] == 6
+    )
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.2, 0.37, 0.5, 0.73, 0.9])
@@ -420,8 +433,8 @@ def test_the_rows_that_a_short_file_is_told_are_the_fewest(
     ]
 
     with pytest.raises(SeriesError, match=f"at least {fits[0]} rows are accepted"):
-        fit({"a": make_series(fits[0] - 1)}, {}, settings)
-    accepted = fit({"a": make_series(fits[0])}, {}, settings)
+        fit(Rows.of({"a": make_series(fits[0] - 1)}), settings)
+    accepted = fit(Rows.of({"a": make_series(fits[0])}), settings)
 
     assert sum(accepted.n_rows.values()) == fits[0]
 
@@ -437,9 +450,12 @@ def test_overlapping_a_short_validation_file_is_refused(
     )
 
     with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
-        fit(training, {"v.csv": make_series(14)}, overlapping)
+        fit(Rows.of(training, {"v.csv": make_series(14)}), overlapping)
     one_epoch = dataclasses.replace(overlapping, epochs=1)
-    assert fit(training, {"v.csv": make_series(15)}, one_epoch).n_rows["valid"] == 15
+    assert (
+        fit(Rows.of(training, {"v.csv": make_series(15)}), one_epoch).n_rows["valid"]
+        == 15
+    )
 
 
 def test_the_row_of_a_value_too_far_off_is_that_of_its_file(
@@ -450,7 +466,7 @@ def test_the_row_of_a_value_too_far_off_is_that_of_its_file(
     series[350, 1] = 1e30
 
     with pytest.raises(SeriesError, match=r"^a\.csv: row 351, column 2: 1e\+30 is too"):
-        fit({"a.csv": series}, {}, overlapping)
+        fit(Rows.of({"a.csv": series}), overlapping)
 
 
 @pytest.mark.parametrize(
@@ -470,7 +486,7 @@ def test_overlapping_difficult_series_give_finite_scores(
     warning: str | None,
 ) -> None:
     """The warning names the series by its column; a spike still scores low."""
-    result = fit({"a": build(make_series(400))}, {}, overlapping)
+    result = fit(Rows.of({"a": build(make_series(400))}), overlapping)
 
     spiked = build(make_series(400))[:60]
     spiked[45] *= 5.0
@@ -492,7 +508,7 @@ def test_repeating_the_last_value_is_judged_on_the_same_sequences(
     validation = make_series(41, seed=1)
     one_epoch = dataclasses.replace(overlapping, epochs=1)
 
-    result = fit({"a": make_series(400)}, {"v": validation}, one_epoch)
+    result = fit(Rows.of({"a": make_series(400)}, {"v": validation}), one_epoch)
 
     scaled = result.detector.reconstructor.scaler.transform(validation)
     errors = [
@@ -509,9 +525,10 @@ def test_the_decision_is_learnt_from_held_out_scores_of_the_calibration_part(
 ) -> None:
     """Averaged as the detector averages, from its last 80 of 400 rows."""
     detector = overlapping_fit.detector
-    errors = detector.reconstructor.errors(make_series(400)[320 - 14 :])
+    errors = np.vstack([*detector.reconstructor.errors(make_series(400)[320 - 14 :])])
 
-    scores = held_out_scores([errors], detector.reconstructor.scaler.scale, WIDE, 3)
+    scale = detector.reconstructor.scaler.scale
+    scores = held_out_scores(CalibrationErrors(errors, [80], [True]), scale, WIDE, 3)
 
     assert overlapping_fit.calibration_scores.tolist() == scores.tolist()
     assert overlapping_fit.calibration_errors.tolist() == errors.tolist()
@@ -528,7 +545,7 @@ def test_the_rate_of_alarms_is_the_one_that_is_set(
     often = dataclasses.replace(tiny, max_alarm_rate=0.1)
 
     rare, frequent = (
-        fit({"a": make_series(400)}, {}, settings).detector.decision
+        fit(Rows.of({"a": make_series(400)}), settings).detector.decision
         for settings in (tiny, often)
     )
 
@@ -542,9 +559,9 @@ def test_error_vectors_are_kept_for_a_report_up_to_a_number(
     """At equal distances, beyond it; the scores are all kept."""
     monkeypatch.setattr(fitting, "MAX_KEPT_ERRORS", 20)
 
-    result = fit({"a": make_series(400)}, {}, tiny)
+    result = fit(Rows.of({"a": make_series(400)}), tiny)
 
-    errors = result.detector.reconstructor.errors(make_series(400)[320:])
+    errors = np.vstack([*result.detector.reconstructor.errors(make_series(400)[320:])])
     assert result.calibration_errors.tolist() == errors[::4].tolist()
     assert result.calibration_scores.shape == (70,)
 
@@ -560,15 +577,17 @@ def test_labelled_anomalies_choose_the_threshold_and_validate_nothing(
     labels = np.zeros((120, 1))
     labels[60:63] = 1
 
-    result = fit(training, {"v": series}, tiny, labels={"v": labels})
+    result = fit(Rows.of(training, {"v": series}, labels={"v": labels}), tiny)
 
-    expected = fit(training, normal, tiny)
+    expected = fit(Rows.of(training, normal), tiny)
     assert result.history == expected.history
     assert result.losses["valid"] == expected.losses["valid"]
     assert result.n_rows["valid"] == 117
     decision = result.detector.decision
-    labelled = Labelled("v", lambda: series, labels[:, 0] == 1)
-    assert decision.labelled == choose_threshold(result.detector, [labelled])
+    scores = result.detector.score(series).normality_score
+    assert decision.labelled == choose_threshold(
+        scores, labels[:, 0] == 1, decision.alarm_threshold
+    )
     assert decision.source == "labels"
     assert decision.alarm_threshold == expected.detector.decision.threshold
 
@@ -578,7 +597,7 @@ def test_labels_that_do_not_fit_are_refused_before_training(
 ) -> None:
     """Also where there is nothing that they could be of."""
     with pytest.raises(SeriesError, match=r"^labels/v has no series"):
-        fit({"a": make_series(400)}, {}, tiny, labels={"v": np.zeros((9, 1))})
+        fit(Rows.of({"a": make_series(400)}, {}, labels={"v": np.zeros((9, 1))}), tiny)
 
 
 def test_other_labels_are_other_data(tiny: Hyperparameters, make_series) -> None:
@@ -588,7 +607,7 @@ def test_other_labels_are_other_data(tiny: Hyperparameters, make_series) -> None
     labels[0][60] = labels[1][61] = 1
 
     found = [
-        fit({"a": make_series(400)}, validation, tiny, labels=given)
+        fit(Rows.of({"a": make_series(400)}, validation, labels=given), tiny)
         for given in (None, {"v": labels[0]}, {"v": labels[1]})
     ]
 

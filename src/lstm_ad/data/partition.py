@@ -1,273 +1,286 @@
-"""Divide the rows of all files between the processes of a team.
+"""Say which rows of a job are used for what, and by which of its processes.
 
-The files' rows, one file after the other, are cut into as many parts of the same size
-as there are processes, so a process reads few files, and reads a file in part only
-where a cut falls into it. A file of training data has two parts, the rows that fit the
-LSTM and those that calibrate, and each is divided on its own: every process has its
-share of both.
-
-A process *owns* rows, each of which has one owner, and *holds* some rows more after
-them, so that every sequence is whole for the owner of its first row. Where sequences
-overlap, the LSTM keeps its state all along a series: what is scored is not cut then,
-and has one owner per file.
+A file of training data has two parts: the rows that fit the LSTM, and those that
+calibrate. Validation files validate whole, or, where they are labelled, in stretches of
+normal rows. The ranks that *own* a file can read it and share the work on it: all of
+them if every host lists the same files, and those of one host where SageMaker has
+divided the files by key. A part that is scored after training is never cut: one owner
+scores it whole, because the LSTM may keep its state all along a series.
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from lstm_ad.axes import FloatArray, IndexArray
+from lstm_ad.axes import FloatArray
+from lstm_ad.data import labels as labelling
+from lstm_ad.data.rows import LABELS, TRAINING, VALIDATION, File, Rows
+from lstm_ad.data.validate import check_files, refuse_index_columns
 from lstm_ad.hyperparameters import Hyperparameters
-from lstm_ad.model.sequences import Segments
+from lstm_ad.model.sequences import Ranges
+from lstm_ad.processes import ALONE, ProcessGroup, share
+
+logger = logging.getLogger(__name__)
+
+MAX_LINES = 20
+"""Files of a channel that have a line of the log each; more have one line together."""
+
+Owners = tuple[int, ...]
+"""The ranks of the processes that can read a file, in order."""
+
+Listing = Mapping[str, Sequence[tuple[File, Owners]]]
+"""The files of each channel, in order of their names."""
 
 
 @dataclasses.dataclass(frozen=True)
-class File:
-    """What every process knows of a file."""
+class Part:
+    """Consecutive rows of a file, counted from 0."""
 
-    name: str
-    """Its name within its channel."""
-    n_timesteps: int
-    """``T``: its rows."""
+    file: File
+    """The file."""
+    start: int
+    """The first row."""
+    stop: int
+    """After the last row."""
+    owners: Owners
+    """Who can read the file."""
+    scorer: int = 0
+    """The owner that scores this part."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self.stop - self.start
+
+    def values(self, rows: Rows) -> FloatArray:
+        """Return the values, of shape ``(T, D)``, from the store of an owner."""
+        return rows.values(self.file, self.start, self.stop)
+
+    def share(self, rows: Rows, group: ProcessGroup) -> FloatArray:
+        """Return this process's even share of the values, maybe none."""
+        if group.rank not in self.owners:
+            return np.empty((0, self.file.n_series))
+        position = self.owners.index(group.rank)
+        return self.values(rows)[share(len(self), position, len(self.owners))]
+
+
+@dataclasses.dataclass(frozen=True)
+class Owned:
+    """Ranges of rows with the same owners."""
+
+    owners: Owners
+    """The ranks that can read them."""
+    ranges: Ranges
+    """Where they are in the store of an owner."""
+
+    @classmethod
+    def of(cls, parts: Iterable[Part], rows: Rows) -> "tuple[Owned, ...]":
+        """Return parts by their owners; positions are right for this host's own."""
+        by_owners: dict[Owners, list[Part]] = {}
+        for part in parts:
+            by_owners.setdefault(part.owners, []).append(part)
+        return tuple(
+            cls(
+                owners,
+                Ranges(
+                    np.array([rows.first(p.file) + p.start for p in some], np.int64),
+                    np.array([len(part) for part in some], np.int64),
+                ),
+            )
+            for owners, some in sorted(by_owners.items())
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Partition:
+    """Which rows are used for what: the same in all processes."""
+
     n_series: int
-    """``D``: its columns."""
-    readers: tuple[int, ...] = (0,)
-    """The ranks of the processes that can read it, in order: all, or those of the host
-    that SageMaker gave it to."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Piece:
-    """Consecutive rows of a file with one owner, as row numbers from 0."""
-
-    file: int
-    """The number of the file in its channel, from 0."""
-    first: int
-    """The first row that is owned, and held."""
-    end: int
-    """After the last row that is owned."""
-    held: int
-    """After the last row that is held."""
-
-    @property
-    def n_owned(self) -> int:
-        """How many rows are owned."""
-        return self.end - self.first
-
-    @property
-    def n_held(self) -> int:
-        """How many rows are held."""
-        return self.held - self.first
-
-
-@dataclasses.dataclass(frozen=True)
-class Shares:
-    """Who owns what: the same in all processes."""
-
-    training: tuple[File, ...]
-    """The files of the training channel."""
-    validation: tuple[File, ...]
-    """The files of the validation channel; may be empty."""
-    cuts: tuple[int, ...]
-    """How many first rows of each training file fit the LSTM."""
-    n_validating: int
-    """How many rows validate."""
-    fitting: tuple[tuple[Piece, ...], ...]
-    """By rank: of the training files, what fits the LSTM."""
-    calibrating: tuple[tuple[Piece, ...], ...]
-    """By rank: of the training files, what the Gaussian is fitted on."""
-    validating: tuple[tuple[Piece, ...], ...]
-    """By rank: of the validation files."""
+    """``D``: the columns of every file."""
+    fitting: tuple[Part, ...]
+    """What the LSTM is fitted to."""
+    calibration: tuple[Part, ...]
+    """What the Gaussian is fitted to, with the rows before it that are only read."""
+    validation: tuple[Part, ...]
+    """What validates; may be empty."""
+    selection: tuple[Part, ...]
+    """What chooses the best epoch: what validates, or else what calibrates, where the
+    first sequence that counts starts one context after the first row."""
+    labelled: tuple[Part, ...]
+    """The validation files, whole, if there are labels."""
+    labels: Mapping[str, FloatArray]
+    """Of each validation file, of shape ``(T, 1)``; empty if there are none."""
+    n_rows: Mapping[str, int]
+    """How many rows fit the LSTM, validate, and give the Gaussian its errors."""
+    digest: str
+    """A digest of all channels, names and values."""
 
     @classmethod
     def of(
         cls,
-        training: Sequence[File],
-        validation: Sequence[File],
+        rows: Rows,
         hyperparameters: Hyperparameters,
-        n_processes: int = 1,
-        stretches: Sequence[tuple[str, range]] | None = None,
-    ) -> "Shares":
-        """Return a division of some files, which must be long enough.
+        group: ProcessGroup = ALONE,
+        is_quiet: bool = False,
+    ) -> "Partition":
+        """Return how the rows of all hosts are used.
 
         Args:
-            training: The files of the training channel, in order of their names.
-            validation: Likewise; may be empty.
+            rows: The rows of this host.
             hyperparameters: The settings of the job.
-            n_processes: Between how many processes they are divided.
-            stretches: Which rows of which validation files validate; None = all.
+            group: The processes of the job.
+            is_quiet: Whether to leave out of the log what was found.
+
+        Raises:
+            SeriesError: If a file or the labels cannot be used.
         """
         layout = hyperparameters.layout
-        cuts = tuple(hyperparameters.n_fitting(file.n_timesteps) for file in training)
-        segments = Segments.of(layout, np.array(cuts, dtype=np.int64))
+        listing = _listed(rows, group)
+        training, validation = (
+            [file for file, _ in listing[channel]] for channel in (TRAINING, VALIDATION)
+        )
+        for files, purpose in ((training, "Training"), (validation, "Validating")):
+            if not is_quiet:
+                _log(files, purpose)
+        check_files(training, validation, hyperparameters)
+        refuse_index_columns([*training, *validation])
+        labels = _labels(rows, listing, group)
+        stretches = [(file.name, range(file.n_timesteps)) for file in validation]
+        if labels:
+            n_timesteps = {file.name: file.n_timesteps for file in validation}
+            labelling.check(labels, n_timesteps, layout.n_unscored)
+            stretches = labelling.normal_stretches(labels, layout.n_unscored)
 
-        def divided(
-            files: Sequence[File], ranges: Sequence[tuple[int, range]], is_scored: bool
-        ) -> tuple[tuple[Piece, ...], ...]:
-            """Return the pieces of some rows of files by their numbers, by rank."""
-            unit = 0 if is_scored and layout.is_overlapping else layout.stride
-            n_more = layout.n_unscored if is_scored else segments.n_rows - 1
-            by_rank: list[list[Piece]] = [[] for _ in range(n_processes)]
-            readers = [files[number].readers for number, _ in ranges]
-            rows = [rows for _, rows in ranges]
-            for rank, index, owned in _cut(rows, readers, unit):
-                held = min(owned.stop + n_more, rows[index].stop)
-                # What is scored starts after a context: one without rows after it
-                # has been left to the owner of the rows before.
-                if not is_scored or held - owned.start > layout.n_unscored:
-                    piece = Piece(ranges[index][0], owned.start, owned.stop, held)
-                    by_rank[rank].append(piece)
-            return tuple(map(tuple, by_rank))
+        by_name: dict[str, list[range]] = {}
+        for name, stretch in stretches:
+            by_name.setdefault(name, []).append(stretch)
 
-        ends = [
-            (cut, file.n_timesteps) for cut, file in zip(cuts, training, strict=True)
+        fitting, calibration = [], []
+        for file, owners in listing[TRAINING]:
+            cut, end = hyperparameters.n_fitting(file.n_timesteps), file.n_timesteps
+            fitting.append(Part(file, 0, cut, owners))
+            calibration.append(Part(file, cut - layout.n_borrowed, end, owners))
+        validating = [
+            Part(file, stretch.start, stretch.stop, owners)
+            for file, owners in listing[VALIDATION]
+            for stretch in by_name.get(file.name, ())
         ]
-        number_of = {file.name: number for number, file in enumerate(validation)}
-        if stretches is None:
-            stretches = [(file.name, range(file.n_timesteps)) for file in validation]
+        labelled = [
+            Part(file, 0, file.n_timesteps, owners)
+            for file, owners in listing[VALIDATION]
+            if labels
+        ]
+        n_fitting = sum(map(len, fitting))
+        surplus = max(0, layout.n_borrowed - layout.context_length)
+        calibration, validating = _dealt(calibration), _dealt(validating)
         return cls(
-            training=tuple(training),
-            validation=tuple(validation),
-            cuts=cuts,
-            n_validating=sum(len(rows) for _, rows in stretches),
-            fitting=divided(
-                training, [(i, range(cut)) for i, (cut, _) in enumerate(ends)], False
+            n_series=training[0].n_series,
+            fitting=tuple(fitting),
+            calibration=tuple(calibration),
+            validation=tuple(validating),
+            selection=tuple(validating)
+            or tuple(
+                dataclasses.replace(part, start=part.start + surplus)
+                for part in calibration
             ),
-            calibrating=divided(
-                training,
-                [(i, range(c - layout.n_borrowed, e)) for i, (c, e) in enumerate(ends)],
-                True,
-            ),
-            validating=divided(
-                validation, [(number_of[name], rows) for name, rows in stretches], True
-            ),
-        )
-
-    @property
-    def n_series(self) -> int:
-        """``D``: the columns of every file."""
-        return self.training[0].n_series
-
-
-@dataclasses.dataclass(frozen=True)
-class Held:
-    """The rows that a process holds, for its pieces in their order."""
-
-    shares: Shares
-    """Who owns what."""
-    rank: int
-    """Which process this is."""
-    fitting: Sequence[FloatArray]
-    """For each of its pieces that fit the LSTM, of shape ``(T, D)``."""
-    calibrating: Sequence[FloatArray]
-    """Likewise, that calibrate."""
-    validating: Sequence[FloatArray]
-    """Likewise, that validate."""
-
-    @classmethod
-    def of(
-        cls,
-        shares: Shares,
-        training: Sequence[FloatArray],
-        validation: Sequence[FloatArray],
-    ) -> "Held":
-        """Return what one process holds of whole files, without a copy."""
-
-        def views(
-            pieces: Sequence[Piece], files: Sequence[FloatArray]
-        ) -> list[FloatArray]:
-            """Return what is held of each piece."""
-            return [files[piece.file][piece.first : piece.held] for piece in pieces]
-
-        return cls(
-            shares,
-            rank=0,
-            fitting=views(shares.fitting[0], training),
-            calibrating=views(shares.calibrating[0], training),
-            validating=views(shares.validating[0], validation),
+            labelled=tuple(_dealt(labelled)),
+            labels=labels,
+            n_rows={
+                "train": n_fitting,
+                "valid": sum(map(len, validating)),
+                "calibration": sum(f.n_timesteps for f in training) - n_fitting,
+            },
+            digest=_digest(file for files in listing.values() for file, _ in files),
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class Whereabouts:
-    """Where each row of the fitting parts is held: by whom, and at which position."""
-
-    n_timesteps: IndexArray
-    """The rows of the fitting part of each file: their sums are where files start on
-    the axis of all rows."""
-    first: IndexArray
-    """Where each piece starts on that axis, rising."""
-    owner: IndexArray
-    """The rank of each piece's owner."""
-    position: IndexArray
-    """Where each piece starts among the rows that its owner holds."""
-
-    @classmethod
-    def of_one(cls, n_timesteps: IndexArray) -> "Whereabouts":
-        """Return where rows are if one process holds all of them, in order."""
-        zero = np.zeros(1, dtype=np.int64)
-        return cls(n_timesteps, zero, zero, zero)
-
-    @classmethod
-    def of(cls, shares: Shares) -> "Whereabouts":
-        """Return where the pieces of a division are."""
-        n_timesteps = np.array(shares.cuts, dtype=np.int64)
-        starts = np.cumsum(n_timesteps) - n_timesteps
-        table = []
-        for rank, pieces in enumerate(shares.fitting):
-            position = 0
-            for piece in pieces:
-                table.append((starts[piece.file] + piece.first, rank, position))
-                position += piece.n_held
-        first, owner, place = np.array(sorted(table), dtype=np.int64).T
-        return cls(n_timesteps, first, owner, place)
-
-    def find(self, rows: IndexArray) -> tuple[IndexArray, IndexArray]:
-        """Return who owns rows of the axis of all rows, and their positions there."""
-        index = np.searchsorted(self.first, rows, side="right") - 1
-        return self.owner[index], self.position[index] + rows - self.first[index]
+def _listed(rows: Rows, group: ProcessGroup) -> Listing:
+    """Return the files of all hosts, and who owns them."""
+    everything = group.gather((group.host, rows.files))
+    return {
+        channel: list(_owned(channel, everything))
+        for channel in (TRAINING, VALIDATION, LABELS)
+    }
 
 
-def readers_of(listings: Sequence[Iterable[str]]) -> dict[str, tuple[int, ...]]:
-    """Return who can read each file of a channel, in order of the names.
+def _owned(
+    channel: str, everything: Sequence[tuple[int, Sequence[File]]]
+) -> Iterator[tuple[File, Owners]]:
+    """Yield the files of a channel, in order of their names, and their owners."""
+    hosts: dict[int, dict[str, File]] = {}
+    ranks: dict[int, list[int]] = {}
+    for rank, (host, files) in enumerate(everything):
+        hosts[host] = {file.name: file for file in files if file.channel == channel}
+        ranks.setdefault(host, []).append(rank)
+    contents = [{f.name: f.digest for f in files.values()} for files in hosts.values()]
+    is_replicated = all(content == contents[0] for content in contents)
+    found: dict[str, tuple[File, Owners]] = {}
+    for host in sorted(hosts):
+        owners = tuple(range(len(everything))) if is_replicated else tuple(ranks[host])
+        for name, file in hosts[host].items():
+            found.setdefault(name, (file, owners))
+    yield from sorted(found.values(), key=lambda one: one[0].key)
 
-    Args:
-        listings: By rank, the names of the files that a process can read.
-    """
-    readers: dict[str, list[int]] = {}
-    for rank, names in enumerate(listings):
-        for name in names:
-            readers.setdefault(name, []).append(rank)
-    by_folder = sorted(readers, key=lambda name: name.split("/"))
-    return {name: tuple(readers[name]) for name in by_folder}
+
+def _dealt(parts: Sequence[Part]) -> list[Part]:
+    """Return parts with their scorers: the largest first, to who has least to do."""
+    load: dict[int, int] = {rank: 0 for part in parts for rank in part.owners}
+    scorers = {}
+    for index in sorted(range(len(parts)), key=lambda index: -len(parts[index])):
+        scorer = min(parts[index].owners, key=lambda rank: load[rank])
+        load[scorer] += len(parts[index])
+        scorers[index] = scorer
+    return [
+        dataclasses.replace(part, scorer=scorers[index])
+        for index, part in enumerate(parts)
+    ]
 
 
-def _cut(
-    ranges: Sequence[range], readers: Sequence[tuple[int, ...]], unit: int
-) -> Iterator[tuple[int, int, range]]:
-    """Yield owners, numbers of files, and the rows that are owned, file by file.
+def _labels(rows: Rows, listing: Listing, group: ProcessGroup) -> dict[str, FloatArray]:
+    """Return the labels of every file, for all; each is sent by one owner."""
+    mine = {
+        file.name: np.array(rows.values(file))
+        for file, owners in listing[LABELS]
+        if owners[0] == group.rank
+    }
+    found = {name: column for one in group.gather(mine) for name, column in one.items()}
+    return {file.name: found[file.name] for file, _ in listing[LABELS]}
 
-    Args:
-        ranges: The rows of each file that are divided.
-        readers: Who can own rows of each.
-        unit: Cuts fall on multiples of so many rows; 0 cuts no file.
-    """
-    totals: dict[tuple[int, ...], int] = {}
-    for rows, ranks in zip(ranges, readers, strict=True):
-        totals[ranks] = totals.get(ranks, 0) + len(rows)
-    done = dict.fromkeys(totals, 0)
-    for number, (rows, ranks) in enumerate(zip(ranges, readers, strict=True)):
-        before, total = done[ranks], totals[ranks]
-        done[ranks] += len(rows)
-        if not unit:
-            middle = before + len(rows) // 2
-            yield ranks[middle * len(ranks) // total], number, rows
-            continue
-        first = rows.start
-        for index, rank in enumerate(ranks):
-            end = rows.start + (index + 1) * total // len(ranks) - before
-            end = rows.stop if end >= rows.stop else end - (end - rows.start) % unit
-            if end > first:
-                yield rank, number, range(first, end)
-                first = end
+
+def _digest(files: Iterable[File]) -> str:
+    """Return a digest that differs if any name, shape or value does."""
+    digest = hashlib.sha256()
+    for file in files:
+        shape = (file.n_timesteps, file.n_series)
+        line = f"{file.channel}/{file.name} {shape} {file.digest}\n"
+        digest.update(line.encode(errors="surrogateescape"))  # names are bytes
+    return digest.hexdigest()
+
+
+def _log(files: Sequence[File], purpose: str) -> None:
+    """Say what was found: few files one by one, many together."""
+    if len(files) > MAX_LINES:
+        rows = [file.n_timesteps for file in files]
+        logger.info(
+            "%s on %d files, from %s to %s: %d time series, %d time steps in all, "
+            "from %d to %d per file.",
+            purpose,
+            len(files),
+            files[0].name,
+            files[-1].name,
+            files[0].n_series,
+            sum(rows),
+            min(rows),
+            max(rows),
+        )
+        return
+    for file in files:
+        logger.info(
+            "%s on %s: %d time series of length %d.",
+            purpose,
+            file.name,
+            file.n_series,
+            file.n_timesteps,
+        )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lstm_ad.axes import FloatArray
-from lstm_ad.data.partition import File
+from lstm_ad.data.rows import File
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.model.layout import Layout
@@ -70,26 +70,19 @@ def check_files(
             )
 
 
-def counts_rows(values: FloatArray, first_row: int) -> bool:
-    """Return whether the first of several columns counts 0, 1, 2, ... or 1, 2, 3, ...
+def refuse_index_columns(files: Sequence[File]) -> None:
+    """Refuse a file whose first column counts its rows.
 
-    Args:
-        values: Consecutive rows of a file, of shape ``(T, D)``.
-        first_row: The number of the first of them, from 0.
+    Raises:
+        SeriesError: If there is such a file.
     """
-    start = values[0, 0] if len(values) and values.shape[1] > 1 else math.nan
-    return start - first_row in (0, 1) and np.array_equal(
-        values[:, 0], start + np.arange(len(values))
-    )
-
-
-def index_column(name: str, n_timesteps: int, first_value: float) -> SeriesError:
-    """Return the error about a file whose first column counts the rows."""
-    return SeriesError(
-        f"{name}: column 1 counts the rows, from {first_value:.0f} to "
-        f"{first_value + n_timesteps - 1:.0f}: an index column is not accepted, every "
-        f"column is a time series."
-    )
+    for file in files:
+        if file.counts_from is not None:
+            raise SeriesError(
+                f"{file.name}: column 1 counts the rows, from {file.counts_from:.0f} "
+                f"to {file.counts_from + file.n_timesteps - 1:.0f}: an index column is "
+                f"not accepted, every column is a time series."
+            )
 
 
 def check_range(name: str, first_row: int, part: FloatArray, scaler: Scaler) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from lstm_ad.axes import AddUp, FloatArray, ScaledArray
-from lstm_ad.model.sequences import Rows
+from lstm_ad.axes import FloatArray, ScaledArray
+from lstm_ad.processes import ALONE, ProcessGroup
 
 logger = logging.getLogger(__name__)
 
@@ -49,51 +49,40 @@ class Scaler:
     """
 
     @classmethod
-    def fit(
-        cls,
-        parts: Sequence[FloatArray],
-        add_up: AddUp = lambda array: array,
-        lowest: AddUp = lambda array: array,
-    ) -> "Scaler":
+    def fit(cls, parts: Sequence[FloatArray], group: ProcessGroup = ALONE) -> "Scaler":
         """Return the scaler for the rows of all ``parts`` together.
 
         Constant series are named in a warning: nothing can be learnt from them.
 
         Args:
             parts: Series of shape ``(T, D)``, of this process; they may have no rows,
-                but must have one in all.
-            add_up: Returns sums over all processes; by default, there are no others.
-            lowest: Likewise, the smallest values.
+                but those of all processes must have one.
+            group: The processes that have parts.
         """
-        low = np.min([part.min(axis=0, initial=np.inf) for part in parts], axis=0)
-        low = lowest(low)
-        high = np.max([part.max(axis=0, initial=-np.inf) for part in parts], axis=0)
-        high = -lowest(-high)
+        low, high = value_range(parts, group)
         magnitude = np.maximum(np.abs(low), np.abs(high))
         unit = np.where(magnitude > _SMALLEST_RANGE, magnitude, 1.0)
-        is_constant = high - low <= np.maximum(
-            CONSTANT_RANGE * magnitude, _SMALLEST_RANGE
-        )
+        constant = is_constant(low, high)
 
         # In units of the magnitude: the squares of 1e200 and 1e-200 are no numbers.
         zero = np.zeros(len(unit))
-        n_rows = add_up(np.array([float(sum(len(part) for part in parts))]))
+        n_rows = group.sum(np.array([float(sum(len(part) for part in parts))]))
         total = sum(((block / unit).sum(axis=0) for block in _blocks(parts)), zero)
-        mean = add_up(total) / n_rows
+        mean = group.sum(total) / n_rows
         squares = sum(
             (((block / unit - mean) ** 2).sum(axis=0) for block in _blocks(parts)), zero
         )
-        deviation = np.sqrt(add_up(squares) / n_rows)
+        deviation = np.sqrt(group.sum(squares) / n_rows)
 
-        if is_constant.any():
+        if constant.any():
             logger.warning(
                 "Constant in the rows that fit the LSTM: %s. The model can only learn "
                 "that value, and scores any other as an anomaly.",
-                name_series(is_constant),
+                name_series(constant),
             )
         return cls(
-            mean=np.where(is_constant, low, mean * unit),
-            scale=np.where(is_constant, _scale_of_constant(low), deviation * unit),
+            mean=np.where(constant, low, mean * unit),
+            scale=np.where(constant, _scale_of_constant(low), deviation * unit),
         )
 
     def transform(self, series: FloatArray) -> ScaledArray:
@@ -101,19 +90,34 @@ class Scaler:
         with np.errstate(over="ignore"):  # infinite is within the network's INPUT_BOUND
             return ((series - self.mean) / self.scale).astype(np.float32)
 
-    def transform_all(self, parts: Sequence[FloatArray]) -> Rows:
-        """Return ``parts``, each of shape ``(T, D)``, standardised and joined."""
-        n_timesteps = np.array([len(part) for part in parts], dtype=np.int64)
-        values = np.empty((n_timesteps.sum(), len(self.mean)), dtype=np.float32)
-        first = 0
-        for block in _blocks(parts):
-            values[first : first + len(block)] = self.transform(block)
-            first += len(block)
-        return Rows(values, n_timesteps)
-
     def inverse_transform(self, scaled: ScaledArray) -> FloatArray:
         """Return ``scaled``, of shape ``(T, D)``, in the units of the series."""
         return scaled.astype(np.float64) * self.scale + self.mean
+
+
+def value_range(
+    parts: Sequence[FloatArray], group: ProcessGroup = ALONE
+) -> tuple[FloatArray, FloatArray]:
+    """Return the smallest and the largest value of each series, as for ``Scaler.fit``.
+
+    Returns:
+        Two arrays of shape ``(D,)``.
+    """
+    low = np.full(parts[0].shape[1], np.inf)
+    high = -low
+    for block in _blocks(parts):
+        low = np.minimum(low, block.min(axis=0))
+        high = np.maximum(high, block.max(axis=0))
+    return group.minimum(low), -group.minimum(-high)
+
+
+def is_constant(low: FloatArray, high: FloatArray) -> npt.NDArray[np.bool_]:
+    """Return which series do not vary, given their smallest and largest values."""
+    magnitude = np.maximum(np.abs(low), np.abs(high))
+    constant: npt.NDArray[np.bool_] = high - low <= np.maximum(
+        CONSTANT_RANGE * magnitude, _SMALLEST_RANGE
+    )
+    return constant
 
 
 def _blocks(parts: Sequence[FloatArray]) -> Iterator[FloatArray]:

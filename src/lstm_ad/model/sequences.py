@@ -103,32 +103,22 @@ class Segments:
 
 
 @dataclasses.dataclass(frozen=True)
-class Rows:
-    """The standardised rows of several series, one series after the other."""
+class Ranges:
+    """Consecutive rows of several series, on a common axis of rows."""
 
-    values: ScaledArray
-    """Of shape ``(sum of all T, D)``."""
+    first: IndexArray
+    """The first row of each."""
     n_timesteps: IndexArray
-    """The number of rows of each series."""
-
-    def series(self, index: int) -> ScaledArray:
-        """Return the rows of one series, of shape ``(T, D)``."""
-        first = self.first[index]
-        return self.values[first : first + self.n_timesteps[index]]
-
-    @property
-    def first(self) -> IndexArray:
-        """The first row of each series."""
-        return np.cumsum(self.n_timesteps) - self.n_timesteps
+    """The number of rows of each."""
 
     def scored_starts(self, segments: Segments) -> tuple[IndexArray, IndexArray]:
         """Return where each segment starts, so that all origins are in one.
 
         Args:
-            segments: The pieces; every series is longer than a context.
+            segments: The pieces; every range is longer than a context.
 
         Returns:
-            First rows, of shape ``(N,)``, and the end of the series that each is in:
+            First rows, of shape ``(N,)``, and the end of the range that each is in:
             the last one may reach beyond it.
         """
         n_after = self.n_timesteps - segments.layout.context_length
@@ -136,28 +126,26 @@ class Rows:
         starts = _grid(self.first, n_segments, segments.step)
         return starts, np.repeat(self.first + self.n_timesteps, n_segments)
 
+    def training_starts(
+        self, segments: Segments, random: np.random.Generator
+    ) -> IndexArray:
+        """Return where each segment of one epoch starts.
 
-def training_starts(
-    n_timesteps: IndexArray, segments: Segments, random: np.random.Generator
-) -> IndexArray:
-    """Return where each segment of one epoch starts, on the axis of all rows.
+        Each range's grid starts at a random row, so that over the epochs the network
+        sees every phase of the series, and not only the one in which the file happens
+        to start.
 
-    Each series' grid starts at a random row, so that over the epochs the network sees
-    every phase of the series, and not only the one in which the file happens to start.
+        Args:
+            segments: The pieces; every range has at least the rows of one.
+            random: The source of the phases.
 
-    Args:
-        n_timesteps: The rows of each series, at least as many as of a segment.
-        segments: The pieces.
-        random: The source of the phases.
-
-    Returns:
-        First rows, of shape ``(N,)``, in order. No segment crosses a series.
-    """
-    room = n_timesteps - segments.n_rows + 1
-    phase = random.integers(0, np.minimum(segments.step, room))
-    n_segments = (room - phase - 1) // segments.step + 1
-    first = np.cumsum(n_timesteps) - n_timesteps
-    return _grid(first + phase, n_segments, segments.step)
+        Returns:
+            First rows, of shape ``(N,)``, in order. No segment leaves its range.
+        """
+        room = self.n_timesteps - segments.n_rows + 1
+        phase = random.integers(0, np.minimum(segments.step, room))
+        n_segments = (room - phase - 1) // segments.step + 1
+        return _grid(self.first + phase, n_segments, segments.step)
 
 
 def _grid(first: IndexArray, count: IndexArray, step: int) -> IndexArray:

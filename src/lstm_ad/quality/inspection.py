@@ -1,13 +1,16 @@
 """Look closely at a fitted detector: the numbers of its report, as plain arrays."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from lstm_ad.artifacts import Fit
 from lstm_ad.axes import FloatArray, IndexArray
-from lstm_ad.data.partition import Held
+from lstm_ad.data.partition import Part, Partition
+from lstm_ad.data.rows import Rows
+from lstm_ad.model.scaling import is_constant, value_range
+from lstm_ad.processes import ALONE, ProcessGroup
 from lstm_ad.scoring.detector import LSTMAD, moving_average
 from lstm_ad.scoring.gaussian import needed_shrinkage
 from lstm_ad.scoring.reconstruction import error_vectors
@@ -76,88 +79,73 @@ class Inspection:
     """The series whose errors depend on each other linearly, counted from 0."""
 
 
-def inspect(
-    fit: Fit,
-    training: Mapping[str, FloatArray],
-    validation: Mapping[str, FloatArray],
-) -> Inspection:
+def inspect(fit: Fit, rows: Rows, group: ProcessGroup = ALONE) -> Inspection:
     """Return what a report shows of a detector, in bounded time and memory.
 
-    Args:
-        fit: The detector, and how it came about.
-        training: What it was fitted to: series by the name of their file.
-        validation: Likewise; the calibration parts are looked at if it is empty.
-    """
-    cuts = {k: fit.hyperparameters.n_fitting(len(s)) for k, s in training.items()}
-    # Cut where sequences start, so that reconstructions are those that were learnt.
-    n_before = fit.hyperparameters.layout.n_borrowed
-    return _inspect(
-        fit,
-        [s[: cuts[k]] for k, s in training.items()],
-        [(k, cuts[k] - n_before, s[cuts[k] - n_before :]) for k, s in training.items()],
-        [(name, 0, series) for name, series in validation.items()],
-    )
-
-
-def inspect_held(fit: Fit, held: Held) -> Inspection:
-    """Return what a report shows of a detector, from what one of its processes holds.
+    What fails in one process fails in all: none waits for the others in vain.
 
     Args:
         fit: The detector, and how it came about.
-        held: What that process holds of the data.
+        rows: What it was fitted to: the rows of this host.
+        group: The processes that fitted it; all of them look.
     """
-    shares, rank = held.shares, held.rank
-    calibrating = zip(shares.calibrating[rank], held.calibrating, strict=True)
-    validating = zip(shares.validating[rank], held.validating, strict=True)
-    return _inspect(
-        fit,
-        held.fitting,
-        [(shares.training[p.file].name, p.first, part) for p, part in calibrating],
-        [(shares.validation[p.file].name, p.first, part) for p, part in validating],
-    )
-
-
-Parts = Sequence[tuple[str, int, FloatArray]]
-"""Names of files, first rows, and the values from there on."""
-
-
-def _inspect(
-    fit: Fit, fitting: Sequence[FloatArray], calibration: Parts, validation: Parts
-) -> Inspection:
-    """Return what a report shows, of what validates or else of what calibrates."""
-    available = validation or calibration
-    looks = [
-        _Look(name, first_row, series, fit.detector)
-        for name, first_row, series in _first_rows(available, fit)
-    ]
-    score = np.concatenate([look.score for look in looks])
-    squares = np.sum([look.squares for look in looks], axis=0)
-    counts = np.sum([look.counts for look in looks], axis=0)
-    by_series = np.sum([look.by_series for look in looks], axis=0)
+    partition = Partition.of(rows, fit.hyperparameters, group, is_quiet=True)
+    available = partition.validation or partition.calibration
+    looks: dict[int, _Look] = {}
+    problem = None
+    try:
+        for index, part in enumerate(_first_rows(available, fit)):
+            if part.scorer == group.rank:
+                looks[index] = _Look(part.values(rows), fit.detector)
+        sums = {index: look.summary() for index, look in looks.items()}
+    except Exception as error:
+        sums, problem = {}, f"{type(error).__name__}: {error}"
+    everything = group.gather((sums, problem))
+    for _, other in everything:
+        if other:
+            raise RuntimeError(other)
+    found = dict(pair for one, _ in everything for pair in one.items())
+    summaries = [found[index] for index in sorted(found)]
+    score = np.concatenate([summary.score for summary in summaries])
+    squares = np.sum([summary.squares for summary in summaries], axis=0)
+    counts = np.sum([summary.counts for summary in summaries], axis=0)
+    by_series = np.sum([summary.by_series for summary in summaries], axis=0)
+    lowest = min(found, key=lambda index: (float(found[index].score.min()), index))
+    stretch = None
+    if lowest in looks:
+        stretch = _stretch(looks[lowest], available[lowest], by_series, fit)
+    low, high = value_range([p.share(rows, group) for p in partition.fitting], group)
     n_series = len(by_series)
-    lowest = min(looks, key=lambda look: float(look.score.min()))
     return Inspection(
-        part="valid" if validation else "calibration",
-        n_rows=sum(len(look.series) for look in looks),
-        n_available=sum(len(series) for _, _, series in available),
+        part="valid" if partition.validation else "calibration",
+        n_rows=sum(map(len, _first_rows(available, fit))),
+        n_available=sum(map(len, available)),
         normality_score=score,
         n_alarms=int(fit.detector.decision.is_anomaly(score).sum()),
         error_by_position=_root(squares[0], counts * n_series),
         repeated_by_position=_root(squares[1], counts * n_series),
         error_by_series=_root(by_series, counts.sum()),
-        stretch=_stretch(lowest, by_series, fit),
-        constant=_constant(fitting),
+        stretch=next(one for one in group.gather(stretch) if one is not None),
+        constant=np.flatnonzero(is_constant(low, high)),
         dependent=_dependent(fit.calibration_errors[:, :n_series]),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Summary:
+    """What all processes need of a look at a part."""
+
+    score: FloatArray
+    squares: FloatArray
+    counts: FloatArray
+    by_series: FloatArray
 
 
 class _Look:
     """One series, its scores, and the sums of its squared errors."""
 
-    def __init__(
-        self, name: str, first_row: int, series: FloatArray, detector: LSTMAD
-    ) -> None:
-        self.name, self.first_row, self.series = name, first_row, series
+    def __init__(self, series: FloatArray, detector: LSTMAD) -> None:
+        self.series = series
         layout = detector.reconstructor.network.layout
         scale = detector.reconstructor.scaler.scale
         n_each, stride = layout.n_reconstructions, layout.stride
@@ -185,27 +173,31 @@ class _Look:
         self.score = moving_average(np.concatenate(scores), detector.smoothing)
         self.reconstruction = np.concatenate(reconstruction)
 
+    def summary(self) -> _Summary:
+        """Return what all processes need of it."""
+        return _Summary(self.score, self.squares, self.counts, self.by_series)
 
-def _first_rows(available: Parts, fit: Fit) -> Iterator[tuple[str, int, FloatArray]]:
+
+def _first_rows(available: Sequence[Part], fit: Fit) -> Iterator[Part]:
     """Yield the first rows of the data: as many as may be looked at, at least one file.
 
     The time for it is a small part of that of training, which has read the rows that
     fit the LSTM forwards and backwards.
     """
     layout, n_epochs = fit.hyperparameters.layout, len(fit.history)
-    selection = sum(len(series) for _, _, series in available)
+    selection = sum(map(len, available))
     n_read = n_epochs * (3 * fit.n_rows["train"] + selection) + sum(fit.n_rows.values())
     n_numbers = layout.n_reconstructions * len(fit.detector.reconstructor.scaler.scale)
     room = min(max(int(_SHARE * n_read), _FEWEST_ROWS), _MAX_NUMBERS // n_numbers)
     room = max(room, layout.n_unscored + layout.prediction_length)
-    for name, first_row, series in available:
+    for part in available:
         if room <= layout.n_unscored:
             return
-        yield name, first_row, series[:room]
-        room -= len(series)
+        yield dataclasses.replace(part, stop=min(part.stop, part.start + room))
+        room -= len(part)
 
 
-def _stretch(look: _Look, by_series: FloatArray, fit: Fit) -> Stretch:
+def _stretch(look: _Look, part: Part, by_series: FloatArray, fit: Fit) -> Stretch:
     """Return a closer look at the file that has the lowest score."""
     n_unscored = len(look.series) - len(look.score)
     at = int(look.score.argmin())
@@ -217,8 +209,8 @@ def _stretch(look: _Look, by_series: FloatArray, fit: Fit) -> Stretch:
     columns = np.sort(np.append(others, blamed))
     n_around = max(_MIN_STRETCH, fit.hyperparameters.layout.prediction_length)
     return Stretch(
-        name=look.name,
-        first_row=look.first_row,
+        name=part.file.name,
+        first_row=part.start,
         columns=columns,
         values=look.series[:, columns],
         reconstruction=_after(n_unscored, look.reconstruction[:, columns]),
@@ -239,13 +231,6 @@ def _root(sums: FloatArray, counts: FloatArray | float) -> FloatArray:
     with np.errstate(invalid="ignore"):
         root: FloatArray = np.sqrt(np.divide(sums, counts))
     return root
-
-
-def _constant(parts: Sequence[FloatArray]) -> IndexArray:
-    """Return the series that have one value in all rows of all parts."""
-    low = np.min([part.min(axis=0) for part in parts], axis=0)
-    high = np.max([part.max(axis=0) for part in parts], axis=0)
-    return np.flatnonzero(low == high)
 
 
 def _dependent(errors: FloatArray) -> IndexArray:

@@ -10,6 +10,9 @@ from lstm_ad.scoring.gaussian import Gaussian
 from lstm_ad.scoring.reconstruction import Reconstructor, error_vectors
 from lstm_ad.threshold.decision import Decision
 
+_MAX_NUMBERS = 2**20
+"""Numbers in the windows that are averaged at a time: what bounds the memory."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
@@ -181,5 +184,9 @@ def moving_average(values: FloatArray, n_rows: int) -> FloatArray:
         return np.column_stack(columns)
     padded = np.concatenate([np.full(n_rows - 1, np.nan), values])
     windows = np.lib.stride_tricks.sliding_window_view(padded, n_rows)
-    averages: FloatArray = np.nanmean(windows, axis=1)
+    averages = np.empty(len(windows))
+    n_windows = max(1, _MAX_NUMBERS // n_rows)
+    for first in range(0, len(windows), n_windows):  # a window is copied to be summed
+        rows = slice(first, first + n_windows)
+        averages[rows] = np.nanmean(windows[rows], axis=1)
     return averages

@@ -4,12 +4,14 @@ import dataclasses
 import functools
 import logging
 import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-from lstm_ad.axes import AddUp, FloatArray
+from lstm_ad.axes import FloatArray
 from lstm_ad.model.scaling import name_series
+from lstm_ad.processes import ALONE, ProcessGroup
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +21,9 @@ MAX_CONDITION = 1e6
 RESOLUTION = 1e-5
 """The smallest standard deviation of errors that is believed, in standard deviations
 of the series: the network computes in single precision."""
+
+BLOCK_ROWS = 65536
+"""Rows that are worked on at a time: what bounds the memory."""
 
 UNBOUNDED = 1e100
 """A bound that only keeps the squares of errors finite numbers."""
@@ -68,8 +73,8 @@ class Gaussian:
         errors: FloatArray,
         scale: FloatArray,
         caution: Caution = MAXIMUM_LIKELIHOOD,
-        add_up: AddUp = lambda array: array,
-        is_quiet: bool = False,
+        group: ProcessGroup = ALONE,
+        left_out: slice | None = None,
     ) -> "Gaussian":
         """Return the Gaussian of maximum likelihood, regularised where it must be.
 
@@ -88,14 +93,25 @@ class Gaussian:
                 of the series.
             scale: The standard deviations of the series, of shape ``(D,)``.
             caution: What else keeps it from believing all of the errors.
-            add_up: Returns sums over all processes, each with errors of its own; by
-                default, there are no others. Each pass is finished everywhere before
-                the next: squares are of distances from the mean of all errors.
-            is_quiet: Whether to do without warnings.
+            group: The processes that have errors. Each pass is finished everywhere
+                before the next: squares are of distances from the mean of all errors.
+            left_out: Some consecutive rows that it is not fitted to; there are no
+                warnings then.
         """
-        n_rows = int(add_up(np.array([float(len(errors))]))[0])
-        mean = add_up(errors.sum(axis=0)) / n_rows
-        variance = add_up(np.square(errors - mean).sum(axis=0)) / n_rows
+        is_quiet = left_out is not None
+        gap = left_out or slice(0, 0)
+        zero = np.zeros(errors.shape[1])
+
+        def total(
+            of: Callable[[FloatArray], FloatArray], start: FloatArray = zero
+        ) -> FloatArray:
+            """Return a sum over the rows of all processes, block by block."""
+            return group.sum(sum(map(of, _blocks(errors, gap)), start))
+
+        n_own = len(errors) - (gap.stop - gap.start)
+        n_rows = int(group.sum(np.array([float(n_own)]))[0])
+        mean = total(lambda block: block.sum(axis=0)) / n_rows
+        variance = total(lambda block: np.square(block - mean).sum(axis=0)) / n_rows
         deviation: FloatArray = np.sqrt(variance)
         scales = np.tile(scale, errors.shape[1] // len(scale))
         is_fixed = deviation < RESOLUTION * scales
@@ -106,9 +122,15 @@ class Gaussian:
                 name_series(np.any(is_fixed.reshape(-1, len(scale)), axis=0)),
             )
         deviation = np.maximum(deviation, caution.floor * scales)
-        standardised = (errors - mean) / deviation
-        np.clip(standardised, -caution.bound, caution.bound, out=standardised)
-        correlation = add_up(standardised.T @ standardised) / n_rows
+
+        def products(block: FloatArray) -> FloatArray:
+            """Return the sums of the products of errors within the bound."""
+            standardised = (block - mean) / deviation
+            np.clip(standardised, -caution.bound, caution.bound, out=standardised)
+            summed: FloatArray = standardised.T @ standardised
+            return summed
+
+        correlation = total(products, np.zeros((len(mean), len(mean)))) / n_rows
         np.fill_diagonal(correlation, 1.0)
         n_imagined = caution.prior_rows * len(correlation)
         correlation = _shrunk(correlation, n_imagined / (n_imagined + n_rows))
@@ -199,6 +221,16 @@ class Gaussian:
             + 0.5 * len(deviation) * math.log(2 * math.pi)
         )
         return deviation, whitening, float(log_normaliser)
+
+
+def _blocks(errors: FloatArray, gap: slice) -> Iterator[FloatArray]:
+    """Yield all rows but those of a gap, a bounded number at a time."""
+    width = gap.stop - gap.start
+    for first in range(0, len(errors) - width, BLOCK_ROWS):
+        last = min(first + BLOCK_ROWS, len(errors) - width)
+        before = errors[first : min(last, gap.start)]
+        after = errors[max(first, gap.start) + width : last + width]
+        yield np.concatenate([before, after]) if len(before) else after
 
 
 def needed_shrinkage(

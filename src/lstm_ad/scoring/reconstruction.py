@@ -2,13 +2,12 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
-from lstm_ad.axes import AddUp, FloatArray, ScaledArray
+from lstm_ad.axes import FloatArray, ScaledArray
 from lstm_ad.exceptions import SeriesError
-from lstm_ad.losses import Loss
 from lstm_ad.model.runtime import OnnxNetwork
 from lstm_ad.model.scaling import Scaler
 from lstm_ad.model.sequences import aligned, input_sequences
@@ -53,42 +52,22 @@ class Reconstructor:
             first = rows.stop
             yield rows, self.scaler.inverse_transform(scaled[: rows.stop - rows.start])
 
-    def errors(self, series: FloatArray) -> FloatArray:
-        """Return the error vector of each row that has all its reconstructions.
+    def errors(self, series: FloatArray) -> Iterator[FloatArray]:
+        """Yield the error vector of each row that has all its reconstructions.
 
         Args:
             series: As for :meth:`reconstruct`.
 
-        Returns:
+        Yields:
             Target minus reconstruction, signed, in the units of the series, of shape
-            ``(T - layout.n_unscored, K * D)``: all series' errors from the nearest
-            origin first.
+            ``(rows, K * D)``: all series' errors from the nearest origin first. Some
+            rows at a time and in order, ``T - layout.n_unscored`` in all.
 
         Raises:
             SeriesError: As :meth:`reconstruct`.
         """
-        return np.concatenate(
-            [error_vectors(series[rows], r) for rows, r in self.reconstruct(series)]
-        )
-
-    def evaluate(
-        self, series: Iterable[FloatArray], add_up: AddUp = lambda array: array
-    ) -> Loss:
-        """Return the loss over all ``series``, each as for :meth:`reconstruct`.
-
-        Args:
-            series: Of this process.
-            add_up: As for :meth:`lstm_ad.losses.Loss.of`.
-
-        Raises:
-            SeriesError: As :meth:`reconstruct`.
-        """
-        errors = (
-            (one[rows][:, np.newaxis] - reconstructions) / self.scaler.scale
-            for one in series
-            for rows, reconstructions in self.reconstruct(one)
-        )
-        return Loss.of(errors, add_up)
+        for rows, reconstructions in self.reconstruct(series):
+            yield error_vectors(series[rows], reconstructions)
 
     def _apart(self, series: FloatArray) -> Iterator[ScaledArray]:
         """Yield the reconstructions of sequences that do not overlap."""

@@ -188,27 +188,12 @@ class CheckpointFolder:
         return Checkpoint(document["best_epoch"], history, arrays)
 
 
-def digest_series(series: Mapping[str, Arrays]) -> str:
-    """Return a digest that differs if any name, shape or value does.
-
-    Args:
-        series: The values of each file by its name, by channel.
-    """
-    digest = hashlib.sha256()
-    for channel, files in sorted(series.items()):
-        for name, values in sorted(files.items()):
-            line = f"{channel}/{name} {values.shape}\n"
-            digest.update(line.encode(errors="surrogateescape"))  # names are bytes
-            digest.update(np.ascontiguousarray(values).data)
-    return digest.hexdigest()
-
-
 def fingerprint(settings: Mapping[str, Any], data_digest: str) -> str:
     """Return a digest that differs if any setting or the data does.
 
     Args:
         settings: Names and values of all that decides how training goes.
-        data_digest: As from :func:`digest_series`.
+        data_digest: A digest of all names and values.
     """
     text = json.dumps([FORMAT, settings, data_digest], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -9,37 +9,38 @@ Everything random in an epoch comes from a seed of its own, so training goes on 
 any epoch from its checkpoint, bit by bit as if it had never stopped (on a CPU, with
 the same number of threads).
 
-A team of processes takes the steps that one process would, each with its part of every
-batch: sums over elements are divided by the elements of the whole batch and their
-gradients added up, so the weights are equal but for rounding (and, with dropout, for
-the chance of each process). Which sequences make up a batch does not depend on who
-holds their rows: the rows of some batches at a time are sent to those who compute with
-them (see :meth:`_Loop._sent`), so the work is even as well.
+A group of processes takes the steps that one process would, each with its part of
+every batch: sums over elements are divided by the elements of the whole batch and their
+gradients summed, so the weights are equal but for rounding (and, with dropout, for the
+chance of each process). Where the files are divided between hosts, the processes of a
+host draw its share of every batch from its own files: a batch is then as good a sample
+of all rows, but not the one that a single process would draw.
 """
 
 import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lstm_ad.axes import IndexArray
-from lstm_ad.data.partition import Whereabouts
+from lstm_ad.axes import IndexArray, ScaledArray
+from lstm_ad.data.partition import Owned
 from lstm_ad.exceptions import TrainingError
 from lstm_ad.hyperparameters import BF16, Hyperparameters
 from lstm_ad.losses import EpochMetrics, Loss
 from lstm_ad.model.export import EARLY_DIFFERENCE, export, export_difference
 from lstm_ad.model.network import StackedLSTM
 from lstm_ad.model.scaling import INPUT_BOUND
-from lstm_ad.model.sequences import Rows, Segments, training_starts
+from lstm_ad.model.sequences import Segments
+from lstm_ad.processes import ALONE, ProcessGroup, share
 from lstm_ad.training.adam import Adam
 from lstm_ad.training.checkpoints import Checkpoint, CheckpointFolder
 from lstm_ad.training.precision import usable_precision
-from lstm_ad.training.processes import ALONE, Team
+from lstm_ad.training.processes import any_soon, sum_in_place
 
 logger = logging.getLogger(__name__)
 
@@ -50,10 +51,6 @@ DECAY = 0.5
 """The part of all steps, the last one, in which the learning rate falls to zero."""
 
 MAX_GRADIENT_NORM = 1.0
-
-SENT_BYTES = 2**24
-"""How much a process of a team receives at a time: rows of many batches, so that
-sending them costs few messages, and little memory beyond its share."""
 
 MAX_GPU_SHARE = 0.5
 """The part of a GPU's free memory that the rows may take; more stay on the host."""
@@ -74,6 +71,23 @@ class Control:
 
 
 @dataclasses.dataclass(frozen=True)
+class TrainingRows:
+    """The standardised rows of a host, and what they are used for."""
+
+    values: ScaledArray
+    """Of shape ``(rows, D)``, in memory or mapped."""
+    fitting: tuple[Owned, ...]
+    """What the LSTM is fitted to: ranges of at least ``C + P`` rows."""
+    evaluated: Mapping[str, tuple[Owned, ...]]
+    """What losses are of, by their names: ranges of more than ``C`` rows."""
+
+    @property
+    def selection(self) -> str:
+        """The name of the loss that chooses the best epoch."""
+        return "valid" if "valid" in self.evaluated else "calibration"
+
+
+@dataclasses.dataclass(frozen=True)
 class Trained:
     """A trained network, and how it came about."""
 
@@ -85,44 +99,38 @@ class Trained:
     """The epoch whose weights these are; 0 if training was stopped in the first."""
     precision: str
     """The precision that was used."""
+    losses: Mapping[str, Loss]
+    """Of these weights, on everything that is evaluated."""
 
 
 def train_network(
-    fitting: Rows,
-    selection: Rows,
-    is_validation: bool,
+    rows: TrainingRows,
     hyperparameters: Hyperparameters,
     control: Control,
     checkpoints: CheckpointFolder | None,
-    team: Team = ALONE,
-    whereabouts: Whereabouts | None = None,
+    group: ProcessGroup = ALONE,
 ) -> Trained:
     """Return a network fitted to reconstruct each sequence from the rows before it.
 
     The weights are those of the epoch with the smallest mean squared error on
-    ``selection``. On several GPUs the batches are divided with
+    ``rows.selection``. A single process divides its batches between several GPUs with
     ``torch.nn.DataParallel``.
 
     Args:
-        fitting: What the network learns from, each series of at least ``C + P`` rows;
-            its values are bounded in place.
-        selection: What chooses the best epoch, each series of more than ``C`` rows.
-        is_validation: Whether that is validation series or calibration parts.
+        rows: The rows of this host.
         hyperparameters: The settings of the job.
         control: How training is watched and ended early.
         checkpoints: Where to keep what is needed to go on; None keeps nothing, as all
-            processes of a team do but the first.
-        team: Who trains; ``fitting`` and ``selection`` are what this process holds.
-        whereabouts: Who holds which rows; None if this process holds all, in order.
+            processes but the first do.
+        group: The processes that train.
 
     Raises:
         TrainingError: If the loss of the first epoch is not a finite number, or if the
             exported network reconstructs otherwise.
     """
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        where = whereabouts or Whereabouts.of_one(fitting.n_timesteps)
-        loop = _Loop(fitting, selection, is_validation, hyperparameters, team, where)
-        checkpoint = team.from_first(checkpoints.latest() if checkpoints else None)
+        loop = _Loop(rows, hyperparameters, group)
+        checkpoint = group.broadcast(checkpoints.latest() if checkpoints else None)
         if checkpoint:
             loop.restore(checkpoint)
             logger.info("Training goes on after epoch %d.", checkpoint.epoch)
@@ -150,41 +158,34 @@ class _Loop:
     """The state of training, epoch by epoch."""
 
     def __init__(
-        self,
-        fitting: Rows,
-        selection: Rows,
-        is_validation: bool,
-        hyperparameters: Hyperparameters,
-        team: Team,
-        where: Whereabouts,
+        self, rows: TrainingRows, hyperparameters: Hyperparameters, group: ProcessGroup
     ) -> None:
         self.hyperparameters = hyperparameters
-        self.team = team
-        self.where = where
-        self.selection = selection
-        self.is_validation = is_validation
-        self.segments = Segments.of(hyperparameters.layout, where.n_timesteps)
+        self.group = group
+        self.rows = rows
+        self.segments = Segments.of(
+            hyperparameters.layout,
+            np.concatenate([owned.ranges.n_timesteps for owned in rows.fitting]),
+        )
         self.device = torch.device("cpu")
         if torch.cuda.is_available():
-            self.device = torch.device("cuda", team.local_rank)
+            self.device = torch.device("cuda", group.local_rank)
         self.precision = usable_precision(hyperparameters.precision, self.device)
+        self.chance = torch.Generator()
         self._seed(epoch=0)
         self.network = StackedLSTM(
-            n_series=fitting.values.shape[1],
+            n_series=rows.values.shape[1],
             layout=hyperparameters.layout,
             hidden_size=hyperparameters.hidden_size,
             num_layers=hyperparameters.num_layers,
             dropout=hyperparameters.dropout,
         ).to(self.device)
         self.parallel: nn.Module = self.network
-        if torch.cuda.device_count() > 1 and team.size == 1:
+        if torch.cuda.device_count() > 1 and group.size == 1:
             self.parallel = nn.DataParallel(self.network)
         self.optimiser = Adam(self.network.parameters())
-        # What the network is not shown, it is not asked for; in place, for the memory.
-        np.clip(fitting.values, -INPUT_BOUND, INPUT_BOUND, out=fitting.values)
-        home = _home(self.device, fitting.values.nbytes + selection.values.nbytes)
-        self.values = torch.from_numpy(fitting.values).to(home)
-        self.selection_values = torch.from_numpy(selection.values).to(home)
+        home = _home(self.device, rows.values.nbytes)
+        self.values = torch.from_numpy(rows.values).to(home)
         self.history: tuple[EpochMetrics, ...] = ()
         self.best_epoch = 0
         self.best: dict[str, Tensor] = {}
@@ -213,15 +214,14 @@ class _Loop:
         if train is None:
             logger.info("Training was asked to stop in epoch %d.", epoch)
             return False
-        selection = self._evaluate()
+        selection = self._evaluate(self.rows.evaluated[self.rows.selection])
         if not math.isfinite(train.mse + selection.mse):
             self._diverge(epoch)
             return False
         metrics = EpochMetrics(
             epoch=epoch,
             train=train,
-            valid=selection if self.is_validation else None,
-            calibration=None if self.is_validation else selection,
+            **{self.rows.selection: selection},
         )
         best = (
             self.history[self.best_epoch - 1].selection.mse if self.best else math.inf
@@ -229,11 +229,23 @@ class _Loop:
         if selection.mse < best:
             self.best_epoch, self.best = epoch, _copied(self.network)
         self.history += (metrics,)
-        if epoch == 1 and len(self.selection.n_timesteps):
-            # A broken export is found now, not after hours that are paid for.
-            runtime, scaled = export(self.network), self.selection.series(0)
-            export_difference(self.network, runtime, scaled, EARLY_DIFFERENCE)
+        if epoch == 1:
+            self._check_export()
         return True
+
+    def _check_export(self) -> None:
+        """Find a broken export now, not after hours that are paid for.
+
+        Raises:
+            TrainingError: If the exported network reconstructs otherwise.
+        """
+        for owned in self.rows.evaluated[self.rows.selection]:
+            if self.group.rank in owned.owners:
+                first, n_rows = owned.ranges.first[0], owned.ranges.n_timesteps[0]
+                scaled = self.rows.values[first : first + n_rows]
+                runtime = export(self.network)
+                export_difference(self.network, runtime, scaled, EARLY_DIFFERENCE)
+                return
 
     def checkpoint(self) -> Checkpoint:
         """Return what it takes to go on after the last epoch."""
@@ -267,31 +279,31 @@ class _Loop:
             self.network.load_state_dict(self.best)
         elif not all(p.isfinite().all() for p in self.network.parameters()):
             self._diverge(epoch=1)
-        return Trained(
-            self.network.cpu().eval(), self.history, self.best_epoch, self.precision
-        )
+        losses = {
+            name: self._evaluate(owned) for name, owned in self.rows.evaluated.items()
+        }
+        network = self.network.cpu().eval()
+        return Trained(network, self.history, self.best_epoch, self.precision, losses)
 
     def _learn(self, epoch: int, should_stop: Callable[[], bool]) -> Loss | None:
         """Take one optimiser step per batch; return the loss, or None if stopped."""
         settings = self.hyperparameters
-        random = self._seed(epoch)
-        starts = training_starts(self.where.n_timesteps, self.segments, random)
-        n_batches = math.ceil(len(starts) / settings.batch_size)
         self.parallel.train()
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         n_elements = 0
-        batches = self._batches(random.permutation(starts), n_batches)
-        for step, (windows, n_segments) in enumerate(batches):
-            progress = (epoch - 1 + (step + 0.5) / n_batches) / settings.epochs
-            stops = self.team.any_soon(should_stop)
+        shares, sizes, seat = self._deal(epoch)
+        for step, (starts, n_segments) in enumerate(zip(shares, sizes, strict=True)):
+            progress = (epoch - 1 + (step + 0.5) / len(sizes)) / settings.epochs
+            stops = any_soon(should_stop, self.group)
             self.optimiser.forget_gradients()
-            n_in_batch = n_segments * self.segments.n_targets * windows.shape[2]
-            # Drawn for all of the batch, so that it is the same whoever computes it.
-            variation = self.network.variation(n_segments, self.chance)
-            if variation is not None:
-                part = _part(n_segments, self.team.rank, self.team.size)
-                variation = variation[part].to(self.device)
-            if len(windows):  # of a small batch, not every process has a part
+            n_in_batch = n_segments * self.segments.n_targets * self.values.shape[1]
+            # Drawn for all of the share, so that it is the same whoever computes it.
+            variation = self.network.variation(len(starts), self.chance)
+            mine = share(len(starts), *seat)
+            if len(starts[mine]):  # of a small batch, not every process has a part
+                if variation is not None:
+                    variation = variation[mine].to(self.device)
+                windows = self._windows(starts[mine]).clamp(-INPUT_BOUND, INPUT_BOUND)
                 with torch.autocast(
                     self.device.type,
                     torch.bfloat16,
@@ -301,104 +313,72 @@ class _Loop:
                 loss = errors.square().sum() / n_in_batch
                 loss.backward()  # type: ignore[no-untyped-call]
                 sums += _sums(errors.detach())
-            self._add_up_gradients()
+            self._sum_gradients()
             nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
             self.optimiser.step(learning_rate(progress, settings.lr))
             n_elements += n_in_batch
             if stops():
                 return None
-        return _loss(self.team.sum_in_place(sums), n_elements)
+        return _loss(sum_in_place(sums, self.group), n_elements)
 
-    def _batches(
-        self, order: IndexArray, n_batches: int
-    ) -> Iterator[tuple[Tensor, int]]:
-        """Yield, for each batch, the rows of this process's part, and the batch's size.
+    def _deal(self, epoch: int) -> tuple[list[IndexArray], list[int], tuple[int, int]]:
+        """Deal the segments of an epoch to its batches.
 
-        The size is in segments. Sizes differ by one at most, and so do those of parts.
-
-        Args:
-            order: Where the segments of the epoch start, on the axis of all rows.
-            n_batches: Into how many batches they are divided.
-        """
-        if self.team.size == 1 and self.values.device == self.device:
-            positions = torch.from_numpy(order).to(self.device)
-            for batch in torch.tensor_split(positions, n_batches):
-                yield self._windows(self.values, batch), len(batch)
-            return
-        n_bytes = self.segments.n_rows * self.values.shape[1] * self.values.itemsize
-        per_batch = n_bytes * math.ceil(len(order) / n_batches / self.team.size)
-        n_sent = max(1, SENT_BYTES // per_batch)
-        batches = np.array_split(order, n_batches)
-        for first in range(0, n_batches, n_sent):
-            some = batches[first : first + n_sent]
-            windows = self._sent(some)
-            if self.values.device != self.device:
-                windows = windows.pin_memory().to(self.device, non_blocking=True)
-            sizes = [
-                len(batch[_part(len(batch), self.team.rank, self.team.size)])
-                for batch in some
-            ]
-            for part, size in zip(torch.split(windows, sizes), some, strict=True):
-                yield part, len(size)
-
-    def _sent(self, batches: list[IndexArray]) -> Tensor:
-        """Return the rows of this process's parts of some batches, from who holds them.
-
-        Every process knows where all segments are, so no one has to ask for any.
-
-        Args:
-            batches: The starts of their segments, on the axis of all rows.
+        Where the files are divided between hosts, each host's segments are dealt evenly
+        to all batches. Everyone draws for all hosts, to know how large the batches are.
 
         Returns:
-            Of shape ``(segments, rows, D)``, in order.
+            Where the segments of each batch start that the host of this process has;
+            the segments of each whole batch; and the number of this process among the
+            ones that have those rows, and how many these are.
         """
-        ranks = range(self.team.size)
-        parts = [
-            np.concatenate([b[_part(len(b), r, len(ranks))] for b in batches])
-            for r in ranks
-        ]
-        mine, n_to = [], []
-        for part in parts:  # what each process computes
-            owners, positions = self.where.find(part)
-            is_mine = owners == self.team.rank
-            mine.append(positions[is_mine])
-            n_to.append(int(is_mine.sum()))
-        owners, _ = self.where.find(parts[self.team.rank])
-        n_from = np.bincount(owners, minlength=len(ranks)).tolist()
-        starts = torch.from_numpy(np.concatenate(mine)).to(self.values.device)
-        held = self._windows(self.values, starts)
-        received = self.team.exchange(held, n_to, n_from)
-        # They come by owner; what is asked for has an order of its own.
-        order = np.empty(len(owners), dtype=np.int64)
-        order[np.argsort(owners, kind="stable")] = np.arange(len(owners))
-        return received[torch.from_numpy(order).to(received.device)]
+        fitting, drawn = self.rows.fitting, []
+        for number, owned in enumerate(fitting):
+            random = self._seed(epoch, *([number] if len(fitting) > 1 else []))
+            starts = owned.ranges.training_starts(self.segments, random)
+            drawn.append((owned.owners, random.permutation(starts), self.chance))
+        n_segments = sum(len(order) for _, order, _ in drawn)
+        n_batches = math.ceil(n_segments / self.hyperparameters.batch_size)
+        sizes = np.zeros(n_batches, dtype=np.int64)
+        dealt, seat = [np.empty(0, dtype=np.int64)] * n_batches, (0, 1)
+        for owners, order, chance in drawn:
+            parts = np.array_split(order, n_batches)
+            sizes += [len(part) for part in parts]
+            if self.group.rank in owners:
+                dealt, self.chance = parts, chance
+                seat = owners.index(self.group.rank), len(owners)
+        return dealt, sizes.tolist(), seat
 
-    def _add_up_gradients(self) -> None:
+    def _sum_gradients(self) -> None:
         """Give every process the gradients of the whole batch, in one message."""
-        if self.team.size == 1:
+        if self.group.size == 1:
             return
         parameters = list(self.network.parameters())
         gradients = [
             p.new_zeros(p.numel()) if p.grad is None else p.grad.flatten()
             for p in parameters
         ]
-        total = self.team.sum_in_place(torch.cat(gradients))
+        total = sum_in_place(torch.cat(gradients), self.group)
         parts = torch.split(total, [p.numel() for p in parameters])
         for parameter, part in zip(parameters, parts, strict=True):
             parameter.grad = part.view_as(parameter)
 
-    def _windows(self, values: Tensor, starts: Tensor) -> Tensor:
-        """Return the rows of some segments.
+    def _windows(self, starts: IndexArray) -> Tensor:
+        """Return the rows of some segments, where the network is.
 
         Args:
-            values: Rows, of shape ``(T, D)``.
             starts: The first rows of segments, of shape ``(N,)``.
 
         Returns:
             Of shape ``(N, rows, D)``. Rows beyond the last are taken as the last.
         """
-        rows = torch.arange(self.segments.n_rows, device=starts.device)
-        return values[(starts[:, None] + rows).clamp(max=len(values) - 1)]
+        home = self.values.device
+        rows = torch.arange(self.segments.n_rows, device=home)
+        positions = torch.from_numpy(starts).to(home)[:, None] + rows
+        windows = self.values[positions.clamp(max=len(self.values) - 1)]
+        if home == self.device:
+            return windows
+        return windows.pin_memory().to(self.device, non_blocking=True)
 
     def _errors(self, windows: Tensor, variation: Tensor | None = None) -> Tensor:
         """Return target minus reconstruction of each sequence of some segments.
@@ -426,27 +406,30 @@ class _Loop:
         return first[:, None, None] + to_sequence[:, None] + within
 
     @torch.no_grad()
-    def _evaluate(self) -> Loss:
-        """Return the loss over every sequence of the selection, also partial ones."""
-        starts, ends = self.selection.scored_starts(self.segments)
+    def _evaluate(self, everything: tuple[Owned, ...]) -> Loss:
+        """Return the loss over every sequence of some ranges, also partial ones.
+
+        Args:
+            everything: The ranges; their owners share the segments evenly.
+        """
         self.parallel.eval()
         sums = torch.zeros(3, dtype=torch.float64, device=self.device)
         batch_size = self.hyperparameters.batch_size
-        for first in range(0, len(starts), batch_size):
-            batch = slice(first, first + batch_size)
-            positions = torch.from_numpy(starts[batch]).to(self.selection_values.device)
-            windows = self._windows(self.selection_values, positions).to(self.device)
-            end = torch.from_numpy(ends[batch]).to(positions.device)
-            exists = self._target_rows(positions) < end[:, None, None]  # (N, M, P)
-            exists = exists.to(self.device)
-            errors = self._errors(windows)
-            sums += torch.cat(
-                [
-                    _sums(errors * exists[..., None]),
-                    exists.sum(dtype=torch.float64)[None],
-                ]
-            )
-        *losses, n_rows = self.team.sum_in_place(sums)
+        for owned in everything:
+            if self.group.rank not in owned.owners:
+                continue
+            seat = owned.owners.index(self.group.rank), len(owned.owners)
+            starts, ends = owned.ranges.scored_starts(self.segments)
+            mine = share(len(starts), *seat)
+            for first in range(mine.start, mine.stop, batch_size):
+                batch = slice(first, min(first + batch_size, mine.stop))
+                positions = torch.from_numpy(starts[batch]).to(self.device)
+                end = torch.from_numpy(ends[batch]).to(self.device)
+                errors = self._errors(self._windows(starts[batch]))
+                exists = self._target_rows(positions) < end[:, None, None]  # (N, M, P)
+                count = exists.sum(dtype=torch.float64)[None]
+                sums += torch.cat([_sums(errors * exists[..., None]), count])
+        *losses, n_rows = sum_in_place(sums, self.group)
         return _loss(torch.stack(losses), int(n_rows) * self.values.shape[1])
 
     def _diverge(self, epoch: int) -> None:
@@ -463,13 +446,18 @@ class _Loop:
             self.best_epoch,
         )
 
-    def _seed(self, epoch: int) -> np.random.Generator:
-        """Seed everything random in an epoch, and return NumPy's part of it."""
+    def _seed(self, epoch: int, *part: int) -> np.random.Generator:
+        """Seed everything random in an epoch, and return NumPy's part of it.
+
+        Args:
+            epoch: Its number; 0 is before the first.
+            part: The number of a part of the files that is drawn by itself, if any.
+        """
         entropy = (self.hyperparameters.seed, epoch)
-        sequence = np.random.SeedSequence(entropy)
         # All start with the same weights; then each drops out by its own chance.
-        own = (*entropy, self.team.rank) if epoch and self.team.rank else entropy
+        own = (*entropy, self.group.rank) if epoch and self.group.rank else entropy
         torch.manual_seed(_state(np.random.SeedSequence(own)))
+        sequence = np.random.SeedSequence((*entropy, *part))
         self.chance = torch.Generator().manual_seed(_state(sequence))
         return np.random.default_rng(sequence)
 
@@ -477,12 +465,6 @@ class _Loop:
 def _state(sequence: np.random.SeedSequence) -> int:
     """Return a seed for torch."""
     return int(sequence.generate_state(1, np.uint64)[0])
-
-
-def _part(n_segments: int, rank: int, n_processes: int) -> slice:
-    """Return the part of a batch that one of several processes computes."""
-    ends = [number * n_segments // n_processes for number in (rank, rank + 1)]
-    return slice(*ends)
 
 
 def _home(device: torch.device, n_bytes: int) -> torch.device:

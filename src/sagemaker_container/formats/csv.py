@@ -71,78 +71,31 @@ _MAX_LINE = 64 * 2**20
 """Bytes of a row: what does not end is not read into memory to its end."""
 
 
-def read_file(path: Path, name: str) -> FloatArray:
-    """Return the series in a CSV file, which may be compressed with gzip.
+def read_blocks(path: Path, name: str) -> Iterator[FloatArray]:
+    """Yield the series in a CSV file, a bounded number of rows at a time.
 
     Args:
-        path: Where the file is.
+        path: Where the file is; it may be compressed with gzip.
         name: What messages call it.
 
-    Returns:
-        Values of shape ``(T, D)``.
+    Yields:
+        Values of shape ``(rows, D)``.
 
     Raises:
         SeriesError: If the file cannot be read as it stands. The message names the
             file, and the row and the column where there is one.
     """
-    with _opened(path, name) as stream:
-        return read_series(stream)
-
-
-def read_shape(path: Path, name: str) -> tuple[int, int]:
-    """Return how many rows and columns a CSV file has, its cells not looked at.
-
-    Args:
-        path: Where the file is.
-        name: What messages call it.
-
-    Raises:
-        SeriesError: If the file cannot be read.
-    """
-    n_rows = n_columns = 0
+    n_rows = 0
     with _opened(path, name) as stream:
         for block in _blocks(stream):
-            n_rows += block.text.count(b"\n")
-            n_columns = block.n_columns
+            _, cells = _parse(block)
+            if cells is None:
+                raise _explain(block, n_rows)
+            values = cells.reshape(-1, block.n_columns)
+            n_rows += len(values)
+            yield values
         if n_rows == 0:
             raise no_data()
-    return n_rows, n_columns
-
-
-def read_rows(path: Path, name: str, ranges: Sequence[range]) -> list[FloatArray]:
-    """Return some rows of a CSV file; of all others, not one cell is looked at.
-
-    Args:
-        path: Where the file is.
-        name: What messages call it.
-        ranges: Which rows, counted from 0; they may overlap.
-
-    Returns:
-        For each range, values of shape ``(rows, D)``.
-
-    Raises:
-        SeriesError: If the file cannot be read as it stands.
-    """
-    parts: list[FloatArray] = []
-    n_before = 0
-    with _opened(path, name) as stream:
-        for block in _blocks(stream):
-            parts = parts or [np.empty((len(r), block.n_columns)) for r in ranges]
-            n_rows = block.text.count(b"\n")
-            if any(r.start < n_before + n_rows and n_before < r.stop for r in ranges):
-                _, cells = _parse(block)
-                if cells is None:
-                    raise _explain(block, n_before)
-                table = cells.reshape(n_rows, block.n_columns)
-                for part, rows in zip(parts, ranges, strict=True):
-                    first = max(rows.start, n_before)
-                    stop = min(rows.stop, n_before + n_rows)
-                    if first < stop:
-                        part[first - rows.start : stop - rows.start] = table[
-                            first - n_before : stop - n_before
-                        ]
-            n_before += n_rows
-    return parts
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ keys of ``metrics.json`` are those of :func:`metrics`.
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ import jinja2
 import orjson
 
 from lstm_ad.artifacts import Fit
-from lstm_ad.axes import FloatArray
 from lstm_ad.losses import Loss
-from lstm_ad.quality.inspection import Inspection, inspect
+from lstm_ad.quality.inspection import Inspection
 from lstm_ad.quality.reasons import Level
 from lstm_ad.quality.verdict import Verdict, judge
 from sagemaker_container.report import charts as figures
@@ -53,42 +52,29 @@ class Table:
     """A name and the cells of each row."""
 
 
-def write(
-    folder: Path,
-    fit: Fit,
-    training: Mapping[str, FloatArray],
-    validation: Mapping[str, FloatArray],
-) -> Verdict:
-    """Write ``report.html`` and ``metrics.json``, and return the verdict.
-
-    Args:
-        folder: As for :func:`write_inspected`.
-        fit: What training gave.
-        training: What it was given: series by the name of their file.
-        validation: Likewise; may be empty.
+def remove(folder: Path) -> None:
+    """Remove the report of an earlier job, if there is one.
 
     Raises:
-        OSError: If a file cannot be written.
+        OSError: If a file cannot be removed.
     """
-    return write_inspected(folder, fit, lambda: inspect(fit, training, validation))
+    for name in (METRICS, REPORT):
+        (folder / name).unlink(missing_ok=True)
 
 
-def write_inspected(folder: Path, fit: Fit, look: Callable[[], Inspection]) -> Verdict:
+def write(folder: Path, fit: Fit, inspection: Inspection) -> Verdict:
     """Write ``report.html`` and ``metrics.json``, and return the verdict.
 
-    Neither is left half written, and neither is left of an earlier job.
+    Neither is left half written.
 
     Args:
         folder: Where to.
         fit: What training gave.
-        look: Returns what can be seen of it.
+        inspection: What can be seen of it.
 
     Raises:
         OSError: If a file cannot be written.
     """
-    for name in (METRICS, REPORT):
-        (folder / name).unlink(missing_ok=True)
-    inspection = look()
     verdict = judge(fit, inspection)
     numbers = metrics(fit, inspection, verdict)
     _write(folder / METRICS, orjson.dumps(numbers, option=orjson.OPT_INDENT_2))

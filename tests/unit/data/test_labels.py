@@ -1,4 +1,3 @@
-import functools
 import math
 import re
 
@@ -9,15 +8,12 @@ from hypothesis import strategies as st
 
 from lstm_ad.artifacts import Fit
 from lstm_ad.data.labels import (
-    BETA,
-    Labelled,
-    best_threshold,
     check,
-    choose_threshold,
     normal_stretches,
 )
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.threshold.decision import LabelledThreshold
+from lstm_ad.threshold.labelled import BETA, best_threshold, choose_threshold
 
 N_UNSCORED = 3
 
@@ -27,7 +23,7 @@ def column(*labels: float) -> np.ndarray:
     return np.array(labels, dtype=np.float64)[:, np.newaxis]
 
 
-SERIES = {"a.csv": np.zeros((8, 2))}
+SERIES = {"a.csv": 8}
 LABELS = column(0, 0, 0, 0, 0, 1, 0, 0)
 
 
@@ -81,7 +77,7 @@ def test_labels_that_do_not_fit_are_refused(
 
 def test_labels_that_fit_are_let_pass() -> None:
     """One anomaly that has a score, and a stretch before it, in one of the files."""
-    series = {**SERIES, "b.csv": np.zeros((4, 2))}
+    series = {**SERIES, "b.csv": 4}
 
     check({"a.csv": LABELS, "b.csv": column(1, 0, 1, 0)}, series, N_UNSCORED)
 
@@ -173,11 +169,11 @@ def test_labelled_rows_without_a_score_choose_nothing(
     labels["a"][[3, 40]] = 1
 
     with caplog.at_level("INFO"):
-        labelled = [
-            Labelled(name, functools.partial(validation.get, name), column[:, 0] == 1)
-            for name, column in labels.items()
-        ]
-        found = choose_threshold(detector, labelled)
+        found = choose_threshold(
+            np.hstack([detector.score(v).normality_score for v in validation.values()]),
+            np.vstack([*labels.values()])[:, 0] == 1,
+            detector.decision.alarm_threshold,
+        )
 
     scores = detector.score(validation["a"]).normality_score
     assert (found.n_rows, found.n_anomalies) == (100, 1)

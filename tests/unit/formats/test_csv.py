@@ -15,10 +15,8 @@ from lstm_ad.parallel import Cores
 from lstm_ad.scoring.detector import LSTMAD, Scores
 from sagemaker_container.formats import csv as csv_format
 from sagemaker_container.formats.csv import (
-    read_file,
-    read_rows,
+    read_blocks,
     read_series,
-    read_shape,
     write_columns,
     write_header,
     write_scores,
@@ -364,14 +362,20 @@ def test_a_gzip_file_is_decompressed(tmp_path: Path) -> None:
     """Whatever its name is."""
     (tmp_path / "a.csv").write_bytes(gzip.compress(b"1,2\n3,4\n"))
 
-    assert read_file(tmp_path / "a.csv", "a.csv").tolist() == [[1, 2], [3, 4]]
+    assert np.vstack([*read_blocks(tmp_path / "a.csv", "a.csv")]).tolist() == [
+        [1, 2],
+        [3, 4],
+    ]
 
 
 def test_a_plain_file_is_read(tmp_path: Path) -> None:
     """The result is that of the same bytes in a stream."""
     (tmp_path / "a.csv").write_bytes(b"1,2\n3,4")
 
-    assert read_file(tmp_path / "a.csv", "a.csv").tolist() == [[1, 2], [3, 4]]
+    assert np.vstack([*read_blocks(tmp_path / "a.csv", "a.csv")]).tolist() == [
+        [1, 2],
+        [3, 4],
+    ]
 
 
 def test_a_link_is_followed(tmp_path: Path) -> None:
@@ -379,7 +383,7 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"1,2\n")
     (tmp_path / "b.csv").symlink_to(tmp_path / "a.csv")
 
-    assert read_file(tmp_path / "b.csv", "b.csv").tolist() == [[1, 2]]
+    assert np.vstack([*read_blocks(tmp_path / "b.csv", "b.csv")]).tolist() == [[1, 2]]
 
 
 @pytest.mark.parametrize(
@@ -402,7 +406,7 @@ def test_messages_about_a_file_begin_with_its_name(
     (tmp_path / "b.csv").write_bytes(data)
 
     with pytest.raises(SeriesError, match=f"^{re.escape(message)}"):
-        read_file(tmp_path / "b.csv", "a/b.csv")
+        np.vstack([*read_blocks(tmp_path / "b.csv", "a/b.csv")])
 
 
 def test_files_that_cannot_be_opened_are_named(tmp_path: Path) -> None:
@@ -411,11 +415,11 @@ def test_files_that_cannot_be_opened_are_named(tmp_path: Path) -> None:
         SeriesError,
         match=r"^a: The file cannot be read: No such file or directory\.$",
     ):
-        read_file(tmp_path / "missing", "a")
+        np.vstack([*read_blocks(tmp_path / "missing", "a")])
     with pytest.raises(
         SeriesError, match=r"^b: The file cannot be read: Is a directory\.$"
     ):
-        read_file(tmp_path, "b")
+        np.vstack([*read_blocks(tmp_path, "b")])
 
 
 def test_scores_become_one_line_per_row_the_first_sequence_empty() -> None:
@@ -525,49 +529,3 @@ def test_written_scores_read_back_bit_by_bit(table: np.ndarray) -> None:
     assert text.endswith("\n")
     cells = [[float(c) for c in line.split(",")] for line in text[:-1].split("\n")]
     assert np.array(cells).tobytes() == table.tobytes()
-
-
-@pytest.mark.parametrize("block_size", [3, 7, 64, 2**20])
-@pytest.mark.parametrize("is_compressed", [False, True])
-def test_some_rows_are_those_of_the_whole_file(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    block_size: int,
-    is_compressed: bool,
-) -> None:
-    """Wherever blocks end, and also where the ranges touch, overlap or are empty."""
-    monkeypatch.setattr(csv_format, "_BLOCK_SIZE", block_size)
-    text = b"".join(b"%d,%d\r\n" % (row, -row) for row in range(40))[:-2]
-    path = tmp_path / "a.csv"
-    path.write_bytes(gzip.compress(text) if is_compressed else text)
-    ranges = [range(0, 13), range(13, 20), range(11, 15), range(39, 40), range(5, 5)]
-
-    whole = read_file(path, "a.csv")
-
-    assert read_shape(path, "a.csv") == whole.shape == (40, 2)
-    for rows, part in zip(ranges, read_rows(path, "a.csv", ranges), strict=True):
-        assert whole[rows.start : rows.stop].tolist() == part.tolist()
-
-
-def test_a_bad_cell_among_some_rows_is_named_by_its_row_in_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever reads other rows does not see it: its reader is the one to refuse it."""
-    monkeypatch.setattr(csv_format, "_BLOCK_SIZE", 8)
-    path = tmp_path / "a.csv"
-    path.write_bytes(b"1,2\n" * 30 + b"3,x\n" + b"1,2\n" * 30)
-
-    (part,) = read_rows(path, "a.csv", [range(5)])
-
-    assert part.tolist() == [[1.0, 2.0]] * 5
-    with pytest.raises(SeriesError, match=r'^a\.csv: Row 31, column 2: "x" is not'):
-        read_rows(path, "a.csv", [range(40), range(50, 61)])
-
-
-def test_the_shape_of_no_data_is_refused(tmp_path: Path) -> None:
-    """As it is by whoever reads the rows."""
-    path = tmp_path / "a.csv"
-    path.write_bytes(b"\xef\xbb\xbf")
-
-    with pytest.raises(SeriesError, match=r"^a\.csv: There is no data"):
-        read_shape(path, "a.csv")

@@ -7,11 +7,10 @@ from hypothesis import strategies as st
 
 from lstm_ad.model.layout import Layout
 from lstm_ad.model.sequences import (
-    Rows,
+    Ranges,
     Segments,
     aligned,
     input_sequences,
-    training_starts,
 )
 
 RAMP = np.arange(10, dtype=np.float32)[:, np.newaxis]
@@ -22,10 +21,10 @@ def apart(length: int) -> Layout:
     return Layout(context_length=length, prediction_length=length, stride=length)
 
 
-def rows_of(n_timesteps: list[int]) -> Rows:
-    """Return a ramp cut into series of these lengths."""
-    ramp = np.arange(sum(n_timesteps), dtype=np.float32)[:, np.newaxis]
-    return Rows(ramp, np.array(n_timesteps))
+def rows_of(n_timesteps: list[int]) -> Ranges:
+    """Return series of these lengths, one after the other."""
+    lengths = np.array(n_timesteps)
+    return Ranges(np.cumsum(lengths) - lengths, lengths)
 
 
 @st.composite
@@ -140,17 +139,6 @@ def test_every_row_after_the_first_sequence_of_each_series_is_a_target(
     assert (starts.tolist(), ends.tolist()) == expected
 
 
-def test_joined_series_come_apart_again() -> None:
-    """Each series has its own rows back."""
-    rows = rows_of([3, 2, 4])
-
-    assert [rows.series(i)[:, 0].tolist() for i in range(3)] == [
-        [0, 1, 2],
-        [3, 4],
-        [5, 6, 7, 8],
-    ]
-
-
 @pytest.mark.parametrize(
     ("n_timesteps", "sequence_length", "expected"),
     [
@@ -168,7 +156,7 @@ def test_pairs_start_at_each_sequence_that_a_whole_one_follows(
     rows = rows_of(n_timesteps)
     segments = Segments.of(apart(sequence_length), rows.n_timesteps)
 
-    starts = training_starts(rows.n_timesteps, segments, np.random.default_rng(0))
+    starts = rows.training_starts(segments, np.random.default_rng(0))
 
     assert starts.tolist() == expected
 
@@ -187,7 +175,7 @@ def test_no_segment_crosses_a_file_and_none_is_left_out(
     ends = np.cumsum(n_timesteps)
     segments = Segments.of(layout, rows.n_timesteps)
 
-    starts = training_starts(rows.n_timesteps, segments, np.random.default_rng(seed))
+    starts = rows.training_starts(segments, np.random.default_rng(seed))
 
     files = np.searchsorted(ends, starts, side="right")
     assert (starts + segments.n_rows <= ends[files]).all()
@@ -207,7 +195,7 @@ def test_an_epoch_visits_every_origin_of_its_grid_once(
     rows = rows_of([n_timesteps])
     segments = Segments.of(layout, rows.n_timesteps)
 
-    starts = training_starts(rows.n_timesteps, segments, np.random.default_rng(seed))
+    starts = rows.training_starts(segments, np.random.default_rng(seed))
 
     within = np.arange(segments.n_origins) * layout.stride
     origins = (starts[:, np.newaxis] + layout.context_length - 1 + within).ravel()
@@ -285,7 +273,7 @@ def test_every_phase_occurs(layout: Layout, n_timesteps: int, phases: set[int]) 
     rows = rows_of([n_timesteps])
     segments = Segments.of(layout, rows.n_timesteps)
 
-    found = {training_starts(rows.n_timesteps, segments, random)[0] for _ in range(200)}
+    found = {rows.training_starts(segments, random)[0] for _ in range(200)}
 
     assert found == phases
 
@@ -295,6 +283,6 @@ def test_files_have_phases_of_their_own() -> None:
     random = np.random.default_rng(0)
     rows = rows_of([29, 29])
     segments = Segments.of(apart(10), rows.n_timesteps)
-    draws = [training_starts(rows.n_timesteps, segments, random) for _ in range(50)]
+    draws = [rows.training_starts(segments, random) for _ in range(50)]
 
     assert any(first != second - 29 for first, second in draws)

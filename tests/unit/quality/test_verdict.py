@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lstm_ad.artifacts import Fit
+from lstm_ad.data.rows import Rows
 from lstm_ad.losses import EpochMetrics, Loss
 from lstm_ad.quality.inspection import Inspection, inspect
 from lstm_ad.quality.verdict import Level, judge
@@ -71,7 +72,7 @@ def good(tiny_fit: Fit) -> Fit:
 def seen(good: Fit, make_series) -> Inspection:
     """Return what is seen of it on validation data with the alarms that were meant."""
     inspection = inspect(
-        good, {"a.csv": make_series(400)}, {"b.csv": make_series(123, seed=1)}
+        good, Rows.of({"a.csv": make_series(400)}, {"b.csv": make_series(123, seed=1)})
     )
     return dataclasses.replace(
         inspection, normality_score=np.zeros(20_000), n_alarms=20

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lstm_ad.artifacts import Fit
+from lstm_ad.data.rows import Rows
 from lstm_ad.quality.inspection import Inspection, inspect
 from sagemaker_container.report.charts import Figure, draw
 
@@ -15,7 +16,8 @@ from sagemaker_container.report.charts import Figure, draw
 def seen(tiny_fit: Fit, make_series) -> Inspection:
     """Return what is seen of the tiny detector."""
     return inspect(
-        tiny_fit, {"a.csv": make_series(400)}, {"b.csv": make_series(123, seed=1)}
+        tiny_fit,
+        Rows.of({"a.csv": make_series(400)}, {"b.csv": make_series(123, seed=1)}),
     )
 
 
@@ -51,7 +53,8 @@ def test_overlapping_sequences_have_errors_ahead(
 ) -> None:
     """What counts there is the distance from the last row that was read."""
     inspection = inspect(
-        overlapping_fit, {"a.csv": make_series(400)}, {"b.csv": make_series(123)}
+        overlapping_fit,
+        Rows.of({"a.csv": make_series(400)}, {"b.csv": make_series(123)}),
     )
 
     figure = figure_of(draw(overlapping_fit, inspection), "Errors ahead")

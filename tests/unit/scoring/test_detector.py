@@ -153,7 +153,9 @@ def test_the_reconstruction_is_the_mean_of_a_rows_reconstructions(
 
     _, parts = zip(*plain.reconstructor.reconstruct(series), strict=True)
     expected = np.concatenate(parts).mean(axis=1)
-    likelihood = plain.gaussian.log_likelihood(plain.reconstructor.errors(series))
+    likelihood = plain.gaussian.log_likelihood(
+        np.vstack([*plain.reconstructor.errors(series)])
+    )
     assert np.concatenate(parts).shape == (46, 3, 2)
     assert scores.reconstruction[N_UNSCORED:].tolist() == expected.tolist()
     assert scores.normality_score[N_UNSCORED:].tolist() == likelihood.tolist()
@@ -305,7 +307,7 @@ def test_contributions_are_the_shares_of_the_drops_averaged_as_the_score(
 ) -> None:
     """Over the same rows; so is the direction, of value minus reconstruction."""
     series = make_series(300, seed=3)
-    errors = any_detector.reconstructor.errors(series)
+    errors = np.vstack([*any_detector.reconstructor.errors(series)])
     n_rows = any_detector.smoothing
 
     scores = any_detector.score(series, with_contributions=True)
@@ -346,7 +348,7 @@ def test_where_no_distance_drops_all_series_have_equal_parts(
 ) -> None:
     """All errors are exactly the expected ones: here, under a Gaussian made so."""
     series = make_series(11, seed=3)
-    (errors,) = detector.reconstructor.errors(series)
+    (errors,) = np.vstack([*detector.reconstructor.errors(series)])
     gaussian = dataclasses.replace(detector.gaussian, mean=errors)
     exact = dataclasses.replace(detector, gaussian=gaussian)
 

@@ -41,11 +41,12 @@ def test_a_training_imports_no_compiler() -> None:
     code = """
 import sys
 import numpy as np
+from lstm_ad.data.rows import Rows
 from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
 
 series = np.sin(np.arange(60.0))[:, np.newaxis]
-fit({"a": series}, {}, Hyperparameters(sequence_length=5, hidden_size=2, epochs=1))
+fit(Rows.of({"a": series}), Hyperparameters(sequence_length=5, hidden_size=2, epochs=1))
 print("torch._dynamo" in sys.modules)
 """
     output = subprocess.run(

@@ -14,7 +14,6 @@ from lstm_ad.training.checkpoints import (
     KEPT,
     Checkpoint,
     CheckpointFolder,
-    digest_series,
     fingerprint,
 )
 
@@ -376,32 +375,6 @@ def test_what_does_not_fit_on_the_disk_is_a_warning_and_leaves_no_part(
 ONE = np.arange(6.0).reshape(3, 2)
 OTHER_VALUE = ONE.copy()
 OTHER_VALUE[2, 1] = np.nextafter(OTHER_VALUE[2, 1], np.inf)
-
-
-@pytest.mark.parametrize(
-    "series",
-    [
-        {"training": {"a.csv": OTHER_VALUE}, "validation": {}},
-        {"training": {"a.csv": ONE.reshape(2, 3)}, "validation": {}},
-        {"training": {"b.csv": ONE}, "validation": {}},
-        {"training": {"a.csv": ONE, "b.csv": ONE}, "validation": {}},
-        {"training": {"a.csv": ONE[:1], "b.csv": ONE[1:]}, "validation": {}},
-        {"training": {}, "validation": {"a.csv": ONE}},
-    ],
-)
-def test_any_other_data_has_another_digest(series: dict[str, Any]) -> None:
-    """One last bit of one value, the shape, a name, the channel."""
-    digest = digest_series({"training": {"a.csv": ONE}, "validation": {}})
-
-    assert digest_series(series) != digest
-
-
-def test_the_digest_does_not_depend_on_the_order_of_the_files() -> None:
-    """Nor on how the values lie in memory."""
-    files = {"a.csv": ONE, "b.csv": OTHER_VALUE}
-    reordered = {"b.csv": np.asfortranarray(OTHER_VALUE), "a.csv": ONE}
-
-    assert digest_series({"training": files}) == digest_series({"training": reordered})
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from lstm_ad.data.partition import Owned
 from lstm_ad.exceptions import TrainingError
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.losses import EpochMetrics
 from lstm_ad.model.scaling import INPUT_BOUND, Scaler
-from lstm_ad.model.sequences import Rows
+from lstm_ad.model.sequences import Ranges
 from lstm_ad.training import loop as training
 from lstm_ad.training.checkpoints import CheckpointFolder
 from lstm_ad.training.loop import (
@@ -21,9 +22,28 @@ from lstm_ad.training.loop import (
     WARM_UP,
     Control,
     Trained,
+    TrainingRows,
     learning_rate,
     train_network,
 )
+
+Series = list[np.ndarray]
+"""Standardised values, each of shape ``(T, D)``."""
+
+
+def rows_of(fitting: Series, selection: Series, name: str = "valid") -> TrainingRows:
+    """Return the rows of one process, which has all of them."""
+    lengths = np.array([len(one) for one in [*fitting, *selection]])
+    first, n_fitting = np.cumsum(lengths) - lengths, len(fitting)
+    parts = [slice(0, n_fitting), slice(n_fitting, None)]
+    learnt, chosen = ((Owned((0,), Ranges(first[p], lengths[p])),) for p in parts)
+    values = np.concatenate([*fitting, *selection])
+    return TrainingRows(values, learnt, {"train": learnt, name: chosen})
+
+
+def scaled(series: np.ndarray) -> np.ndarray:
+    """Return a series standardised by itself."""
+    return Scaler.fit([series]).transform(series)
 
 
 @pytest.fixture
@@ -31,18 +51,15 @@ def train(make_series):
     """Return the function that trains on two sines with given hyperparameters."""
     series = [make_series(300), make_series(57, seed=1)]
     scaler = Scaler.fit(series)
-    fitting = scaler.transform_all(series)
-    selection = scaler.transform_all([make_series(123, seed=2)])
+    fitting = [scaler.transform(one) for one in series]
+    selection = [scaler.transform(make_series(123, seed=2))]
 
     def run(
         hyperparameters: Hyperparameters,
-        is_validation: bool = True,
         control: Control | None = None,
     ) -> Trained:
         return train_network(
-            fitting,
-            selection,
-            is_validation=is_validation,
+            rows_of(fitting, selection),
             hyperparameters=hyperparameters,
             control=control or Control(),
             checkpoints=None,
@@ -98,13 +115,11 @@ def test_the_loss_falls(train, tiny: Hyperparameters) -> None:
 
 def test_each_epoch_is_reported_once_in_order(make_series, tiny) -> None:
     """As it ends, with the loss that chooses the best epoch under its own name."""
-    series = Scaler.fit([make_series(100)]).transform_all([make_series(100)])
+    series = [scaled(make_series(100))]
     reported: list[EpochMetrics] = []
 
     trained = train_network(
-        series,
-        series,
-        is_validation=False,
+        rows_of(series, series, "calibration"),
         hyperparameters=tiny,
         control=Control(on_epoch_end=reported.append),
         checkpoints=None,
@@ -124,13 +139,11 @@ def test_the_training_loss_is_the_mean_over_the_elements_of_the_pairs(tiny) -> N
     ten rows, 2 and 3.
     """
     values = np.repeat(np.float32([[1.0], [2.0], [1.0], [3.0]]), 10, axis=0)
-    rows = Rows(values, np.array([20, 20]))
+    rows = [values[:20], values[20:]]
     hardly = dataclasses.replace(tiny, lr=1e-9, epochs=1, batch_size=1)
 
     (metrics,) = train_network(
-        rows,
-        rows,
-        is_validation=True,
+        rows_of(rows, rows),
         hyperparameters=hardly,
         control=Control(),
         checkpoints=None,
@@ -143,16 +156,14 @@ def test_the_training_loss_is_the_mean_over_the_elements_of_the_pairs(tiny) -> N
 
 def test_the_validation_loss_covers_every_row_after_the_first_sequence(tiny) -> None:
     """Worked by hand: 13 and 25 rows leave 3 and 15, the partial sequences included."""
-    fitting = Rows(np.zeros((20, 1), dtype=np.float32), np.array([20]))
+    fitting = [np.zeros((20, 1), dtype=np.float32)]
     values = np.zeros((38, 1), dtype=np.float32)
     values[10:13] = 2.0
     values[13 + 10 :] = -4.0
     hardly = dataclasses.replace(tiny, lr=1e-9, epochs=1)
 
     (metrics,) = train_network(
-        fitting,
-        Rows(values, np.array([13, 25])),
-        is_validation=True,
+        rows_of(fitting, [values[:13], values[13:]]),
         hyperparameters=hardly,
         control=Control(),
         checkpoints=None,
@@ -164,13 +175,11 @@ def test_the_validation_loss_covers_every_row_after_the_first_sequence(tiny) -> 
 
 def test_gradients_are_clipped_to_norm_1(tiny, tmp_path) -> None:
     """A batch far off gives a gradient of 1: Adam's first mean is a tenth of it."""
-    rows = Rows(np.full((20, 1), 1e3, dtype=np.float32), np.array([20]))
+    rows = [np.full((20, 1), 1e3, dtype=np.float32)]
     folder = CheckpointFolder(tmp_path, fingerprint="0" * 64)
 
     train_network(
-        rows,
-        rows,
-        is_validation=True,
+        rows_of(rows, rows),
         hyperparameters=dataclasses.replace(tiny, epochs=1),
         control=Control(),
         checkpoints=folder,
@@ -253,21 +262,18 @@ def job(make_series, tiny: Hyperparameters, tmp_path: Path) -> Callable[..., Tra
     In its selection part, what follows the first sequence is turned upside down: the
     better the network learns, the worse it does there, so the first epoch is the best.
     """
-    fitting = Scaler.fit([make_series(300)]).transform_all([make_series(300)])
-    upside_down = np.concatenate([fitting.values[:10], -fitting.values[10:20]])
-    selection = Rows(upside_down, np.array([20]))
+    fitting = scaled(make_series(300))
+    selection = np.concatenate([fitting[:10], -fitting[10:20]])
 
     def run(
         control: Control | None = None,
         folder: str | None = None,
-        fitting: Rows = fitting,
-        selection: Rows = selection,
+        fitting: np.ndarray = fitting,
+        selection: np.ndarray = selection,
         **changes: float,
     ) -> Trained:
         return train_network(
-            fitting,
-            selection,
-            is_validation=False,
+            rows_of([fitting], [selection], "calibration"),
             hyperparameters=dataclasses.replace(tiny, **changes),
             control=control or Control(),
             checkpoints=CheckpointFolder(tmp_path / folder, "f" * 64)
@@ -420,7 +426,7 @@ def test_a_loss_that_is_no_number_in_the_first_epoch_names_the_learning_rate(
         match=r"^The loss of epoch 1 is not a finite number with a peak learning rate "
         r"\(lr\) of 0\.01: a smaller lr is needed\.$",
     ):
-        job(fitting=Rows(values, np.array([100])))
+        job(fitting=values)
 
 
 def test_stopped_with_exploded_weights_there_is_no_model(
@@ -430,7 +436,7 @@ def test_stopped_with_exploded_weights_there_is_no_model(
     values = np.full((100, 2), np.nan, dtype=np.float32)
 
     with pytest.raises(TrainingError, match="The loss of epoch 1 is not a finite"):
-        job(Control(should_stop=lambda: True), fitting=Rows(values, np.array([100])))
+        job(Control(should_stop=lambda: True), fitting=values)
 
 
 def test_a_later_loss_that_is_no_number_returns_to_the_best_weights(
@@ -443,10 +449,8 @@ def test_a_later_loss_that_is_no_number_returns_to_the_best_weights(
     """
     values = Scaler.fit([make_series(49)]).transform(make_series(49))
     values[-1] = np.nan
-    fitting = Rows(values, np.array([49]))
-    selection = Rows(values[:-1], np.array([48]))
 
-    trained = job(fitting=fitting, selection=selection, epochs=100)
+    trained = job(fitting=values, selection=values[:-1], epochs=100)
 
     n_epochs = len(trained.history)
     assert 1 <= n_epochs < 100
@@ -466,7 +470,7 @@ def test_the_network_is_not_asked_for_what_it_is_not_shown(
     """Rows beyond the bound are learnt as the bound: the training loss is of those."""
     spikes = np.full((100, 2), 1e30, dtype=np.float32)
 
-    history = job(fitting=Rows(spikes, np.array([100])), lr=1e-9, epochs=1).history
+    history = job(fitting=spikes, lr=1e-9, epochs=1).history
 
     assert history[0].train.mse == pytest.approx(INPUT_BOUND**2)
     assert history[0].train.mae == pytest.approx(INPUT_BOUND)
@@ -513,7 +517,7 @@ def test_the_overlapping_training_loss_is_the_mean_over_all_sequences(tiny) -> N
     On a ramp, a sequence of 4 rows is so off by 1, 2, 3 and 4, wherever it is.
     """
     values = np.arange(40, dtype=np.float32)[:, np.newaxis] / 8
-    rows = Rows(values, np.array([40]))
+    rows = [values]
     hardly = dataclasses.replace(
         tiny,
         context_length=5,
@@ -525,9 +529,7 @@ def test_the_overlapping_training_loss_is_the_mean_over_all_sequences(tiny) -> N
     )
 
     (metrics,) = train_network(
-        rows,
-        rows,
-        is_validation=False,
+        rows_of(rows, rows, "calibration"),
         hyperparameters=hardly,
         control=Control(),
         checkpoints=None,
@@ -544,7 +546,7 @@ def test_the_overlapping_selection_loss_leaves_out_what_does_not_exist(tiny) -> 
     C = 4, P = 4 and S = 2 the origins are rows 3, 5 and 7: two sequences of 4 and 3
     rows and one of 1 row. The other series, 100 higher, has 6 rows: 2 after row 3.
     """
-    fitting = Rows(np.zeros((20, 1), dtype=np.float32), np.array([20]))
+    fitting = [np.zeros((20, 1), dtype=np.float32)]
     ramps = np.concatenate([np.arange(9), 2 + np.arange(6)]).astype(np.float32)
     settings = dataclasses.replace(
         tiny,
@@ -556,9 +558,7 @@ def test_the_overlapping_selection_loss_leaves_out_what_does_not_exist(tiny) -> 
     )
 
     (metrics,) = train_network(
-        fitting,
-        Rows(ramps[:, np.newaxis], np.array([9, 6])),
-        is_validation=True,
+        rows_of(fitting, [ramps[:9, np.newaxis], ramps[9:, np.newaxis]]),
         hyperparameters=settings,
         control=Control(),
         checkpoints=None,

@@ -1,0 +1,294 @@
+"""The store of a host: the values of all of its files, in one binary file.
+
+Each file is read once, block by block. What must be known of it is gathered on the
+way. Every process of the host maps the store, so none holds a copy, and data may be
+larger than memory. Files are written as streams: a full disk is then an error that can
+be reported, where a page that cannot be written to a mapped file kills the process.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import math
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from lstm_ad.axes import FloatArray, ScaledArray
+from lstm_ad.exceptions import SettingError
+from lstm_ad.processes import ProcessGroup
+
+TRAINING, VALIDATION, LABELS = "training", "validation", "labels"
+
+BLOCK_ROWS = 65536
+"""Rows that are worked on at a time: what bounds the memory."""
+
+_VALUES, _SCALED = "values", "scaled"
+
+Number = TypeVar("Number", bound=np.generic)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class File:
+    """What is known of a file of a channel, from reading it once."""
+
+    channel: str
+    """The channel that it belongs to."""
+    name: str
+    """Its name within the channel."""
+    n_timesteps: int
+    """``T``: its rows."""
+    n_series: int
+    """``D``: its columns."""
+    offset: int
+    """The numbers before its first one in the store of this host."""
+    digest: str
+    """The SHA-256 of its values."""
+    low: FloatArray
+    """The smallest value of each series, of shape ``(D,)``."""
+    high: FloatArray
+    """The largest value of each series, of shape ``(D,)``."""
+    counts_from: float | None
+    """The first value of column 1 if that counts the rows, from 0 or 1."""
+
+    @property
+    def key(self) -> tuple[str, list[str]]:
+        """What files are ordered by: their channel, folder by folder and their name."""
+        return self.channel, self.name.split("/")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """The rows of all files that a host has, mapped from its store."""
+
+    folder: Path
+    """The scratch folder of the store."""
+    files: tuple[File, ...]
+    """Those of training and of validation first, so they have a common axis of rows."""
+
+    @classmethod
+    def of(
+        cls,
+        training: Mapping[str, FloatArray],
+        validation: Mapping[str, FloatArray] | None = None,
+        labels: Mapping[str, FloatArray] | None = None,
+    ) -> "Rows":
+        """Return rows given as arrays, each of shape ``(T, D)``, by name of a file.
+
+        Their scratch folder goes when they do.
+        """
+        channels = {TRAINING: training, VALIDATION: validation, LABELS: labels}
+        folder = Path(tempfile.mkdtemp(prefix="lstm-ad-"))
+        rows = store(
+            folder,
+            (
+                (channel, name, iter([np.asarray(values, dtype=np.float64)]))
+                for channel, files in channels.items()
+                for name, values in (files or {}).items()
+            ),
+        )
+        weakref.finalize(rows, shutil.rmtree, folder, ignore_errors=True)
+        return rows
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Send no values to another process: it maps the store itself."""
+        return Rows, (self.folder, self.files)
+
+    def of_channel(self, channel: str) -> list[File]:
+        """Return the files of a channel."""
+        return [file for file in self.files if file.channel == channel]
+
+    def find(self, file: File) -> File | None:
+        """Return what this host has under the name of a file, if anything."""
+        return self._by_name.get((file.channel, file.name))
+
+    def first(self, file: File) -> int:
+        """Return the number of a file's first row on the axis of this host's rows."""
+        found = self.find(file)
+        return found.offset // found.n_series if found else 0
+
+    def values(self, file: File, start: int = 0, stop: int | None = None) -> FloatArray:
+        """Return some rows of a file of this host, of shape ``(rows, D)``; no copy."""
+        found = self._by_name[file.channel, file.name]
+        numbers = self._numbers[found.offset :][: found.n_timesteps * found.n_series]
+        return numbers.reshape(-1, found.n_series)[start:stop]
+
+    def scaled(
+        self, transform: Callable[[FloatArray], ScaledArray], group: ProcessGroup
+    ) -> ScaledArray:
+        """Return all rows of this host, standardised: a second file, mapped.
+
+        The first process of the host writes it, while the others wait.
+
+        Args:
+            transform: The standardisation, for values of shape ``(rows, D)``.
+            group: The processes of the job.
+
+        Returns:
+            Of shape ``(sum of all T, D)``: training, then validation files.
+
+        Raises:
+            SettingError: If the file cannot be written.
+        """
+        path = self.folder / _SCALED
+        files = [file for file in self.files if file.channel != LABELS]
+        if group.local_rank == 0:
+            append(
+                path,
+                (
+                    transform(block)
+                    for file in files
+                    for block in in_blocks(self.values(file))
+                ),
+            )
+        group.wait()
+        # Writable for torch, and shared: a private one must fit into the memory.
+        return mapped(path, np.float32, "r+").reshape(
+            -1, files[0].n_series if files else 1
+        )
+
+    @functools.cached_property
+    def _numbers(self) -> FloatArray:
+        """All numbers of the store, one after the other."""
+        return mapped(self.folder / _VALUES, np.float64)
+
+    @functools.cached_property
+    def _by_name(self) -> Mapping[tuple[str, str], File]:
+        """The files by their channels and names."""
+        return {(file.channel, file.name): file for file in self.files}
+
+
+def store(
+    folder: Path, sources: Iterable[tuple[str, str, Iterator[FloatArray]]]
+) -> Rows:
+    """Write the values of files into the store of a folder.
+
+    Args:
+        folder: A scratch folder.
+        sources: The channel and the name of each file, and blocks of its values, of
+            shape ``(rows, D)``; labels last.
+
+    Raises:
+        SettingError: If the store cannot be written.
+    """
+    files: list[File] = []
+
+    def blocks() -> Iterator[FloatArray]:
+        """Yield all blocks, and find out about their files."""
+        offset = 0
+        for channel, name, values in sources:
+            facts = _Facts(offset)
+            for block in values:
+                facts.add(block)
+                yield block
+            files.append(facts.file(channel, name))
+            offset += facts.n_timesteps * len(facts.low)
+
+    append(folder / _VALUES, blocks())
+    return Rows(folder, tuple(files))
+
+
+class _Facts:
+    """What is found out about a file from its blocks, one after the other.
+
+    Args:
+        offset: The numbers before its first one in the store.
+    """
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+        self.n_timesteps = 0
+        self.low, self.high = np.array([np.inf]), np.array([-np.inf])
+        self.counts_from = math.nan
+        self._digest = hashlib.sha256()
+
+    def add(self, block: FloatArray) -> None:
+        """Take in the next rows, of shape ``(rows, D)``."""
+        if not len(block):
+            return
+        if self.n_timesteps == 0 and block.shape[1] > 1 and block[0, 0] in (0, 1):
+            self.counts_from = float(block[0, 0])
+        count = self.counts_from + self.n_timesteps + np.arange(len(block))
+        if not np.array_equal(block[:, 0], count):
+            self.counts_from = math.nan
+        self.low = np.minimum(self.low, block.min(axis=0))
+        self.high = np.maximum(self.high, block.max(axis=0))
+        self.n_timesteps += len(block)
+        self._digest.update(np.ascontiguousarray(block).data)
+
+    def file(self, channel: str, name: str) -> File:
+        """Return what was found out."""
+        return File(
+            channel,
+            name,
+            self.n_timesteps,
+            len(self.low),
+            self.offset,
+            self._digest.hexdigest(),
+            self.low,
+            self.high,
+            None if math.isnan(self.counts_from) else self.counts_from,
+        )
+
+
+def in_blocks(values: npt.NDArray[Number]) -> Iterator[npt.NDArray[Number]]:
+    """Yield consecutive rows in views of bounded size: copies must not add up."""
+    for first in range(0, len(values), BLOCK_ROWS):
+        yield values[first : first + BLOCK_ROWS]
+
+
+def append(path: Path, blocks: Iterable[npt.NDArray[Any]]) -> None:
+    """Write blocks of numbers to a new scratch file, one after the other.
+
+    Raises:
+        SettingError: If it cannot be written.
+    """
+    with _writing(path.parent):
+        path.unlink(missing_ok=True)  # whoever has mapped an earlier one keeps it
+        with path.open("wb") as stream:
+            for block in blocks:
+                stream.write(np.ascontiguousarray(block).data)
+
+
+def mapped(path: Path, kind: type[Number], mode: Any = "r") -> npt.NDArray[Number]:
+    """Return the numbers of a scratch file, mapped into memory."""
+    if path.stat().st_size == 0:  # cannot be mapped
+        return np.empty(0, dtype=kind)
+    return np.memmap(path, dtype=kind, mode=mode)
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Give a folder for what a job needs while it runs; the folder goes at the end.
+
+    Raises:
+        SettingError: If there can be none.
+    """
+    with contextlib.ExitStack() as stack:
+        with _writing():
+            folder = stack.enter_context(
+                tempfile.TemporaryDirectory(
+                    prefix="lstm-ad-", ignore_cleanup_errors=True
+                )
+            )
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def _writing(folder: Path | str = "of the job") -> Iterator[None]:
+    """Say in one sentence that the scratch folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise SettingError(
+            f"The scratch folder {folder} cannot be written: "
+            f"{error.strerror or error}. A job needs 12 bytes there for each value of "
+            f"its files; the variable TMPDIR names another folder."
+        ) from error
