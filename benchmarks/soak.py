@@ -35,6 +35,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+
 from serving import caller, memory_of, save_model, server, to_csv, workers
 
 N_CALLERS = 8

@@ -2,8 +2,8 @@
 
     python benchmarks/training.py FOLDER
 
-FOLDER is that of ``accuracy.py``; two of its series are trained with the recommended
-setting, on one thread: by the real ``train``, and by nothing but the forward and
+FOLDER is that of ``accuracy.py``; two of its series are trained with ``preset``
+= detection, on one thread: by the real ``train``, and by nothing but the forward and
 backward passes that it makes, over segments of the same number and shape. Start-up is
 what it takes to import what ``train`` imports. The ratio leaves it out.
 """
@@ -23,22 +23,21 @@ import time
 from pathlib import Path
 
 import numpy as np
-from accuracy import SETTINGS
-from memory import ROOT, train
 
-sys.path.insert(0, str(ROOT / "src"))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "scripts")]
 
-SERIES = {
-    "ucr/124_ECG4": "univariate",
-    "tsbad_m/063_SMD_id_7_Facility_tr_5923_1st_6506": "multivariate",
-}
-"""Folders, and which recommended setting they take."""
+import laptop  # noqa: E402  # the path comes first
+
+SERIES = ("ucr/124_ECG4", "tsbad_m/063_SMD_id_7_Facility_tr_5923_1st_6506")
+"""Folders: of one series, and of several."""
+
+SETTING = {"preset": "detection"}
 
 START = """
-import sagemaker_training.cli.train, train, lstm_ad.artifacts, lstm_ad.fitting, torch
-torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+import sagemaker_training.cli.train, train, lstm_ad.artifacts, lstm_ad.fitting
 """
-"""What ``train`` does before it trains: the first optimiser makes torch import more."""
+"""What ``train`` imports before it trains."""
 
 
 def main() -> None:
@@ -53,16 +52,16 @@ def main() -> None:
     )
     print("| CPU seconds | rows x series | train | start-up | passes | ratio |")
     print("|---|---|---|---|---|---|")
-    for name, kind in SERIES.items():
+    for name in SERIES:
         data = gzip.decompress((folder / name / "train.csv.gz").read_bytes())
         series = np.loadtxt(data.decode().splitlines(), delimiter=",", ndmin=2)
-        setting = {k: str(v) for k, v in SETTINGS["recommended"][kind].items()}
         with tempfile.TemporaryDirectory() as base:
             channel = Path(base) / "input" / "data" / "training"
             channel.mkdir(parents=True)
             (channel / "train.csv").write_bytes(data)
-            whole = seconds_of(lambda: train(Path(base), setting))  # noqa: B023
-        bare = seconds_of_passes(*series.shape, setting)
+            laptop.configure(Path(base), ["training"], SETTING)
+            whole = seconds_of(lambda: laptop.train(Path(base)))
+        bare = seconds_of_passes(*series.shape, SETTING)
         cells = [whole, start_up, bare, (whole - start_up) / bare]
         shape = " x ".join(map(str, series.shape))
         print(f"| {name} | {shape} | " + " | ".join(f"{v:.2f}" for v in cells) + " |")
@@ -95,7 +94,7 @@ def seconds_of_passes(
     from lstm_ad.model.network import StackedLSTM
     from lstm_ad.model.sequences import Ranges, Segments
 
-    hyperparameters = Hyperparameters.from_strings(setting)
+    hyperparameters = Hyperparameters.from_strings(setting).for_series(n_series)
     layout = hyperparameters.layout
     n_fitting = hyperparameters.n_fitting(n_timesteps)
     first = np.zeros(1, dtype=np.int64)

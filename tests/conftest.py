@@ -23,6 +23,7 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
+import hypothesis
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -180,6 +181,20 @@ def clean_environment(base: Path, variables: Mapping[str, str]) -> dict[str, str
     }
 
 
+# Machines differ, and are busy: no example is too slow.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name gzip data by their length: they hold the second in which they were made.
+
+    Processes that share the tests must call them the same.
+    """
+    is_gzip = isinstance(val, bytes) and val.startswith(b"\x1f\x8b")
+    return f"gzip of {len(val)} bytes" if is_gzip else None
+
+
 @pytest.fixture(scope="session")
 def make_series() -> Callable[..., npt.NDArray[np.float64]]:
     """Return the function that makes a small two-series table: (rows, seed)."""
@@ -228,7 +243,7 @@ def overlapping_fit(overlapping: Hyperparameters) -> Fit:
     """Return a detector fitted to two sines with overlapping sequences, smoothed."""
     return fit(
         Rows.of({"train.csv": two_sines(400)}, {"valid.csv": two_sines(123, seed=1)}),
-        hyperparameters=dataclasses.replace(overlapping, score_smoothing=3),
+        hyperparameters=dataclasses.replace(overlapping, max_anomaly_length=4),
     )
 
 

@@ -38,6 +38,7 @@ from lstm_ad.parallel import Cores
 from lstm_ad.scoring.detector import LSTMAD
 from lstm_ad.scoring.gaussian import Gaussian
 from lstm_ad.scoring.reconstruction import Reconstructor
+from lstm_ad.scoring.scan import Scan
 from lstm_ad.threshold.tail import N_LEVELS
 
 NETWORK = "network.onnx"
@@ -102,6 +103,7 @@ def save(model_dir: Path, fit: Fit) -> None:
         "scaler.scale": scaler.scale,
         "gaussian.mean": gaussian.mean,
         "gaussian.covariance": gaussian.covariance,
+        "scan.levels": fit.detector.scan.levels,
         "decision.tail.body": decision.tail.body,
         "decision.error_range": decision.error_range,
     }
@@ -164,14 +166,19 @@ def load(model_dir: Path, n_threads: int = 1, gpu: int = 0) -> LSTMAD:
             Scaler(arrays["scaler.mean"], arrays["scaler.scale"]),
             network,
             Cores(n_threads),
+            has_level=described.n_level_entries > 0,
         ),
         Gaussian(
             arrays["gaussian.mean"],
             arrays["gaussian.covariance"],
-            described.error_bound,
+            described.huber_corner,
         ),
         described.decision,
-        described.score_smoothing,
+        Scan(
+            described.shortest_window,
+            arrays["scan.levels"],
+            described.adaptation_rows,
+        ),
     )
 
 
@@ -181,11 +188,15 @@ def _arrays(
     """Return the arrays of the statistics, refused if they do not fit the network."""
     n_series = network.n_series
     n_errors = n_series * network.layout.n_reconstructions
+    if np.size(statistics.get("gaussian.mean", 0)) == n_errors + n_series:
+        n_errors += n_series  # with the changes of level
+    n_lengths = len(np.atleast_1d(statistics.get("scan.levels", [])))
     shapes = {
         "scaler.mean": (n_series,),
         "scaler.scale": (n_series,),
         "gaussian.mean": (n_errors,),
         "gaussian.covariance": (n_errors, n_errors),
+        "scan.levels": (max(n_lengths, 1),),
         "decision.tail.body": (N_LEVELS,),
         "decision.error_range": (2, n_series),
     }
@@ -216,8 +227,13 @@ def _description(fit: Fit, files: Mapping[str, bytes]) -> bytes:
     document = {
         "n_series": network.n_series,
         "layout": dataclasses.asdict(network.layout),
-        "score_smoothing": fit.detector.smoothing,
-        "error_bound": fit.detector.gaussian.bound,
+        "shortest_window": fit.detector.scan.shortest,
+        "n_level_entries": (
+            len(fit.detector.gaussian.mean)
+            - network.n_series * network.layout.n_reconstructions
+        ),
+        "adaptation_rows": fit.detector.scan.adaptation_rows,
+        "huber_corner": fit.detector.gaussian.corner,
         "decision": model_json.without_arrays(fit.detector.decision),
         "hyperparameters": fit.hyperparameters.to_public(),
         "precision": fit.precision,

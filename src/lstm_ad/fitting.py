@@ -2,11 +2,14 @@
 
 import dataclasses
 import importlib.metadata
+import itertools
 import logging
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from lstm_ad.artifacts import Fit
@@ -20,10 +23,12 @@ from lstm_ad.model.export import export, export_difference
 from lstm_ad.model.scaling import Scaler
 from lstm_ad.parallel import Cores
 from lstm_ad.processes import ALONE, ProcessGroup
+from lstm_ad.scoring.calibrate import Errors, Settings, calibrate, in_order
 from lstm_ad.scoring.detector import LSTMAD
-from lstm_ad.scoring.gaussian import MAXIMUM_LIKELIHOOD, WIDE, Gaussian
-from lstm_ad.scoring.held_out import CalibrationErrors, held_out_scores
+from lstm_ad.scoring.gaussian import Gaussian
+from lstm_ad.scoring.limits import varying
 from lstm_ad.scoring.reconstruction import Reconstructor
+from lstm_ad.scoring.scan import Scan
 from lstm_ad.threshold.calibration import decide
 from lstm_ad.threshold.decision import Decision
 from lstm_ad.threshold.labelled import choose_threshold
@@ -49,6 +54,7 @@ class _Job:
     rows: Rows
     partition: Partition
     hyperparameters: Hyperparameters
+    """Those of the preset for as many series, if one was asked for."""
     group: ProcessGroup
     scaler: Scaler
     scaled: ScaledArray
@@ -60,6 +66,7 @@ class _Calibrated:
     """What the calibration parts give."""
 
     gaussian: Gaussian
+    scan: Scan
     decision: Decision
     scores: FloatArray
     """See :attr:`Fit.calibration_scores`."""
@@ -100,6 +107,7 @@ def fit(
             network does not reconstruct as the trained one.
     """
     job = _prepare(rows, hyperparameters, group)
+    hyperparameters = job.hyperparameters
     # Another version may compute other bits: its checkpoints would end elsewhere.
     versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy")}
     digest = fingerprint(hyperparameters.to_public() | versions, job.partition.digest)
@@ -116,13 +124,18 @@ def fit(
         scaled = _scaled(compared, job)
         difference = export_difference(trained.network, runtime, scaled)
 
-    reconstructor = Reconstructor(job.scaler, runtime, Cores(torch.get_num_threads()))
+    reconstructor = Reconstructor(
+        job.scaler,
+        runtime,
+        Cores(torch.get_num_threads()),
+        has_level=job.hyperparameters.scores_levels(job.partition.n_series),
+    )
     calibrated = _calibrate(job, reconstructor)
     detector = LSTMAD(
         reconstructor,
         calibrated.gaussian,
         calibrated.decision,
-        hyperparameters.score_smoothing,
+        calibrated.scan,
     )
     result = Fit(
         detector=_with_labels(job, detector),
@@ -147,6 +160,7 @@ def fit(
 def _prepare(rows: Rows, hyperparameters: Hyperparameters, group: ProcessGroup) -> _Job:
     """Check the rows, and standardise them."""
     partition = Partition.of(rows, hyperparameters, group)
+    hyperparameters = hyperparameters.for_series(partition.n_series)
     scaler = Scaler.fit([p.share(rows, group) for p in partition.fitting], group)
     parts = (*partition.calibration, *partition.validation, *partition.labelled)
     for part in parts:
@@ -192,60 +206,92 @@ def _train(
 
 
 def _calibrate(job: _Job, reconstructor: Reconstructor) -> _Calibrated:
-    """Fit the Gaussian to the errors of the calibration parts, and decide."""
-    hyperparameters, group, scale = job.hyperparameters, job.group, job.scaler.scale
-    layout, smoothing = hyperparameters.layout, hyperparameters.score_smoothing
-    errors = _calibration_errors(job, reconstructor)
-    caution = WIDE if layout.is_overlapping else MAXIMUM_LIKELIHOOD
-    gaussian = Gaussian.fit(errors.values, scale, caution, group)
-    scores = held_out_scores(errors, scale, caution, smoothing, group)
-    n_series = job.partition.n_series
-    deciding = errors.every(MAX_NUMBERS // (2 + n_series))
-    means = [
-        errors.values[some].reshape(-1, layout.n_reconstructions, n_series).mean(axis=1)
-        for some in in_blocks(deciding)
+    """Fit what scores errors, and decide which scores are anomalies."""
+    partition, group, layout = job.partition, job.group, job.hyperparameters.layout
+    calibration = _errors(job, reconstructor, "calibration", partition.calibration)
+    training = None
+    if layout.is_overlapping:
+        training = _errors(job, reconstructor, "training", partition.fitting)
+    found = calibrate(
+        calibration,
+        training,
+        job.scaler.scale,
+        _varying(job),
+        Settings.of(job.hyperparameters, partition.n_series),
+        group,
+    )
+    n_errors = partition.n_series * layout.n_reconstructions
+    shape = (-1, layout.n_reconstructions, partition.n_series)
+    mine = [
+        (
+            first,
+            np.concatenate(
+                [
+                    block[:, :n_errors].reshape(shape).mean(axis=1)
+                    for block in in_blocks(part)
+                ]
+                or [np.empty((0, partition.n_series))]
+            ),
+        )
+        for first, part in zip(calibration.first, calibration.parts, strict=True)
     ]
-    means = [np.empty((0, n_series)), *means]
-    found = np.column_stack(
-        [errors.parts[deciding], scores[deciding], np.concatenate(means)]
+    means = [part for part in in_order(mine, group) if len(part)]
+    scored = [~np.isnan(part) for part in found.scores]
+    scores = np.concatenate(
+        [part[rows] for part, rows in zip(found.scores, scored, strict=True)]
     )
-    table = errors.gathered(found, deciding, group)
-    calibration_scores = table[:, 1].copy()
     decision = decide(
-        calibration_scores,
-        table[:, 2:],
-        hyperparameters.max_alarm_rate,
-        lengths=np.unique(table[:, 0], return_counts=True)[1].tolist(),
+        scores,
+        np.concatenate(
+            [part[: len(rows)][rows] for part, rows in zip(means, scored, strict=True)]
+        ),
+        job.hyperparameters.max_alarm_rate,
+        lengths=[int(rows.sum()) for rows in scored if rows.any()],
     )
-    kept = errors.every(MAX_KEPT_ERRORS)
     return _Calibrated(
-        gaussian,
+        found.gaussian,
+        found.scan,
         decision,
-        scores=calibration_scores,
-        kept=errors.gathered(errors.values[kept], kept, group),
+        scores=scores,
+        kept=calibration.sample(MAX_KEPT_ERRORS, group),
     )
 
 
-def _calibration_errors(job: _Job, reconstructor: Reconstructor) -> CalibrationErrors:
+def _errors(
+    job: _Job, reconstructor: Reconstructor, name: str, parts: Sequence[Part]
+) -> Errors:
     """Return the errors of the parts that this process scores, in a scratch file."""
-    parts, layout = job.partition.calibration, job.hyperparameters.layout
-    is_mine = [part.scorer == job.group.rank for part in parts]
-    path = job.rows.folder / f"errors-{job.group.rank}"
+    path = job.rows.folder / f"{name}-errors-{job.group.rank}"
+    lengths = [len(part) - job.hyperparameters.layout.n_unscored for part in parts]
+    first = np.cumsum([0, *lengths])
+    mine = [i for i, part in enumerate(parts) if part.scorer == job.group.rank]
     append(
         path,
         (
             block
-            for part, mine in zip(parts, is_mine, strict=True)
-            if mine
-            for block in reconstructor.errors(part.values(job.rows))
+            for index in mine
+            for block in reconstructor.errors(parts[index].values(job.rows))
         ),
     )
-    n_errors = job.partition.n_series * layout.n_reconstructions
-    return CalibrationErrors(
-        mapped(path, np.float64).reshape(-1, n_errors),
-        [len(part) - layout.n_unscored for part in parts],
-        is_mine,
+    values = mapped(path, np.float64).reshape(-1, reconstructor.n_errors)
+    bounds = np.cumsum([0, *(lengths[index] for index in mine)])
+    return Errors(
+        [values[a:b] for a, b in itertools.pairwise(bounds)] or [values],
+        [int(first[index]) for index in mine] or [0],
+        int(first[-1]),
     )
+
+
+def _varying(job: _Job) -> npt.NDArray[np.bool_]:
+    """Return which series vary by themselves, from rows at equal distances."""
+    rows, group = job.rows, job.group
+    step = math.ceil(job.partition.n_rows["train"] / MAX_KEPT_ERRORS)
+    mine = [
+        (index, np.array(part.values(rows)[::step]))
+        for index, part in enumerate(job.partition.fitting)
+        if part.scorer == group.rank
+    ]
+    return varying(np.concatenate(in_order(mine, group)))
 
 
 def _with_labels(job: _Job, detector: LSTMAD) -> LSTMAD:
@@ -256,12 +302,14 @@ def _with_labels(job: _Job, detector: LSTMAD) -> LSTMAD:
     found = {}
     for part in partition.labelled:
         if part.scorer == job.group.rank:
-            some = detector.score_in_parts(part.values(job.rows))
-            found[part.file.name] = np.concatenate([s.normality_score for s in some])
-    scores = {k: v for one in job.group.gather(found) for k, v in one.items()}
+            scores = np.full(len(part), np.nan)
+            if len(part) > detector.n_unscored:
+                scores = detector.score(part.values(job.rows)).normality_score
+            found[part.file.name] = scores
+    everything = {k: v for one in job.group.gather(found) for k, v in one.items()}
     names = [part.file.name for part in partition.labelled]
     labelled = choose_threshold(
-        np.concatenate([scores[name] for name in names]),
+        np.concatenate([everything[name] for name in names]),
         np.concatenate([partition.labels[name][:, 0] == 1 for name in names]),
         detector.decision.alarm_threshold,
     )

@@ -18,7 +18,33 @@ from lstm_ad.model.layout import Layout
 FP32, BF16 = "fp32", "bf16"
 """Single precision, and products of numbers with 8 bits of mantissa."""
 
+DOCUMENT, DETECTION = "document", "detection"
+"""The document's defaults, and what finds the most anomalies."""
+
 Value = int | float | str
+
+_DETECTION: Mapping[str, tuple[Value, Value]] = {
+    "context_length": (100, 100),
+    "prediction_length": (5, 5),
+    "sequence_stride": (1, 1),
+    "hidden_size": (64, 64),
+    "dropout": (0.0, 0.0),
+    "lr": (0.005, 0.005),
+    "batch_size": (32, 32),
+    "epochs": (300, 200),
+    "max_anomaly_length": (100, 64),
+}
+"""What the preset sets for one series, and for several: chosen on whole families of
+labelled series, see ``benchmarks/README.md``."""
+
+N_LENGTHS_OF_ONE = 3
+"""Lengths of windows for a single series."""
+
+_RETIRED = {
+    "score-smoothing": "max-anomaly-length, the longest anomaly to look for in rows, "
+    "replaces it; preset=detection sets that"
+}
+"""Hyperparameters of earlier versions, and what replaces them."""
 
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 
@@ -153,12 +179,19 @@ class Hyperparameters:
         1_000_000,
         "The number of epochs without a better one after which training ends; 0 = off.",
     )
-    score_smoothing: int = _declare(
+    max_anomaly_length: int = _declare(
         1,
         1,
         1000,
-        "The number of time steps over which scores are averaged, the last one "
-        "included; 1 = off.",
+        "The longest anomaly that is looked for as a whole, in time steps: scores are "
+        "those of the worst window of up to this length; 1 = each time step by itself.",
+    )
+    adaptation_rows: int = _declare(
+        0,
+        0,
+        1_000_000,
+        "The number of time steps after which what stays unusual becomes normal; 0 = "
+        "never.",
     )
     max_alarm_rate: float = _declare(
         0.001,
@@ -175,6 +208,13 @@ class Hyperparameters:
     seed: int = _declare(
         0, 0, 2**32 - 1, "The seed of everything that is random in training."
     )
+    preset: str = _declare_choice(
+        (DOCUMENT, DETECTION),
+        "The defaults of what is not given: the document's, or those that find the "
+        "most anomalies in one series or in several.",
+    )
+    given: frozenset[str] = dataclasses.field(default=frozenset(), compare=False)
+    """The attributes that a job has given: no preset changes them."""
 
     def __post_init__(self) -> None:
         values = dataclasses.asdict(self)
@@ -201,6 +241,43 @@ class Hyperparameters:
             prediction_length=prediction_length,
             stride=self.sequence_stride or prediction_length,
         )
+
+    def window_lengths(self, n_series: int) -> tuple[int, ...]:
+        """Return the lengths of the windows that are scored, in rows, rising.
+
+        Several series are scanned from single rows on; a single one, whose errors
+        depend on each other for longer, with ``max-anomaly-length`` and its halves.
+
+        Args:
+            n_series: ``D``.
+        """
+        longest = self.max_anomaly_length
+        first = 1 if n_series > 1 else max(1, longest // 2 ** (N_LENGTHS_OF_ONE - 1))
+        n_doublings = (longest // first).bit_length() - 1
+        return tuple(first * 2**doubling for doubling in range(n_doublings + 1))
+
+    def scores_levels(self, n_series: int) -> bool:
+        """Return whether changes of a series' level are scored beside its errors.
+
+        See :meth:`lstm_ad.scoring.reconstruction.Reconstructor.error_vectors`.
+        """
+        return (
+            self.layout.is_overlapping and n_series == 1 and self.max_anomaly_length > 1
+        )
+
+    def n_unscored(self, n_series: int) -> int:
+        """Return how many rows at the start of a series have no score, at most."""
+        return self.layout.n_unscored + self.window_lengths(n_series)[0] - 1
+
+    def for_series(self, n_series: int) -> "Hyperparameters":
+        """Return the hyperparameters for data of ``D`` series, as the preset has them.
+
+        Args:
+            n_series: ``D``.
+        """
+        if self.preset != DETECTION:
+            return self
+        return dataclasses.replace(self, **_preset(n_series, self.given))
 
     def n_fitting(self, n_timesteps: int) -> int:
         """Return how many of a training file's first rows fit the LSTM."""
@@ -234,10 +311,15 @@ class Hyperparameters:
                 problems.append(str(error))
                 if name in ("sequence-length", "prediction-length"):
                     unknown_length = True
+        given = frozenset(values)
+        if (
+            values.get("preset") == DETECTION
+        ):  # the number of series comes with the data
+            values = {**_preset(2, given), **values}
         if unknown_length:  # then nothing can be said of what must divide it
             values.pop("sequence_stride", None)
         try:
-            result = cls(**values)  # type: ignore[arg-type]  # parse() gave the types
+            result = cls(**values, given=given)  # type: ignore[arg-type]  # parsed
         except HyperparameterError as error:
             problems.append(str(error))
         if problems:
@@ -253,6 +335,8 @@ class Hyperparameters:
 def declarations() -> Iterator[Declaration]:
     """Yield the declaration of each hyperparameter, in the order of the document."""
     for field in dataclasses.fields(Hyperparameters):
+        if not field.metadata:
+            continue
         name = field.name.replace("_", "-")
         yield Declaration(
             name,
@@ -260,6 +344,14 @@ def declarations() -> Iterator[Declaration]:
             field.default,  # type: ignore[arg-type]
             **field.metadata,
         )
+
+
+def _preset(n_series: int, given: frozenset[str]) -> dict[str, Any]:
+    """Return the values of the preset for some series, but for those that are given."""
+    kind = 0 if n_series == 1 else 1
+    return {
+        name: values[kind] for name, values in _DETECTION.items() if name not in given
+    }
 
 
 def _attribute(name: str) -> str:
@@ -280,6 +372,8 @@ def _unquoted(text: str) -> str:
 
 def _unknown(name: str, known: list[str]) -> str:
     """Return the sentence about a name that is no hyperparameter."""
+    if name.replace("_", "-") in _RETIRED:
+        return f"{name} is no hyperparameter any more: {_RETIRED[name]}."
     close = difflib.get_close_matches(name.replace("_", "-"), known, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     return f"{name} is not a hyperparameter{hint}; choose from {', '.join(known)}."

@@ -35,10 +35,15 @@ class Description:
     """``D``."""
     layout: Layout
     """How it divides a series."""
-    score_smoothing: PositiveCount
-    """Over how many time steps scores are averaged."""
-    error_bound: Positive
-    """See :attr:`lstm_ad.scoring.gaussian.Gaussian.bound`."""
+    shortest_window: PositiveCount
+    """See :attr:`lstm_ad.scoring.scan.Scan.shortest`."""
+    n_level_entries: Count
+    """Entries of an error vector beside the errors: see
+    :attr:`lstm_ad.scoring.reconstruction.Reconstructor.has_level`."""
+    adaptation_rows: Count
+    """See :attr:`lstm_ad.scoring.scan.Scan.adaptation_rows`."""
+    huber_corner: Positive
+    """See :attr:`lstm_ad.scoring.gaussian.Gaussian.corner`."""
     decision: Decision
     """What a score means."""
 

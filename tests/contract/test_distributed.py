@@ -29,7 +29,7 @@ OVERLAPPING = {
     "context-length": "10",
     "prediction-length": "6",
     "sequence-stride": "2",
-    "score-smoothing": "3",
+    "max-anomaly-length": "4",
 }
 SINGLE = "1.csv"
 """The file of one series."""
@@ -46,7 +46,7 @@ CASES = {
     },
     "one file, smoothed, and no validation": {
         "training": ["a.csv"],
-        "hyperparameters": {**TINY, "batch-size": "8", "score-smoothing": "40"},
+        "hyperparameters": {**TINY, "batch-size": "8", "max-anomaly-length": "40"},
     },
     "batches smaller than the team": {
         "training": ["b.csv"],

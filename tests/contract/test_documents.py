@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from lstm_ad.data.partition import File
+from lstm_ad.data.rows import Rows
 from lstm_ad.data.validate import check_files
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.hyperparameters import Hyperparameters, declarations
@@ -121,6 +122,9 @@ def test_the_documents_say_how_many_rows_a_file_needs() -> None:
     numbers = {n for text in texts for n in re.findall(r"needs\s(\d+) rows", text)}
     (least,) = map(int, numbers)
 
-    check_files([File("a.csv", least, 1)], [], Hyperparameters())
+    enough, too_few = (
+        Rows.of({"a.csv": np.zeros((n_rows, 1))}).files for n_rows in (least, least - 1)
+    )
+    check_files(enough, [], Hyperparameters())
     with pytest.raises(SeriesError, match="too short"):
-        check_files([File("a.csv", least - 1, 1)], [], Hyperparameters())
+        check_files(too_few, [], Hyperparameters())

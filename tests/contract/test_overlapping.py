@@ -1,5 +1,6 @@
 """A detector whose sequences overlap, through the doors: train, save, load, serve."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,6 +11,7 @@ from lstm_ad.artifacts import Fit
 from lstm_ad.data.rows import Rows
 from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.scoring.scan import SINGLE_ROWS, Scan
 from sagemaker_container.formats.csv import write_scores
 from sagemaker_container.http.app import create_app
 
@@ -18,7 +20,7 @@ SETTINGS = {
     "context-length": "10",
     "prediction-length": "6",
     "sequence-stride": "2",
-    "score-smoothing": "3",
+    "max-anomaly-length": "4",
     "hidden-size": "8",
     "batch-size": "8",
     "epochs": "3",
@@ -52,21 +54,18 @@ def found_in() -> Fit:
     )
 
 
-@pytest.mark.parametrize("smoothing", [1, 5])
-def test_an_anomaly_within_the_normal_range_is_found(
-    found_in: Fit, smoothing: int
-) -> None:
+@pytest.mark.parametrize("scan", [SINGLE_ROWS, Scan(1, np.log([3.0, 2.5, 2.0]))])
+def test_an_anomaly_within_the_normal_range_is_found(found_in: Fit, scan: Scan) -> None:
     """Half a period, held at a value of every period, scores lowest; nothing else."""
     series = sine(400, seed=1)
     series[237:247] = series[237]
-    settings = found_in.detector.reconstructor, found_in.detector.gaussian
-    detector = type(found_in.detector)(*settings, smoothing)
+    detector = dataclasses.replace(found_in.detector, scan=scan)
 
     scores = detector.score(series).normality_score
 
     away = np.concatenate([scores[24:237], scores[270:]])
     assert np.abs(series[237]) <= 1.1
-    assert 237 <= np.nanargmin(scores) < 247 + 5 + smoothing
+    assert 237 <= np.nanargmin(scores) < 247 + 5 + scan.lengths[-1]
     assert np.nanmin(scores) < away.min()
 
 
@@ -91,7 +90,7 @@ def test_a_job_with_overlapping_sequences_is_served_as_it_scores(
     assert lines[:N_UNSCORED] == [",,"] * N_UNSCORED
     assert all(",," not in line for line in lines[N_UNSCORED:])
     assert len(lines) == 83
-    assert document["score_smoothing"] == 3
+    assert document["shortest_window"] == 1
 
 
 def test_lengths_spelled_out_leave_the_same_files_as_none(

@@ -84,8 +84,8 @@ def test_a_loaded_detector_scores_bit_by_bit_as_the_saved_one(
         values = getattr(found, attribute)
         assert values.tobytes() == getattr(expected, attribute).tobytes()
     assert loaded.reconstructor.network.layout == saved.hyperparameters.layout
-    assert loaded.smoothing == saved.hyperparameters.score_smoothing
-    assert loaded.gaussian.bound == saved.detector.gaussian.bound
+    assert loaded.scan.lengths == saved.detector.scan.lengths
+    assert loaded.gaussian.corner == saved.detector.gaussian.corner
 
 
 def test_a_model_is_four_files_without_a_pickle(model_dir: Path) -> None:
@@ -124,8 +124,10 @@ def test_the_description_is_readable_and_complete(
         "format_version": 3,
         "n_series": 2,
         "layout": {"context_length": 10, "prediction_length": 6, "stride": 2},
-        "score_smoothing": 3,
-        "error_bound": WIDE.bound,
+        "shortest_window": 1,
+        "n_level_entries": 0,
+        "adaptation_rows": 0,
+        "huber_corner": WIDE.corner,
         "hyperparameters": overlapping_fit.hyperparameters.to_public(),
         "rows": dict(overlapping_fit.n_rows),
         "epochs": 3,
@@ -249,10 +251,16 @@ def test_another_format_version_is_refused(
 
 INTEGERS = [
     *("n_series", "layout.context_length", "layout.prediction_length", "layout.stride"),
-    *("score_smoothing", "decision.n_rows", "decision.labelled.n_anomalies"),
+    *(
+        "shortest_window",
+        "n_level_entries",
+        "adaptation_rows",
+        "decision.n_rows",
+        "decision.labelled.n_anomalies",
+    ),
 ]
 NUMBERS = [
-    *("error_bound", "decision.alarm_threshold", "decision.max_alarm_rate"),
+    *("huber_corner", "decision.alarm_threshold", "decision.max_alarm_rate"),
     *("decision.tail.fraction", "decision.tail.scale", "decision.tail.shape"),
     *("decision.labelled.threshold", "decision.labelled.beta"),
 ]
@@ -262,8 +270,8 @@ RANGES = {
     "decision.max_alarm_rate": [0.0, -0.1, 1.0],
     "decision.tail.fraction": [0.0, -0.1, 1],
     "decision.tail.scale": [0.0, -1],
-    "error_bound": [0, -1.0],
-    "score_smoothing": [0],
+    "huber_corner": [0, -1.0],
+    "shortest_window": [0],
 }
 
 

@@ -12,8 +12,10 @@ from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.model import runtime
 from lstm_ad.model.scaling import Scaler
+from lstm_ad.scoring.calibrate import Errors, Settings, calibrate
 from lstm_ad.scoring.gaussian import WIDE, Gaussian
-from lstm_ad.scoring.held_out import CalibrationErrors, held_out_scores
+from lstm_ad.scoring.limits import Limits
+from lstm_ad.scoring.moments import Moments
 from lstm_ad.threshold.calibration import decide
 from lstm_ad.threshold.labelled import choose_threshold
 
@@ -40,9 +42,7 @@ def test_the_first_part_of_each_file_fits_and_the_last_calibrates(
     calibration_parts = [files["a"][320:], files["b"][164:]]
     expected_scaler = Scaler.fit(fitting_parts)
     expected_gaussian = Gaussian.fit(
-        np.concatenate(
-            [np.vstack([*reconstructor.errors(part)]) for part in calibration_parts]
-        ),
+        [np.vstack([*reconstructor.errors(part)]) for part in calibration_parts],
         expected_scaler.scale,
     )
     assert reconstructor.scaler.mean.tolist() == expected_scaler.mean.tolist()
@@ -293,7 +293,8 @@ def test_overlapping_the_parts_share_no_row_that_counts(
 ) -> None:
     """80 rows of 400 calibrate, and all 80 have an error vector.
 
-    The 14 rows before them are read, and no more: what comes earlier has no say.
+    The 14 rows before them are read, and no more: what comes earlier has no say, but in
+    the smallest standard deviations.
     """
     files = {"a": make_series(400), "b": make_series(205, seed=1)}
 
@@ -302,7 +303,11 @@ def test_overlapping_the_parts_share_no_row_that_counts(
     reconstructor = result.detector.reconstructor
     parts = [files["a"][320 - 14 :], files["b"][164 - 14 :]]
     errors = [np.vstack([*reconstructor.errors(part)]) for part in parts]
-    expected = Gaussian.fit(np.concatenate(errors), reconstructor.scaler.scale, WIDE)
+    training = [files["a"][:320], files["b"][:164]]
+    training = [np.vstack([*reconstructor.errors(part)]) for part in training]
+    scale = reconstructor.scaler.scale
+    moments = Moments.of(training, Limits.none(6))
+    expected = Gaussian.fit(errors, scale, WIDE, moments)
     assert [len(e) for e in errors] == [80, 41]
     assert result.n_rows == {"train": 484, "valid": 0, "calibration": 121}
     assert reconstructor.scaler.mean.tolist() == (
@@ -310,7 +315,7 @@ def test_overlapping_the_parts_share_no_row_that_counts(
     )
     assert result.detector.gaussian.mean.tolist() == expected.mean.tolist()
     assert result.detector.gaussian.covariance.tolist() == expected.covariance.tolist()
-    assert result.detector.gaussian.bound == WIDE.bound
+    assert result.detector.gaussian.corner == WIDE.corner
     best = result.history[result.best_epoch - 1]
     assert result.losses["calibration"] == best.calibration
 
@@ -523,13 +528,23 @@ def test_repeating_the_last_value_is_judged_on_the_same_sequences(
 def test_the_decision_is_learnt_from_held_out_scores_of_the_calibration_part(
     overlapping_fit: Fit, make_series
 ) -> None:
-    """Averaged as the detector averages, from its last 80 of 400 rows."""
-    detector = overlapping_fit.detector
-    errors = np.vstack([*detector.reconstructor.errors(make_series(400)[320 - 14 :])])
+    """By the windows that the detector scans, from its last 80 of 400 rows."""
+    detector, series = overlapping_fit.detector, make_series(400)
+    errors, training = (
+        np.vstack([*detector.reconstructor.errors(rows)])
+        for rows in (series[320 - 14 :], series[:320])
+    )
 
-    scale = detector.reconstructor.scaler.scale
-    scores = held_out_scores(CalibrationErrors(errors, [80], [True]), scale, WIDE, 3)
+    found = calibrate(
+        Errors.alone([errors]),
+        Errors.alone([training]),
+        detector.reconstructor.scaler.scale,
+        np.array([True, True]),
+        Settings.of(overlapping_fit.hyperparameters, n_series=2),
+    )
 
+    (scores,) = found.scores
+    assert detector.scan.levels.tolist() == found.scan.levels.tolist()
     assert overlapping_fit.calibration_scores.tolist() == scores.tolist()
     assert overlapping_fit.calibration_errors.tolist() == errors.tolist()
     expected = decide(scores, errors.reshape(80, 3, 2).mean(axis=1), 0.001)

@@ -26,10 +26,12 @@ def test_names_and_defaults_are_the_documented_ones() -> None:
         "epochs": 100,
         "calibration-fraction": 0.2,
         "early-stopping-patience": 0,
-        "score-smoothing": 1,
+        "max-anomaly-length": 1,
+        "adaptation-rows": 0,
         "max-alarm-rate": 0.001,
         "precision": "fp32",
         "seed": 0,
+        "preset": "document",
     }
 
 
@@ -206,7 +208,8 @@ def test_public_values_read_back_as_they_were() -> None:
 
 def test_every_hyperparameter_is_declared_once() -> None:
     """The public names are the attributes, hyphens for underscores."""
-    attributes = [field.name for field in dataclasses.fields(Hyperparameters)]
+    fields = dataclasses.fields(Hyperparameters)
+    attributes = [field.name for field in fields if field.name != "given"]
 
     assert [name.replace("-", "_") for name in BY_NAME] == attributes
 
@@ -262,3 +265,48 @@ def test_a_stride_that_does_not_divide_the_prediction_length_is_refused(
 
     with pytest.raises(HyperparameterError, match=f"^{re.escape(expected)}$"):
         Hyperparameters.from_strings(given)
+
+
+def test_the_preset_sets_what_is_not_given() -> None:
+    """For one series or several, which is known when the data are read."""
+    strings = {"preset": "detection", "epochs": "7", "lr": "0.005"}
+    asked = Hyperparameters.from_strings(strings)
+
+    one, several = asked.for_series(1), asked.for_series(8)
+
+    assert (one.epochs, several.epochs) == (7, 7)
+    assert (one.max_anomaly_length, several.max_anomaly_length) == (100, 64)
+    assert one.layout == several.layout == Layout(100, 5, 1)
+    assert Hyperparameters().for_series(1) == Hyperparameters()
+
+
+@pytest.mark.parametrize(
+    ("longest", "n_series", "expected"),
+    [
+        (1, 1, (1,)),
+        (1, 8, (1,)),
+        (64, 8, (1, 2, 4, 8, 16, 32, 64)),
+        (100, 8, (1, 2, 4, 8, 16, 32, 64)),
+        (100, 1, (25, 50, 100)),
+        (3, 1, (1, 2)),
+        (6, 1, (1, 2, 4)),
+    ],
+)
+def test_windows_double_up_to_the_longest_anomaly(
+    longest: int, n_series: int, expected: tuple[int, ...]
+) -> None:
+    """From single rows for several series; the last three for a single one."""
+    settings = Hyperparameters(max_anomaly_length=longest)
+
+    assert settings.window_lengths(n_series) == expected
+    assert settings.n_unscored(n_series) == 50 + expected[0] - 1
+
+
+def test_a_retired_hyperparameter_says_what_replaces_it() -> None:
+    """Nobody has to look for it."""
+    expected = (
+        "score-smoothing is no hyperparameter any more: max-anomaly-length, the "
+        "longest anomaly to look for in rows, replaces it; preset=detection sets that."
+    )
+    with pytest.raises(HyperparameterError, match=f"^{re.escape(expected)}$"):
+        Hyperparameters.from_strings({"score-smoothing": "25"})

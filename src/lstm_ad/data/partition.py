@@ -150,7 +150,8 @@ class Partition:
         stretches = [(file.name, range(file.n_timesteps)) for file in validation]
         if labels:
             n_timesteps = {file.name: file.n_timesteps for file in validation}
-            labelling.check(labels, n_timesteps, layout.n_unscored)
+            n_unscored = hyperparameters.n_unscored(training[0].n_series)
+            labelling.check(labels, n_timesteps, n_unscored)
             stretches = labelling.normal_stretches(labels, layout.n_unscored)
 
         by_name: dict[str, list[range]] = {}
@@ -174,7 +175,8 @@ class Partition:
         ]
         n_fitting = sum(map(len, fitting))
         surplus = max(0, layout.n_borrowed - layout.context_length)
-        calibration, validating = _dealt(calibration), _dealt(validating)
+        fitting, calibration = _dealt(fitting), _dealt(calibration)
+        validating = _dealt(validating)
         return cls(
             n_series=training[0].n_series,
             fitting=tuple(fitting),

@@ -61,12 +61,13 @@ def check_files(
                 f"{layout.n_calibrating} are needed. "
                 f"{_what_would_fit(n_timesteps, hyperparameters)}"
             )
+    n_unscored = hyperparameters.n_unscored(reference.n_series)
     for file in validation:
-        if file.n_timesteps <= layout.n_unscored:
+        if file.n_timesteps <= n_unscored:
             raise SeriesError(
                 f"{file.name}: the file is too short for {setting}: "
                 f"{file.n_timesteps} rows were found, but at least "
-                f"{layout.n_unscored + 1} are needed."
+                f"{n_unscored + 1} are needed."
             )
 
 

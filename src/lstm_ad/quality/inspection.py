@@ -11,9 +11,10 @@ from lstm_ad.data.partition import Part, Partition
 from lstm_ad.data.rows import Rows
 from lstm_ad.model.scaling import is_constant, value_range
 from lstm_ad.processes import ALONE, ProcessGroup
-from lstm_ad.scoring.detector import LSTMAD, moving_average
+from lstm_ad.scoring.detector import LSTMAD
 from lstm_ad.scoring.gaussian import needed_shrinkage
 from lstm_ad.scoring.reconstruction import error_vectors
+from lstm_ad.scoring.scan import Scanner
 
 MAX_SHOWN = 4
 """Series that are shown row by row."""
@@ -154,10 +155,14 @@ class _Look:
         """Of reconstructing and of repeating, at each position in a sequence."""
         self.counts = np.zeros(length)
         self.by_series = np.zeros(series.shape[1])
+        scanner = Scanner(detector.scan)
         scores, reconstruction = [], []
         for rows, reconstructions in detector.reconstructor.reconstruct(series):
             errors = error_vectors(series[rows], reconstructions)
-            scores.append(detector.gaussian.log_likelihood(errors))
+            vectors = detector.reconstructor.error_vectors(
+                series, rows, reconstructions
+            )
+            scores.append(scanner.of(detector.gaussian.distances(vectors))[0])
             reconstruction.append(reconstructions.mean(axis=1))
             row = np.arange(rows.start, rows.stop)[:, np.newaxis]
             # The k-th reconstruction is from k strides ago, further into its sequence.
@@ -170,7 +175,9 @@ class _Look:
                 sums += np.bincount(position.ravel(), each.ravel(), minlength=length)
             self.counts += np.bincount(position.ravel(), minlength=length)
             self.by_series += np.square(standardised).sum(axis=(0, 1))
-        self.score = moving_average(np.concatenate(scores), detector.smoothing)
+        evidence = np.concatenate(scores)
+        self.score = detector.gaussian.log_likelihood_at(evidence[~np.isnan(evidence)])
+        """Of the rows that have one: the last ones."""
         self.reconstruction = np.concatenate(reconstruction)
 
     def summary(self) -> _Summary:
@@ -189,9 +196,10 @@ def _first_rows(available: Sequence[Part], fit: Fit) -> Iterator[Part]:
     n_read = n_epochs * (3 * fit.n_rows["train"] + selection) + sum(fit.n_rows.values())
     n_numbers = layout.n_reconstructions * len(fit.detector.reconstructor.scaler.scale)
     room = min(max(int(_SHARE * n_read), _FEWEST_ROWS), _MAX_NUMBERS // n_numbers)
-    room = max(room, layout.n_unscored + layout.prediction_length)
+    n_unscored = fit.detector.n_unscored
+    room = max(room, n_unscored + layout.prediction_length)
     for part in available:
-        if room <= layout.n_unscored:
+        if room <= n_unscored:
             return
         yield dataclasses.replace(part, stop=min(part.stop, part.start + room))
         room -= len(part)
@@ -200,9 +208,9 @@ def _first_rows(available: Sequence[Part], fit: Fit) -> Iterator[Part]:
 def _stretch(look: _Look, part: Part, by_series: FloatArray, fit: Fit) -> Stretch:
     """Return a closer look at the file that has the lowest score."""
     n_unscored = len(look.series) - len(look.score)
-    at = int(look.score.argmin())
-    lowest = n_unscored + at
-    errors = np.abs(look.series[lowest] - look.reconstruction[at])
+    lowest = n_unscored + int(look.score.argmin())
+    n_before = len(look.series) - len(look.reconstruction)
+    errors = np.abs(look.series[lowest] - look.reconstruction[lowest - n_before])
     blamed = int((errors / fit.detector.reconstructor.scaler.scale).argmax())
     order = np.argsort(-by_series, kind="stable")
     others = order[order != blamed][: MAX_SHOWN - 1]
@@ -213,7 +221,7 @@ def _stretch(look: _Look, part: Part, by_series: FloatArray, fit: Fit) -> Stretc
         first_row=part.start,
         columns=columns,
         values=look.series[:, columns],
-        reconstruction=_after(n_unscored, look.reconstruction[:, columns]),
+        reconstruction=_after(n_before, look.reconstruction[:, columns]),
         normality_score=_after(n_unscored, look.score),
         lowest=lowest,
         around=slice(max(lowest - n_around, 0), lowest + n_around + 1),

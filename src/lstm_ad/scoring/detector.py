@@ -5,13 +5,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from lstm_ad.axes import FloatArray
+from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.scoring.gaussian import Gaussian
-from lstm_ad.scoring.reconstruction import Reconstructor, error_vectors
+from lstm_ad.scoring.reconstruction import Reconstructor, check_length
+from lstm_ad.scoring.scan import SINGLE_ROWS, Scan, Scanner, WindowMeans
 from lstm_ad.threshold.decision import Decision
-
-_MAX_NUMBERS = 2**20
-"""Numbers in the windows that are averaged at a time: what bounds the memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,24 +17,29 @@ class Scores:
     """What a detector says of each time step of a series."""
 
     normality_score: FloatArray
-    """The Gaussian log-likelihood of the reconstruction errors, in nats, of shape
-    ``(T,)``; low = anomalous. NaN for the first rows: they have no reconstruction."""
+    """The log-likelihood of the reconstruction errors, in nats, of shape ``(T,)``; low
+    = anomalous. With longer windows than single rows, that of the worst window: see
+    :mod:`lstm_ad.scoring.scan`. NaN for the first rows: they have no reconstruction, or
+    their shortest window is not full."""
     reconstruction: FloatArray
     """Of shape ``(T, D)``, in the units of the series; the mean of a row's
     reconstructions where it has several. NaN for the first rows."""
+    lasting: IndexArray | None = None
+    """The rows of the window that the score is of, this one the last, of shape
+    ``(T,)``; 0 where there is no score. None if nothing is known of windows."""
     contribution: FloatArray | None = None
     """How much each series has to do with the score, of shape ``(T, D)``; None if it
-    was not asked for. At least 0; each row sums to 1. NaN for the first rows.
+    was not asked for. At least 0; each row sums to 1. NaN where there is no score.
 
-    It is the part that the series has in the drops of
-    :meth:`~lstm_ad.scoring.gaussian.Gaussian.distance_drops`, averaged over the rows
-    that the score is averaged over. Where nothing drops, because all errors are exactly
-    those expected, all series have equal parts.
+    It is the fraction that the series has in the drops of
+    :meth:`~lstm_ad.scoring.gaussian.Gaussian.distance_drops`, averaged over the window
+    that the score is of. Where nothing drops, because all errors are exactly those
+    expected, all series have equal fractions.
     """
     direction: FloatArray | None = None
     """-1 where a series is below its reconstruction, 1 where it is not, on average over
-    the rows that the score is averaged over. Of shape ``(T, D)``; None if it was not
-    asked for; NaN for the first rows."""
+    the window that the score is of. Of shape ``(T, D)``; None if it was not asked for;
+    NaN where there is no score."""
 
     @classmethod
     def joined(cls, parts: Sequence["Scores"]) -> "Scores":
@@ -72,8 +75,14 @@ class LSTMAD:
     """The distribution of the signed errors of the calibration part."""
     decision: Decision
     """What a score means."""
-    smoothing: int = 1
-    """Over how many rows scores are averaged, the last one included."""
+    scan: Scan = SINGLE_ROWS
+    """The windows that are scored beside single rows."""
+
+    @property
+    def n_unscored(self) -> int:
+        """How many rows at the start of a series have no score."""
+        layout = self.reconstructor.network.layout
+        return layout.n_unscored + self.scan.lengths[0] - 1
 
     @property
     def event_gap(self) -> int:
@@ -86,7 +95,7 @@ class LSTMAD:
 
     def warm_up(self) -> None:
         """Score once, so that the first caller does not wait for lazy beginnings."""
-        n_timesteps = self.reconstructor.network.layout.n_unscored + 1
+        n_timesteps = self.n_unscored + 1
         self.score(np.tile(self.reconstructor.scaler.mean, (n_timesteps, 1)))
 
     def score(self, series: FloatArray, with_contributions: bool = False) -> Scores:
@@ -120,73 +129,73 @@ class LSTMAD:
         Raises:
             SeriesError: As :meth:`score`, before anything is yielded.
         """
-        score = _Average(self.smoothing)
-        drops, signed = _Average(self.smoothing), _Average(self.smoothing)
+        check_length(len(series), self.n_unscored)
+        windows = _Windows(self, with_contributions)
         for rows, reconstructions in self.reconstructor.reconstruct(series):
             if rows.start == self.reconstructor.network.layout.n_unscored:
                 nothing = np.full((rows.start, series.shape[1]), np.nan)
-                parts = (nothing, nothing) if with_contributions else ()
-                yield Scores(np.full(rows.start, np.nan), nothing, *parts)
-            errors = error_vectors(series[rows], reconstructions)
-            averages = score.of(self.gaussian.log_likelihood(errors))
-            reconstruction = reconstructions.mean(axis=1)
-            if not with_contributions:
-                yield Scores(averages, reconstruction)
-                continue
-            n_series = series.shape[1]
-            contribution = _shares(
-                drops.of(self.gaussian.distance_drops(errors, n_series))
-            )
-            is_below = signed.of(series[rows] - reconstruction) < 0
-            yield Scores(
-                averages, reconstruction, contribution, np.where(is_below, -1.0, 1.0)
-            )
+                yield Scores(
+                    normality_score=np.full(rows.start, np.nan),
+                    reconstruction=nothing,
+                    lasting=np.zeros(rows.start, dtype=np.int64),
+                    contribution=nothing if with_contributions else None,
+                    direction=nothing if with_contributions else None,
+                )
+            yield windows.score(series, rows, reconstructions)
 
 
-class _Average:
-    """Averages over the last rows of what comes some rows at a time."""
+class _Windows:
+    """Scores rows that come some at a time, by windows that reach back.
 
-    def __init__(self, n_rows: int) -> None:
-        self.n_rows = n_rows
-        self.before: FloatArray | None = None  # what the next rows' averages go back to
+    Args:
+        detector: What scores.
+        with_contributions: Whether to say, too, which series a score comes from.
+    """
 
-    def of(self, values: FloatArray) -> FloatArray:
-        """Return the moving average of the next rows, of the same shape."""
-        if self.n_rows == 1:
-            return values
-        n_before = 0
-        if self.before is not None:
-            n_before = len(self.before)
-            values = np.concatenate([self.before, values])
-        self.before = values[max(len(values) - self.n_rows + 1, 0) :]
-        return moving_average(values, self.n_rows)[n_before:]
+    def __init__(self, detector: LSTMAD, with_contributions: bool) -> None:
+        self._gaussian, self._reconstructor = detector.gaussian, detector.reconstructor
+        self._scanner = Scanner(detector.scan)
+        self._lengths = np.array(detector.scan.lengths)
+        self._with_contributions = with_contributions
+        self._drops, self._signed = (
+            WindowMeans(detector.scan.lengths) for _ in range(2)
+        )
+
+    def score(
+        self, series: FloatArray, rows: slice, reconstructions: FloatArray
+    ) -> Scores:
+        """Return the scores of the next rows.
+
+        Args:
+            series: Of shape ``(T, D)``.
+            rows: The next ones.
+            reconstructions: All of each, of shape ``(rows, K, D)``.
+        """
+        values = series[rows]
+        errors = self._reconstructor.error_vectors(series, rows, reconstructions)
+        worst, number = self._scanner.of(self._gaussian.distances(errors))
+        has_none = np.isnan(worst)
+        reconstruction = reconstructions.mean(axis=1)
+        contribution = direction = None
+        if self._with_contributions:
+            drops = self._gaussian.distance_drops(errors, values.shape[1])
+            at_worst = number, np.arange(len(number))
+            contribution = _fractions(self._drops.of(drops)[at_worst])
+            is_below = self._signed.of(values - reconstruction)[at_worst] < 0
+            direction = np.where(is_below, -1.0, 1.0)
+            contribution[has_none] = direction[has_none] = np.nan
+        return Scores(
+            normality_score=self._gaussian.log_likelihood_at(worst),
+            reconstruction=reconstruction,
+            lasting=np.where(has_none, 0, self._lengths[number]),
+            contribution=contribution,
+            direction=direction,
+        )
 
 
-def _shares(drops: FloatArray) -> FloatArray:
-    """Return ``drops``, of shape ``(T, D)``, as parts of the sum of each row."""
+def _fractions(drops: FloatArray) -> FloatArray:
+    """Return ``drops``, of shape ``(T, D)``, as fractions of the sum of each row."""
     total = drops.sum(axis=1, keepdims=True)
     equal = np.full_like(drops, 1 / drops.shape[1])
-    shares: FloatArray = np.divide(drops, total, out=equal, where=total > 0)
-    return shares
-
-
-def moving_average(values: FloatArray, n_rows: int) -> FloatArray:
-    """Return the mean of each row and of the ones before it, ``n_rows`` in all.
-
-    Causal, so that a series scored while it grows has the scores of the whole. The
-    first rows' averages are over what there is. Each window is summed by itself: with
-    running sums, one very low score would spoil all that come after it.
-    """
-    if n_rows == 1:
-        return values
-    if values.ndim == 2:  # one column at a time: windows of all would fill the memory
-        columns = [moving_average(column, n_rows) for column in values.T]
-        return np.column_stack(columns)
-    padded = np.concatenate([np.full(n_rows - 1, np.nan), values])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, n_rows)
-    averages = np.empty(len(windows))
-    n_windows = max(1, _MAX_NUMBERS // n_rows)
-    for first in range(0, len(windows), n_windows):  # a window is copied to be summed
-        rows = slice(first, first + n_windows)
-        averages[rows] = np.nanmean(windows[rows], axis=1)
-    return averages
+    fractions: FloatArray = np.divide(drops, total, out=equal, where=total > 0)
+    return fractions

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,8 @@ import numpy.typing as npt
 from lstm_ad.axes import FloatArray
 from lstm_ad.model.scaling import name_series
 from lstm_ad.processes import ALONE, ProcessGroup
+from lstm_ad.scoring.limits import Limits
+from lstm_ad.scoring.moments import Moments, in_blocks
 
 logger = logging.getLogger(__name__)
 
@@ -19,37 +21,34 @@ MAX_CONDITION = 1e6
 """The largest ratio between the eigenvalues of the errors' correlation matrix."""
 
 RESOLUTION = 1e-5
-"""The smallest standard deviation of errors that is believed, in standard deviations
-of the series: the network computes in single precision."""
-
-BLOCK_ROWS = 65536
-"""Rows that are worked on at a time: what bounds the memory."""
+"""The smallest standard deviation of errors, in standard deviations of the series: the
+network computes in single precision."""
 
 UNBOUNDED = 1e100
 """A bound that only keeps the squares of errors finite numbers."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Caution:
-    """How far a Gaussian is kept from believing all that it was fitted to."""
+class Regularisation:
+    """What is estimated otherwise than by maximum likelihood, and how far."""
 
     floor: float
     """The smallest standard deviation of an error, in those of its series."""
     prior_rows: float
-    """How many rows of uncorrelated errors are imagined beside the real ones, per entry
-    of the error vector: the fewer rows there are, the less their correlations tell."""
-    bound: float
-    """See :attr:`Gaussian.bound`."""
+    """Rows of uncorrelated errors that count beside the real ones, per squared entry of
+    the error vector: a correlation needs the more rows, the more of them there are."""
+    corner: float
+    """See :attr:`Gaussian.corner`."""
 
 
-MAXIMUM_LIKELIHOOD = Caution(floor=RESOLUTION, prior_rows=0.0, bound=UNBOUNDED)
-"""Nothing but what keeps the density finite."""
+MAXIMUM_LIKELIHOOD = Regularisation(floor=RESOLUTION, prior_rows=0.0, corner=UNBOUNDED)
+"""Nothing but what keeps the density finite: the document's Gaussian."""
 
-WIDE = Caution(floor=0.02, prior_rows=10.0, bound=20.0)
-"""For error vectors of several reconstructions: wide, with correlations that few rows
-cannot tell, and with errors of the nearest origin so small on normal data that a
-harmless change would outweigh everything; measured in ``benchmarks/README.md``.
-"""
+WIDE = Regularisation(floor=0.02, prior_rows=2.0, corner=5.0)
+"""For error vectors of several reconstructions: wide, with correlations that some
+hundred rows cannot tell, with errors of the nearest origin so small on normal data that
+a harmless change would outweigh everything, and with errors, after a change of regime,
+that a hard bound would make equal; measured in ``benchmarks/README.md``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,20 +62,27 @@ class Gaussian:
     """Of shape ``(K * D,)``, in the units of the series."""
     covariance: FloatArray
     """Of shape ``(K * D, K * D)``, symmetric and positive definite."""
-    bound: float = UNBOUNDED
-    """Errors beyond this many standard deviations are taken as this many, so that one
-    series far outside anything seen before does not hide all that the others do."""
+    corner: float = UNBOUNDED
+    """From this many standard deviations on, the square of an error grows linearly
+    (Huber, 1964), so that one series far outside anything seen before does not hide all
+    that the others do, and what is further outside still counts more."""
 
     @classmethod
     def fit(
         cls,
-        errors: FloatArray,
+        errors: Sequence[FloatArray],
         scale: FloatArray,
-        caution: Caution = MAXIMUM_LIKELIHOOD,
+        regularisation: Regularisation = MAXIMUM_LIKELIHOOD,
+        training: Moments | None = None,
+        limits: Limits | None = None,
         group: ProcessGroup = ALONE,
-        left_out: slice | None = None,
+        is_quiet: bool = False,
     ) -> "Gaussian":
         """Return the Gaussian of maximum likelihood, regularised where it must be.
+
+        The standard deviation of an error is the larger of those on ``errors`` and on
+        the rows that the LSTM was trained on: what happens there now and then, such as
+        a switch that closes, may not happen in the few calibration rows.
 
         Two cases have no density of their own and are regularised, with a warning
         that names the series:
@@ -89,64 +95,39 @@ class Gaussian:
           condition number down to ``MAX_CONDITION``. The variances stay as they are.
 
         Args:
-            errors: Target minus reconstruction, of shape ``(T, K * D)``, in the units
-                of the series.
+            errors: Target minus reconstruction on the calibration rows of this process,
+                each array of shape ``(T, K * D)``, in the units of the series; at
+                least one array, which may have no rows.
             scale: The standard deviations of the series, of shape ``(D,)``.
-            caution: What else keeps it from believing all of the errors.
-            group: The processes that have errors. Each pass is finished everywhere
-                before the next: squares are of distances from the mean of all errors.
-            left_out: Some consecutive rows that it is not fitted to; there are no
-                warnings then.
+            regularisation: What is estimated otherwise than by maximum likelihood.
+            training: The moments of errors on the rows that the LSTM was trained on;
+                None leaves them out.
+            limits: Beyond which errors are left out; None takes all of them.
+            group: The processes that have errors.
+            is_quiet: Whether to do without warnings.
         """
-        is_quiet = left_out is not None
-        gap = left_out or slice(0, 0)
-        zero = np.zeros(errors.shape[1])
-
-        def total(
-            of: Callable[[FloatArray], FloatArray], start: FloatArray = zero
-        ) -> FloatArray:
-            """Return a sum over the rows of all processes, block by block."""
-            return group.sum(sum(map(of, _blocks(errors, gap)), start))
-
-        n_own = len(errors) - (gap.stop - gap.start)
-        n_rows = int(group.sum(np.array([float(n_own)]))[0])
-        mean = total(lambda block: block.sum(axis=0)) / n_rows
-        variance = total(lambda block: np.square(block - mean).sum(axis=0)) / n_rows
-        deviation: FloatArray = np.sqrt(variance)
-        scales = np.tile(scale, errors.shape[1] // len(scale))
+        limits = limits or Limits.none(errors[0].shape[1])
+        moments = Moments.of(errors, limits, group)
+        scales = np.tile(scale, len(moments.mean) // len(scale))
+        deviation: FloatArray = np.sqrt(moments.variance)
+        if training is not None:
+            deviation = np.maximum(deviation, training.deviation_from(moments.mean))
         is_fixed = deviation < RESOLUTION * scales
-        if is_fixed.any() and not is_quiet:
-            logger.warning(
-                "The errors of %s do not vary in the calibration part: any other error "
-                "will score very low.",
-                name_series(np.any(is_fixed.reshape(-1, len(scale)), axis=0)),
-            )
-        deviation = np.maximum(deviation, caution.floor * scales)
-
-        def products(block: FloatArray) -> FloatArray:
-            """Return the sums of the products of errors within the bound."""
-            standardised = (block - mean) / deviation
-            np.clip(standardised, -caution.bound, caution.bound, out=standardised)
-            summed: FloatArray = standardised.T @ standardised
-            return summed
-
-        correlation = total(products, np.zeros((len(mean), len(mean)))) / n_rows
+        deviation = np.maximum(deviation, regularisation.floor * scales)
+        products = np.zeros((len(deviation), len(deviation)))
+        for block in map(limits.apply, in_blocks(errors)):
+            z = _standardised(block, moments.mean, deviation, regularisation.corner)
+            products += z.T @ z
+        correlation = group.sum(products) / moments.n_rows
         np.fill_diagonal(correlation, 1.0)
-        n_imagined = caution.prior_rows * len(correlation)
-        correlation = _shrunk(correlation, n_imagined / (n_imagined + n_rows))
+        n_prior = regularisation.prior_rows * len(correlation) ** 2
+        correlation = _shrunk(correlation, n_prior / (n_prior + moments.n_rows))
         amount, is_dependent = needed_shrinkage(correlation)
-        if amount:
-            correlation = _shrunk(correlation, amount)
-            if not is_quiet:
-                logger.warning(
-                    "The errors of %s depend on each other linearly in the %d rows of "
-                    "the calibration part: their correlations are shrunk by %.1e.",
-                    name_series(np.any(is_dependent.reshape(-1, len(scale)), axis=0)),
-                    n_rows,
-                    amount,
-                )
+        correlation = _shrunk(correlation, amount)
+        if not is_quiet:
+            _warn(is_fixed, is_dependent, amount, len(scale), int(moments.n_rows))
         covariance = correlation * np.outer(deviation, deviation)
-        return cls(mean=mean, covariance=covariance, bound=caution.bound)
+        return cls(moments.mean, covariance, regularisation.corner)
 
     def log_likelihood(self, errors: FloatArray) -> FloatArray:
         """Return the log-density of each time step's errors.
@@ -160,10 +141,25 @@ class Gaussian:
         Returns:
             Log-likelihood in nats, of shape ``(T,)``; higher is more normal.
         """
-        _, whitening, log_normaliser = self._factors
-        # Squared norm: Mahalanobis distance.
+        return self.log_likelihood_at(self.distances(errors))
+
+    def distances(self, errors: FloatArray) -> FloatArray:
+        """Return the squared Mahalanobis distance of each row's errors from the mean.
+
+        Args:
+            errors: As for :meth:`log_likelihood`.
+
+        Returns:
+            Of shape ``(T,)``.
+        """
+        _, whitening, _ = self._factors
         whitened = self._standardised(errors) @ whitening.T
-        distances = np.einsum("td,td->t", whitened, whitened)
+        distances: FloatArray = np.einsum("td,td->t", whitened, whitened)
+        return distances
+
+    def log_likelihood_at(self, distances: FloatArray) -> FloatArray:
+        """Return the log-density at squared Mahalanobis distances, of their shape."""
+        _, _, log_normaliser = self._factors
         log_likelihood: FloatArray = log_normaliser - 0.5 * distances
         return log_likelihood
 
@@ -197,11 +193,9 @@ class Gaussian:
         return drops
 
     def _standardised(self, errors: FloatArray) -> FloatArray:
-        """Return errors in standard deviations from their mean, within the bound."""
+        """Return errors in standard deviations from their mean, large ones less."""
         deviation, _, _ = self._factors
-        standardised: FloatArray = (errors - self.mean) / deviation
-        np.clip(standardised, -self.bound, self.bound, out=standardised)
-        return standardised
+        return _standardised(errors, self.mean, deviation, self.corner)
 
     @functools.cached_property
     def _factors(self) -> tuple[FloatArray, FloatArray, float]:
@@ -223,16 +217,6 @@ class Gaussian:
         return deviation, whitening, float(log_normaliser)
 
 
-def _blocks(errors: FloatArray, gap: slice) -> Iterator[FloatArray]:
-    """Yield all rows but those of a gap, a bounded number at a time."""
-    width = gap.stop - gap.start
-    for first in range(0, len(errors) - width, BLOCK_ROWS):
-        last = min(first + BLOCK_ROWS, len(errors) - width)
-        before = errors[first : min(last, gap.start)]
-        after = errors[max(first, gap.start) + width : last + width]
-        yield np.concatenate([before, after]) if len(before) else after
-
-
 def needed_shrinkage(
     correlation: FloatArray,
 ) -> tuple[float, npt.NDArray[np.bool_]]:
@@ -248,6 +232,46 @@ def needed_shrinkage(
     is_dependent = (np.abs(eigenvectors[:, is_small]) > 0.1).any(axis=1)
     excess = max(largest - MAX_CONDITION * smallest, 0.0)
     return float(excess / (excess + MAX_CONDITION - 1)), is_dependent
+
+
+def _standardised(
+    errors: FloatArray, mean: FloatArray, deviation: FloatArray, corner: float
+) -> FloatArray:
+    """Return errors in standard deviations from their mean, large ones less.
+
+    Beyond the corner c, z becomes ``sign(z) sqrt(2 c |z| - c^2)``.
+    """
+    standardised: FloatArray = (errors - mean) / deviation
+    np.clip(standardised, -UNBOUNDED, UNBOUNDED, out=standardised)
+    size = np.abs(standardised)
+    if (is_far := size > corner).any():
+        reduced = np.sqrt(corner * (2 * size - corner), where=is_far, out=size)
+        np.copysign(reduced, standardised, where=is_far, out=standardised)
+    return standardised
+
+
+def _warn(
+    is_fixed: npt.NDArray[np.bool_],
+    is_dependent: npt.NDArray[np.bool_],
+    amount: float,
+    n_series: int,
+    n_rows: int,
+) -> None:
+    """Name the series whose errors have no density of their own."""
+    if is_fixed.any():
+        logger.warning(
+            "The errors of %s do not vary in the calibration part: any other error "
+            "will score very low.",
+            name_series(np.any(is_fixed.reshape(-1, n_series), axis=0)),
+        )
+    if amount:
+        logger.warning(
+            "The errors of %s depend on each other linearly in the %d rows of "
+            "the calibration part: their correlations are shrunk by %.1e.",
+            name_series(np.any(is_dependent.reshape(-1, n_series), axis=0)),
+            n_rows,
+            amount,
+        )
 
 
 def _shrunk(correlation: FloatArray, amount: float) -> FloatArray:

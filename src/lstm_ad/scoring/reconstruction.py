@@ -12,6 +12,7 @@ from lstm_ad.model.runtime import OnnxNetwork
 from lstm_ad.model.scaling import Scaler
 from lstm_ad.model.sequences import aligned, input_sequences
 from lstm_ad.parallel import Cores
+from lstm_ad.scoring.scan import window_sums
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,15 @@ class Reconstructor:
     """The LSTM, as saved."""
     cores: Cores = dataclasses.field(default_factory=Cores)
     """What computes."""
+    has_level: bool = False
+    """Whether error vectors also hold the change of each series' level: see
+    :meth:`error_vectors`."""
+
+    @property
+    def n_errors(self) -> int:
+        """How many entries an error vector has."""
+        n_each = self.network.layout.n_reconstructions + self.has_level
+        return n_each * self.network.n_series
 
     def reconstruct(self, series: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
         """Yield rows and their reconstructions, some rows at a time and in order.
@@ -60,14 +70,43 @@ class Reconstructor:
 
         Yields:
             Target minus reconstruction, signed, in the units of the series, of shape
-            ``(rows, K * D)``: all series' errors from the nearest origin first. Some
-            rows at a time and in order, ``T - layout.n_unscored`` in all.
+            ``(rows, K * D)``: all series' errors from the nearest origin first, and
+            the changes of level, if they are asked for. Some rows at a time and in
+            order, ``T - layout.n_unscored`` in all.
 
         Raises:
             SeriesError: As :meth:`reconstruct`.
         """
         for rows, reconstructions in self.reconstruct(series):
-            yield error_vectors(series[rows], reconstructions)
+            yield self.error_vectors(series, rows, reconstructions)
+
+    def error_vectors(
+        self, series: FloatArray, rows: slice, reconstructions: FloatArray
+    ) -> FloatArray:
+        """Return what the Gaussian scores of some rows.
+
+        Where the LSTM maps to the change from the last row, it follows a shift of the
+        level within a few rows. So one more entry says by how much the mean of the last
+        rows, a tenth of a context, is above that of a whole context.
+
+        Args:
+            series: As for :meth:`reconstruct`.
+            rows: Some of its rows.
+            reconstructions: Theirs, of shape ``(rows, K, D)``.
+
+        Returns:
+            Of shape ``(rows, K * D)``, or with levels ``(rows, (K + 1) * D)``.
+        """
+        errors = error_vectors(series[rows], reconstructions)
+        if not self.has_level:
+            return errors
+        context = self.network.layout.context_length
+        before = series[rows.start - context + 1 : rows.stop]
+        means = [
+            window_sums(before, length)[context - length :] / length
+            for length in (max(1, context // 10), context)
+        ]
+        return np.hstack([errors, means[0] - means[1]])
 
     def _apart(self, series: FloatArray) -> Iterator[ScaledArray]:
         """Yield the reconstructions of sequences that do not overlap."""
@@ -111,13 +150,25 @@ class Reconstructor:
                 f"The number of columns is wrong: {n_series} were found, but the model "
                 f"was trained on {self.network.n_series} series, one per column."
             )
-        n_unscored = self.network.layout.n_unscored
-        if n_timesteps <= n_unscored:
-            raise SeriesError(
-                f"The series is too short: {n_timesteps} rows were found, but at least "
-                f"{n_unscored + 1} are needed, because the first {n_unscored} rows "
-                f"have no score."
-            )
+        check_length(n_timesteps, self.network.layout.n_unscored)
+
+
+def check_length(n_timesteps: int, n_unscored: int) -> None:
+    """Refuse a series of which no row could have a score.
+
+    Args:
+        n_timesteps: ``T``.
+        n_unscored: How many rows at the start of a series have no score.
+
+    Raises:
+        SeriesError: If the series has no more rows than that.
+    """
+    if n_timesteps <= n_unscored:
+        raise SeriesError(
+            f"The series is too short: {n_timesteps} rows were found, but at least "
+            f"{n_unscored + 1} are needed, because the first {n_unscored} rows "
+            f"have no score."
+        )
 
 
 def error_vectors(targets: FloatArray, reconstructions: FloatArray) -> FloatArray:

@@ -22,64 +22,62 @@ from collections.abc import Sequence
 import numpy as np
 
 from lstm_ad.axes import FloatArray, IndexArray
+from lstm_ad.scoring.adaptation import Adaptation
 
 LEVEL = 0.99
 """The fraction of normal rows whose mean is below the level of its length."""
 
-MARGINS = {True: 0.5, False: 0.1}
+MARGINS = {True: 0.35, False: 0.1}
 """For a single series, or several: how far a level is raised for each doubling of the
 length, in nats; measured in ``benchmarks/README.md``."""
-
-N_LENGTHS_OF_ONE = 3
-"""Lengths for a single series: its errors depend on each other for so long that shorter
-windows find nothing more."""
-
-
-def lengths_up_to(longest: int, n_series: int) -> tuple[int, ...]:
-    """Return the lengths of the windows, each twice the one before.
-
-    Args:
-        longest: The length that none exceeds, in rows, at least 1.
-        n_series: ``D``. Several series are scanned from single rows on, one series with
-            ``longest`` and the halves of it.
-    """
-    first = 1 if n_series > 1 else max(1, longest // 2 ** (N_LENGTHS_OF_ONE - 1))
-    n_doublings = (longest // first).bit_length() - 1
-    return tuple(first * 2**doubling for doubling in range(n_doublings + 1))
 
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
     """The lengths of the windows, and what is normal for each."""
 
-    lengths: tuple[int, ...]
-    """In rows, each twice the one before."""
+    shortest: int
+    """The length of the shortest windows, in rows; the others double it."""
     levels: FloatArray
     """The logarithm of ``1 + q_w`` of each length, margin included, in nats."""
+    adaptation_rows: int = 0
+    """See :class:`~lstm_ad.scoring.adaptation.Adaptation`."""
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The lengths of the windows, in rows."""
+        return tuple(self.shortest * 2**number for number in range(len(self.levels)))
 
     @classmethod
     def fit(
-        cls, distances: Sequence[FloatArray], lengths: Sequence[int], margin: float
+        cls,
+        distances: Sequence[FloatArray],
+        lengths: Sequence[int],
+        margin: float,
+        adaptation_rows: int = 0,
     ) -> "Scan":
         """Return the scan for distances of normal rows.
 
-        Lengths that no file is long enough for are left out.
+        Lengths that no file is long enough for are left out; the shortest is halved
+        until one is.
 
         Args:
             distances: Squared Mahalanobis distances of the rows of each file, each of
                 shape ``(T,)``, under a Gaussian that was not fitted to them.
             lengths: In rows, each twice the one before.
             margin: How far a level is raised for each doubling, in nats.
+            adaptation_rows: How many rows it takes to adapt; 0 = never.
         """
         longest = max(map(len, distances))
-        fitting = [length for length in lengths if length <= longest] or lengths[:1]
+        fitting = [length for length in lengths if length <= longest]
+        if not fitting:
+            fitting = [max(1, 2 ** (longest.bit_length() - 1))]
         means = [WindowMeans(fitting).of(part) for part in distances]
         levels = []
         for doubling, of_length in enumerate(np.concatenate(means, axis=1)):
             known = np.log1p(of_length[~np.isnan(of_length)])
-            level = float(np.quantile(known, LEVEL)) if len(known) else 0.0
-            levels.append(level + margin * doubling)
-        return cls(tuple(fitting), np.array(levels))
+            levels.append(float(np.quantile(known, LEVEL)) + margin * doubling)
+        return cls(fitting[0], np.array(levels), adaptation_rows)
 
     def worst(self, means: FloatArray) -> tuple[FloatArray, IndexArray]:
         """Return the evidence at each row, and which window it comes from.
@@ -91,13 +89,17 @@ class Scan:
             ``d*``, of shape ``(T,)``, NaN until the shortest window is full; and the
             number of the worst window's length, from 0, of shape ``(T,)``.
         """
-        if len(self.lengths) == 1:  # to the last bit
+        if len(self.levels) == 1:  # to the last bit
             return means[0], np.zeros(means.shape[1], dtype=np.int64)
         excess = np.log1p(means) - self.levels[:, np.newaxis]
         excess[1:][np.isnan(excess[1:])] = -np.inf
         number = np.argmax(excess, axis=0)  # NaN is the first row's, if there is one
         worst: FloatArray = np.expm1(self.levels[0] + excess.max(axis=0))
         return worst, number
+
+
+SINGLE_ROWS = Scan(1, np.zeros(1))
+"""The document's score: each row by itself."""
 
 
 class WindowMeans:
@@ -131,7 +133,7 @@ class WindowMeans:
         n_before = len(joined) - len(values)
         self._before = joined[max(len(joined) - self._lengths[-1] + 1, 0) :].copy()
         means = np.full((len(self._lengths), *joined.shape), np.nan)
-        sums = _sums(joined, self._lengths[0])
+        sums = window_sums(joined, self._lengths[0])
         for mean, length in zip(means, self._lengths, strict=True):
             if length > len(joined):
                 break
@@ -141,7 +143,32 @@ class WindowMeans:
         return means[:, n_before:]
 
 
-def _sums(values: FloatArray, length: int) -> FloatArray:
+class Scanner:
+    """Scans one series, whose rows come some at a time.
+
+    Args:
+        scan: The windows.
+    """
+
+    def __init__(self, scan: Scan) -> None:
+        self._scan = scan
+        self._means = WindowMeans(scan.lengths)
+        self._adaptation = Adaptation(scan.adaptation_rows, float(scan.levels[0]))
+
+    def of(self, distances: FloatArray) -> tuple[FloatArray, IndexArray]:
+        """Return the evidence at the next rows, and the window it comes from.
+
+        Args:
+            distances: Squared Mahalanobis distances, of shape ``(T,)``.
+
+        Returns:
+            As :meth:`Scan.worst`, relative to what lasts if the detector adapts.
+        """
+        worst, number = self._scan.worst(self._means.of(distances))
+        return self._adaptation.of(worst), number
+
+
+def window_sums(values: FloatArray, length: int) -> FloatArray:
     """Return the sum of each full window, the first one's first."""
     n_windows = max(len(values) - length + 1, 0)
     sums = values[:n_windows].copy()

@@ -17,6 +17,7 @@ OUTPUTS = {
     "is_anomaly": False,
     "severity": False,
     "threshold": False,
+    "lasting": False,
     "contribution": True,
     "lower": True,
     "upper": True,

@@ -198,6 +198,12 @@ def _thresholds(scores: Scores, decision: Decision) -> list[bytes]:
     return _one(np.where(has_none, np.nan, decision.threshold))
 
 
+def _lasting(scores: Scores, decision: Decision) -> list[bytes]:
+    """Return the rows of the scored window for each row that has a score."""
+    assert scores.lasting is not None
+    return [b"%d" % length if length else b"" for length in scores.lasting.tolist()]
+
+
 def _contributions(scores: Scores, decision: Decision) -> list[bytes]:
     """Return the series' contributions."""
     assert scores.contribution is not None
@@ -212,6 +218,7 @@ _COLUMNS: Mapping[str, Callable[[Scores, Decision], list[bytes]]] = {
         decision.severity(scores.normality_score)
     ),
     "threshold": _thresholds,
+    "lasting": _lasting,
     "contribution": _contributions,
     "lower": lambda s, decision: _cells(decision.normal_range(s.reconstruction)[0]),
     "upper": lambda s, decision: _cells(decision.normal_range(s.reconstruction)[1]),

@@ -200,6 +200,7 @@ def write_rows(scores: Scores, decision: Decision) -> list[bytes]:
     """
     assert scores.contribution is not None
     assert scores.direction is not None
+    assert scores.lasting is not None
     return [
         _row(*values)
         for values in zip(
@@ -209,6 +210,7 @@ def write_rows(scores: Scores, decision: Decision) -> list[bytes]:
             scores.reconstruction.tolist(),
             scores.contribution.tolist(),
             scores.direction.tolist(),
+            scores.lasting.tolist(),
             strict=True,
         )
     ]
@@ -244,6 +246,7 @@ def _row(
     reconstruction: list[float],
     contribution: list[float],
     direction: list[float],
+    lasting: int,
 ) -> bytes:
     """Return one row."""
     if score != score:  # NaN: there is no sequence before this row
@@ -262,6 +265,7 @@ def _row(
             "anomaly_score": severity,
             "diagnostics": diagnostics,
             "normality_score": score,
+            "lasting": lasting,
             "reconstruction": reconstruction,
         }
     )
@@ -274,6 +278,7 @@ _WARM_UP = orjson.dumps(
         "anomaly_score": None,
         "diagnostics": None,
         "normality_score": None,
+        "lasting": None,
         "reconstruction": None,
     }
 )

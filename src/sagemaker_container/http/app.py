@@ -126,5 +126,5 @@ class _Invocations:
         if not self.is_batch:
             return answers.answer(self.detector, series, asked)
         batch.refuse_piece(record.body.n_bytes, n_rows, self.max_payload_mb)
-        with batch.advice(n_rows, reconstructor.network.layout.n_unscored):
+        with batch.advice(n_rows, self.detector.n_unscored):
             return answers.answer(self.detector, series, asked)

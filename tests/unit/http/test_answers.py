@@ -96,16 +96,17 @@ def test_every_column_is_what_the_detector_says(
             lower,
             decision.severity(scores.normality_score),
             scores.reconstruction,
+            np.where(is_scored, scores.lasting, np.nan),
         ]
     )
     columns = ("upper", "is_anomaly", "contribution", "threshold", "score", "lower")
-    columns += ("severity", "reconstruction")
+    columns += ("severity", "reconstruction", "lasting")
 
     text = answer(detector, series, Asked(CSV, columns))
 
     assert set(columns) == set(OUTPUTS)
     assert np.array_equal(table(text), expected, equal_nan=True)
-    assert text.startswith("," * 11 + "\n")
+    assert text.startswith("," * 12 + "\n")
     assert {line.split(",")[2] for line in text.splitlines()} == {"", "0", "1"}
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from lstm_ad.data.rows import Rows
 from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
 
@@ -24,7 +25,7 @@ def test_any_other_value_of_a_constant_series_is_an_anomaly(
             [make_series(n_timesteps), np.full(n_timesteps, constant)]
         )
 
-    detector = fit({"train.csv": with_constant(400)}, {}, settings).detector
+    detector = fit(Rows.of({"train.csv": with_constant(400)}), settings).detector
     series = with_constant(100)
     series[50:70, 2] = 0.0
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from lstm_ad.artifacts import Fit
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.model import runtime
-from lstm_ad.scoring.detector import LSTMAD, moving_average
+from lstm_ad.scoring.detector import LSTMAD
+from lstm_ad.scoring.scan import SINGLE_ROWS, Scan, Scanner, WindowMeans
 
 SEQUENCE_LENGTH = 10
 
@@ -122,7 +123,7 @@ def test_warming_up_scores_without_a_trace(detector: LSTMAD, make_series) -> Non
 
 @pytest.fixture(scope="module")
 def overlapping_detector(overlapping_fit: Fit) -> LSTMAD:
-    """Return a detector whose sequences overlap; its scores are averages of three."""
+    """Return a detector whose sequences overlap; it scans windows of 1, 2 and 4."""
     return overlapping_fit.detector
 
 
@@ -147,7 +148,7 @@ def test_the_reconstruction_is_the_mean_of_a_rows_reconstructions(
 ) -> None:
     """And the score is of all of their errors, not of that mean's."""
     series = make_series(60, seed=3)
-    plain = dataclasses.replace(overlapping_detector, smoothing=1)
+    plain = dataclasses.replace(overlapping_detector, scan=SINGLE_ROWS)
 
     scores = plain.score(series)
 
@@ -166,7 +167,7 @@ def test_the_reconstruction_is_the_mean_of_a_rows_reconstructions(
 def test_overlapping_scores_do_not_depend_on_the_rows_that_follow(
     overlapping_detector: LSTMAD, make_series, n_timesteps: int
 ) -> None:
-    """Averaged over three rows, too: a stream has the scores of the whole."""
+    """Windows of several rows, too: a stream has the scores of the whole."""
     series = make_series(1200, seed=3)
     whole = overlapping_detector.score(series)
 
@@ -196,48 +197,49 @@ def test_rows_that_follow_change_no_earlier_score(
     assert (scores.normality_score[rows:] != others.normality_score[rows:]).all()
 
 
-def test_a_score_is_the_mean_of_itself_and_the_ones_before(
-    detector: LSTMAD, make_series
-) -> None:
-    """Worked out for three rows: the first two have one and two to average."""
-    series = make_series(30, seed=3)
-    plain = detector.score(series).normality_score[SEQUENCE_LENGTH:]
+def test_a_score_is_that_of_the_worst_window(any_detector: LSTMAD, make_series) -> None:
+    """The log-likelihood at the evidence of the scan, and the length it comes from."""
+    series = make_series(60, seed=3)
+    errors = np.concatenate(list(any_detector.reconstructor.errors(series)))
+    scan = Scan(2, np.log([2.0, 3.0]))
+    scanning = dataclasses.replace(any_detector, scan=scan)
 
-    smooth = dataclasses.replace(detector, smoothing=3).score(series)
+    scores = scanning.score(series)
 
-    averages = smooth.normality_score[SEQUENCE_LENGTH:]
-    assert averages[0] == plain[0]
-    assert averages[1] == pytest.approx((plain[0] + plain[1]) / 2, rel=1e-12)
-    for row in range(2, 20):
-        expected = (plain[row - 2] + plain[row - 1] + plain[row]) / 3
-        assert averages[row] == pytest.approx(expected, rel=1e-12)
-    assert np.isnan(smooth.normality_score[:SEQUENCE_LENGTH]).all()
+    worst, number = Scanner(scan).of(any_detector.gaussian.distances(errors))
+    expected = any_detector.gaussian.log_likelihood_at(worst)
+    n_unscored = len(series) - len(errors) + 1
+    assert scanning.n_unscored == n_unscored
+    assert np.isnan(scores.normality_score[:n_unscored]).all()
+    assert scores.normality_score[n_unscored:].tolist() == expected[1:].tolist()
+    assert scores.lasting[:n_unscored].tolist() == [0] * n_unscored
+    assert scores.lasting[n_unscored:].tolist() == [(2, 4)[n] for n in number[1:]]
 
 
-@pytest.mark.parametrize("smoothing", [2, 5, 50])
+@pytest.mark.parametrize("scan", [Scan(3, np.zeros(2)), Scan(1, np.zeros(7), 20)])
 @pytest.mark.parametrize("run_rows", [1, 3, 16])
-def test_averages_do_not_depend_on_how_a_series_is_divided(
+def test_windows_do_not_depend_on_how_a_series_is_divided(
     overlapping_detector: LSTMAD,
     make_series,
-    smoothing: int,
+    scan: Scan,
     run_rows: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Parts shorter than the average, and an average longer than the series."""
-    smooth = dataclasses.replace(overlapping_detector, smoothing=smoothing)
+    """Parts shorter than a window, a window longer than the series, a memory."""
+    scanning = dataclasses.replace(overlapping_detector, scan=scan)
     series = make_series(60, seed=3)
-    at_once = list(smooth.score_in_parts(series))
+    at_once = scanning.score(series, with_contributions=True)
     monkeypatch.setattr(runtime, "RUN_ROWS", run_rows)
 
-    in_parts = list(smooth.score_in_parts(series))
+    in_parts = list(scanning.score_in_parts(series, with_contributions=True))
 
-    assert len(in_parts) > len(at_once) == 2
+    assert len(in_parts) > 2
+    joined = type(at_once).joined(in_parts)
     np.testing.assert_allclose(
-        np.concatenate([part.normality_score for part in in_parts]),
-        np.concatenate([part.normality_score for part in at_once]),
-        rtol=1e-4,
-        atol=1e-4,
+        joined.normality_score, at_once.normality_score, rtol=1e-4, atol=1e-4
     )
+    assert joined.lasting.tolist() == at_once.lasting.tolist()
+    np.testing.assert_allclose(joined.contribution, at_once.contribution, atol=1e-3)
 
 
 def test_an_overlapping_detector_warms_up(overlapping_detector: LSTMAD) -> None:
@@ -262,7 +264,7 @@ def test_the_largest_values_score_finite_with_overlapping_sequences(
 
 @pytest.fixture(params=["tiny_fit", "overlapping_fit"])
 def any_detector(request: pytest.FixtureRequest) -> LSTMAD:
-    """Return a detector with one reconstruction of a row, or three and averages."""
+    """Return a detector with one reconstruction of a row, or three and windows."""
     fit: Fit = request.getfixturevalue(request.param)
     return fit.detector
 
@@ -302,20 +304,25 @@ def test_contributions_are_parts_of_one(any_detector: LSTMAD, make_series) -> No
     assert set(scores.direction[has_score].flat) == {-1.0, 1.0}
 
 
-def test_contributions_are_the_shares_of_the_drops_averaged_as_the_score(
+def test_contributions_are_fractions_of_the_drops_of_the_scored_window(
     any_detector: LSTMAD, make_series
 ) -> None:
-    """Over the same rows; so is the direction, of value minus reconstruction."""
+    """On average over its rows; so is the direction, of value minus reconstruction."""
     series = make_series(300, seed=3)
-    errors = np.vstack([*any_detector.reconstructor.errors(series)])
-    n_rows = any_detector.smoothing
+    errors = np.concatenate(list(any_detector.reconstructor.errors(series)))
+    lengths = any_detector.scan.lengths
 
     scores = any_detector.score(series, with_contributions=True)
 
-    drops = any_detector.gaussian.distance_drops(errors, n_series=2)
-    drops = moving_average(drops, n_rows)
-    signed = moving_average(errors.reshape(len(errors), -1, 2).mean(axis=1), n_rows)
     first = len(series) - len(errors)
+    number = (
+        [lengths.index(length) for length in scores.lasting[first:]],
+        range(len(errors)),
+    )
+    drops = WindowMeans(lengths).of(any_detector.gaussian.distance_drops(errors, 2))
+    drops = drops[number]
+    signed = errors.reshape(len(errors), -1, 2).mean(axis=1)
+    signed = WindowMeans(lengths).of(signed)[number]
     assert scores.contribution is not None
     assert scores.direction is not None
     np.testing.assert_allclose(
@@ -356,13 +363,6 @@ def test_where_no_distance_drops_all_series_have_equal_parts(
 
     assert scores.contribution is not None
     assert scores.contribution[10].tolist() == [0.5, 0.5]
-
-
-def test_averages_of_columns_are_those_of_each_column() -> None:
-    """By hand: of the row and the one before it."""
-    found = moving_average(np.array([[1.0, 10.0], [3.0, 20.0], [5.0, 60.0]]), 2)
-
-    assert found.tolist() == [[1.0, 10.0], [2.0, 15.0], [4.0, 40.0]]
 
 
 def test_an_event_may_bridge_a_sequence(detector: LSTMAD, overlapping_fit: Fit) -> None:

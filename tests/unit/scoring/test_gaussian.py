@@ -11,9 +11,11 @@ from lstm_ad.scoring.gaussian import (
     RESOLUTION,
     UNBOUNDED,
     WIDE,
-    Caution,
     Gaussian,
+    Regularisation,
 )
+from lstm_ad.scoring.limits import Limits
+from lstm_ad.scoring.moments import Moments
 
 THREE_POINTS = np.array([[0.0, 0.0], [2.0, 2.0], [1.0, 4.0]])
 ONES = np.ones(2)
@@ -34,7 +36,7 @@ def test_three_points_in_two_dimensions() -> None:
     ((2, -1/2), (-1/2, 1/2)). The squared distance of the first point is 2 - 2 + 2, of
     the second 2, and of the third 2: three points always lie equally far.
     """
-    gaussian = Gaussian.fit(THREE_POINTS, scale=ONES)
+    gaussian = Gaussian.fit([THREE_POINTS], scale=ONES)
 
     np.testing.assert_allclose(gaussian.mean, [1.0, 2.0], rtol=1e-15)
     np.testing.assert_allclose(
@@ -51,7 +53,7 @@ def test_three_points_in_two_dimensions() -> None:
 def test_log_likelihood_is_scipys() -> None:
     """Against scipy's own density, in five dimensions."""
     errors = errors_of(200, 5)
-    gaussian = Gaussian.fit(errors, scale=np.ones(5))
+    gaussian = Gaussian.fit([errors], scale=np.ones(5))
 
     expected = scipy.stats.multivariate_normal(
         errors.mean(axis=0), np.cov(errors.T, bias=True)
@@ -86,7 +88,7 @@ def test_covariance_is_per_series_not_pooled() -> None:
     )
     errors[:, 1] += np.random.default_rng(5).normal(size=50)
 
-    gaussian = Gaussian.fit(errors, scale=ONES)
+    gaussian = Gaussian.fit([errors], scale=ONES)
 
     np.testing.assert_allclose(gaussian.mean, errors.mean(axis=0), rtol=1e-14)
     np.testing.assert_allclose(
@@ -100,7 +102,7 @@ def test_well_behaved_errors_are_not_regularised(
     """No warning, and the covariance is the plain estimate."""
     errors = errors_of(100, 3)
 
-    gaussian = Gaussian.fit(errors, scale=np.ones(3))
+    gaussian = Gaussian.fit([errors], scale=np.ones(3))
 
     np.testing.assert_allclose(
         gaussian.covariance, np.cov(errors.T, bias=True), rtol=1e-12
@@ -114,7 +116,7 @@ def test_a_constant_error_is_given_its_resolution(
     """The warning names the series; the others keep their variance."""
     errors = np.column_stack([errors_of(50, 1)[:, 0], np.full(50, 3.0)])
 
-    gaussian = Gaussian.fit(errors, scale=np.array([1e-1, 1e2]))
+    gaussian = Gaussian.fit([errors], scale=np.array([1e-1, 1e2]))
 
     np.testing.assert_allclose(
         np.diag(gaussian.covariance), [errors[:, 0].var(), 1e-6], rtol=1e-12
@@ -146,7 +148,7 @@ def test_a_singular_covariance_gives_finite_scores(
 ) -> None:
     """Shrunk no further than the condition number asks, variances kept, and named."""
     n_series = errors.shape[1]
-    gaussian = Gaussian.fit(errors, scale=np.full(n_series, 1e-4))
+    gaussian = Gaussian.fit([errors], scale=np.full(n_series, 1e-4))
 
     deviation = np.sqrt(np.diag(gaussian.covariance))
     condition = np.linalg.cond(gaussian.covariance / np.outer(deviation, deviation))
@@ -166,7 +168,7 @@ def test_dependent_errors_are_named_in_a_warning(
     """The whole sentence, for a series that is there twice."""
     errors = errors_of(60, 2)[:, [0, 1, 0]]
 
-    Gaussian.fit(errors, scale=np.ones(3))
+    Gaussian.fit([errors], scale=np.ones(3))
 
     (message,) = [record.getMessage() for record in caplog.records]
     assert message.startswith(
@@ -178,7 +180,7 @@ def test_dependent_errors_are_named_in_a_warning(
 def test_parting_duplicates_score_low() -> None:
     """Regularised, the Gaussian still sees that two equal series part."""
     errors = errors_of(60, 1)[:, [0, 0]]
-    gaussian = Gaussian.fit(errors, scale=np.ones(2))
+    gaussian = Gaussian.fit([errors], scale=np.ones(2))
 
     together, apart = gaussian.log_likelihood(np.array([[1.0, 1.0], [1.0, -1.0]]))
 
@@ -189,8 +191,8 @@ def test_parting_duplicates_score_low() -> None:
 def test_units_only_shift_the_log_likelihood(scales: tuple[float, float]) -> None:
     """A series in units of 1e30 beside one of 1e-30 is as well conditioned as any."""
     errors = errors_of(50, 2)
-    plain = Gaussian.fit(errors, scale=ONES)
-    scaled = Gaussian.fit(errors * scales, scale=ONES * scales)
+    plain = Gaussian.fit([errors], scale=ONES)
+    scaled = Gaussian.fit([errors * scales], scale=ONES * scales)
 
     np.testing.assert_allclose(
         scaled.log_likelihood(errors * scales),
@@ -207,10 +209,10 @@ def test_permuting_the_series_leaves_the_log_likelihood_unchanged(
     """The order of the columns means nothing."""
     errors = errors_of(40, 4)
     scale = np.ones(4)
-    expected = Gaussian.fit(errors, scale).log_likelihood(errors)
+    expected = Gaussian.fit([errors], scale).log_likelihood(errors)
     permuted = errors[:, order]
 
-    actual = Gaussian.fit(permuted, scale).log_likelihood(permuted)
+    actual = Gaussian.fit([permuted], scale).log_likelihood(permuted)
 
     np.testing.assert_allclose(actual, expected, rtol=1e-9)
 
@@ -218,7 +220,7 @@ def test_permuting_the_series_leaves_the_log_likelihood_unchanged(
 @pytest.mark.parametrize("error", [1e99, -1e99, 2e100])
 def test_the_largest_errors_score_finite(error: float) -> None:
     """Values are at most 1e100, so errors at most 2e100."""
-    gaussian = Gaussian.fit(errors_of(50, 2) * 1e-30, scale=ONES * 1e-30)
+    gaussian = Gaussian.fit([errors_of(50, 2) * 1e-30], scale=ONES * 1e-30)
 
     (score,) = gaussian.log_likelihood(np.array([[error, 0.0]]))
 
@@ -239,12 +241,13 @@ def test_correlations_of_few_rows_are_shrunk_and_variances_are_not(
 ) -> None:
     """By hand: to two rows of correlation 1, two rows of none are added; to six, too.
 
-    They make 2 / 4 and 6 / 8; times the deviations, 1 and 2.
+    A half for each of the four entries of the matrix. They make 2 / 4 and 6 / 8; times
+    the deviations, 1 and 2.
     """
-    caution = Caution(floor=RESOLUTION, prior_rows=1.0, bound=UNBOUNDED)
+    regularisation = Regularisation(floor=RESOLUTION, prior_rows=0.5, corner=UNBOUNDED)
     errors = np.tile(DIAGONAL, (n_times, 1))
 
-    gaussian = Gaussian.fit(errors, scale=ONES, caution=caution)
+    gaussian = Gaussian.fit([errors], scale=ONES, regularisation=regularisation)
 
     covariance = [[1.0, 2 * correlation], [2 * correlation, 4.0]]
     np.testing.assert_allclose(gaussian.covariance, covariance, rtol=1e-12)
@@ -252,9 +255,11 @@ def test_correlations_of_few_rows_are_shrunk_and_variances_are_not(
 
 def test_deviations_are_raised_to_the_floor_of_their_series() -> None:
     """By hand: 1 stays above half of 1, and becomes half of 10. No warning."""
-    caution = Caution(floor=0.5, prior_rows=0.0, bound=UNBOUNDED)
+    regularisation = Regularisation(floor=0.5, prior_rows=0.0, corner=UNBOUNDED)
 
-    gaussian = Gaussian.fit(SQUARE, scale=np.array([1.0, 10.0]), caution=caution)
+    gaussian = Gaussian.fit(
+        [SQUARE], scale=np.array([1.0, 10.0]), regularisation=regularisation
+    )
 
     np.testing.assert_allclose(
         gaussian.covariance, [[1.0, 0.0], [0.0, 25.0]], rtol=1e-12, atol=1e-15
@@ -263,53 +268,94 @@ def test_deviations_are_raised_to_the_floor_of_their_series() -> None:
 
 def test_the_floor_is_that_of_the_series_in_every_reconstruction() -> None:
     """With two reconstructions of two series, the floors are 1, 10, 1, 10 halves."""
-    caution = Caution(floor=0.5, prior_rows=0.0, bound=UNBOUNDED)
+    regularisation = Regularisation(floor=0.5, prior_rows=0.0, corner=UNBOUNDED)
     errors = np.hstack([SQUARE, SQUARE[[2, 3, 1, 0]]]) * [1.0, 1.0, 0.1, 8.0]
 
-    gaussian = Gaussian.fit(errors, scale=np.array([1.0, 10.0]), caution=caution)
+    gaussian = Gaussian.fit(
+        [errors], scale=np.array([1.0, 10.0]), regularisation=regularisation
+    )
 
     np.testing.assert_allclose(
         np.sqrt(np.diag(gaussian.covariance)), [1.0, 5.0, 0.5, 8.0], rtol=1e-12
     )
 
 
-def test_errors_beyond_the_bound_count_as_the_bound() -> None:
-    """By hand, under the standard normal: 100 and 1e9 are as unlikely as 3.
+def test_squares_grow_linearly_beyond_the_corner() -> None:
+    """By hand, with a corner of 3: 5 deviations count 2 x 3 x 5 - 9, 1e9 still more.
 
     The other series still says what it has to say.
     """
-    gaussian = Gaussian(mean=np.zeros(2), covariance=np.eye(2), bound=3.0)
+    gaussian = Gaussian(mean=np.zeros(2), covariance=np.eye(2), corner=3.0)
+    errors = np.array([[3.0, 0.0], [5.0, 0.0], [-5.0, 2.0], [1e9, 0.0]])
 
-    scores = gaussian.log_likelihood(
-        np.array([[3.0, 0.0], [100.0, 0.0], [-1e9, 0.0], [1e9, 2.0]])
-    )
-
-    at_bound = -math.log(2 * math.pi) - 9 / 2
+    np.testing.assert_allclose(gaussian.distances(errors), [9, 21, 25, 6e9 - 9])
     np.testing.assert_allclose(
-        scores, [at_bound, at_bound, at_bound, at_bound - 2], rtol=1e-14
+        gaussian.distance_drops(errors, n_series=2),
+        [[9, 0], [21, 0], [21, 4], [6e9 - 9, 0]],
     )
 
 
-def test_the_bound_also_holds_for_the_errors_that_are_fitted() -> None:
+def test_the_corner_also_holds_for_the_errors_that_are_fitted() -> None:
     """By hand: one row far out must not make all the correlation there is.
 
     One error of 3 in both series, one of -3, and eighteen without: each deviation is
     3 / sqrt(10), so the far rows lie sqrt(10) deviations out and make the correlation
-    1. A bound of 1 leaves them 2 / 20 of it.
+    1. A corner of 1 leaves them 2 (2 sqrt(10) - 1) / 20 of it.
     """
     errors = np.zeros((20, 2))
     errors[0], errors[1] = 3.0, -3.0
-    caution = Caution(floor=RESOLUTION, prior_rows=0.0, bound=1.0)
+    regularisation = Regularisation(floor=RESOLUTION, prior_rows=0.0, corner=1.0)
 
-    gaussian = Gaussian.fit(errors, scale=ONES, caution=caution)
+    gaussian = Gaussian.fit([errors], scale=ONES, regularisation=regularisation)
 
-    variance = 9 / 10
+    variance, correlation = 9 / 10, (2 * math.sqrt(10) - 1) / 10
     np.testing.assert_allclose(
         gaussian.covariance,
-        [[variance, 0.1 * variance], [0.1 * variance, variance]],
+        variance * np.array([[1, correlation], [correlation, 1]]),
         rtol=1e-12,
     )
-    assert gaussian.bound == 1.0
+    assert gaussian.corner == 1.0
+
+
+def test_a_deviation_is_the_larger_of_calibration_and_training_rows() -> None:
+    """By hand: a switch that closed while the LSTM was trained, and not since.
+
+    Its errors on four training rows are 0, 0, 0 and 4, with a root mean square of 2
+    about the calibration rows' mean of 0; the other series' are smaller than there.
+    """
+    training = np.array([[0.0, 0.5], [0.0, -0.5], [0.0, 0.5], [4.0, -0.5]])
+    errors = SQUARE * [0.1, 1.0]
+
+    gaussian = Gaussian.fit(
+        [errors], ONES, training=Moments.of([training], Limits.none(2))
+    )
+
+    np.testing.assert_allclose(np.sqrt(np.diag(gaussian.covariance)), [2.0, 1.0])
+
+
+def test_absurd_errors_are_fitted_as_their_median() -> None:
+    """One broken reading of 1e6 leaves the Gaussian that of the median, 0.25."""
+    broken, kept = SQUARE.copy(), SQUARE.copy()
+    broken[0, 1], kept[0, 1] = 1e6, 0.25
+    limits = Limits(np.full(2, 0.25), np.full(2, 5.0))
+
+    gaussian = Gaussian.fit([broken], ONES, limits=limits)
+
+    expected = Gaussian.fit([kept], ONES)
+    assert gaussian.mean.tolist() == expected.mean.tolist()
+    assert gaussian.covariance.tolist() == expected.covariance.tolist()
+
+
+@pytest.mark.parametrize("cuts", [[20], [0, 7, 59], [59, 60]])
+def test_the_errors_of_files_make_the_gaussian_of_all(cuts: list[int]) -> None:
+    """Rounding apart; a file may have no rows."""
+    errors = errors_of(60, 3)
+    whole = Gaussian.fit([errors], np.ones(3), WIDE)
+
+    parts = Gaussian.fit(np.split(errors, cuts), np.ones(3), WIDE)
+
+    np.testing.assert_allclose(parts.covariance, whole.covariance, rtol=1e-12)
+    np.testing.assert_allclose(parts.mean, whole.mean, rtol=1e-12)
 
 
 def test_warnings_name_the_series_and_not_the_places_of_an_error_vector(
@@ -319,7 +365,7 @@ def test_warnings_name_the_series_and_not_the_places_of_an_error_vector(
     errors = errors_of(60, 6)
     errors[:, 5] = 1.0
 
-    Gaussian.fit(errors, scale=ONES)
+    Gaussian.fit([errors], scale=ONES)
 
     assert caplog.messages == [
         "The errors of series 2 do not vary in the calibration part: any other error "
@@ -334,7 +380,7 @@ def test_dependent_places_are_named_as_their_series(
     errors = errors_of(60, 6)
     errors[:, 4] = errors[:, 0]
 
-    Gaussian.fit(errors, scale=ONES)
+    Gaussian.fit([errors], scale=ONES)
 
     (message,) = caplog.messages
     assert message.startswith("The errors of series 1 depend on each other linearly")
@@ -343,18 +389,18 @@ def test_dependent_places_are_named_as_their_series(
 def test_wide_error_vectors_of_few_rows_stay_well_conditioned(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """40 places and 10 rows, so 400 more are imagined: no warning is needed.
+    """40 entries and 10 rows, to which 3 200 uncorrelated ones are added: no warning.
 
-    Of the correlation matrix, at least 400 / 410 is the identity; no eigenvalue is
+    Of the correlation matrix, at least 3200 / 3210 is the identity; no eigenvalue is
     larger than 40.
     """
     errors = errors_of(10, 40)
 
-    gaussian = Gaussian.fit(errors, scale=ONES, caution=WIDE)
+    gaussian = Gaussian.fit([errors], scale=ONES, regularisation=WIDE)
 
     deviation = np.sqrt(np.diag(gaussian.covariance))
     condition = np.linalg.cond(gaussian.covariance / np.outer(deviation, deviation))
-    assert condition <= 40 / (400 / 410)
+    assert condition <= 40 / (3200 / 3210)
     assert caplog.messages == []
 
 
@@ -365,7 +411,7 @@ def test_a_distance_drop_is_what_leaving_a_series_out_saves(
     """By brute force: the distance of the others under their marginal Gaussian."""
     width = n_series * n_reconstructions
     errors = errors_of(3 * width + 10, width, seed)
-    gaussian = Gaussian.fit(errors, scale=np.ones(n_series))
+    gaussian = Gaussian.fit([errors], scale=np.ones(n_series))
 
     def distance(places: np.ndarray) -> np.ndarray:
         """Return the squared Mahalanobis distance of some places of the vectors."""
@@ -398,21 +444,12 @@ def test_distance_drops_of_independent_series_are_their_own_distances() -> None:
     np.testing.assert_allclose(drops, [[9.0, 1.0], [0.0, 4.0]], rtol=1e-14)
 
 
-def test_distance_drops_of_errors_beyond_the_bound_are_those_of_the_bound() -> None:
-    """As the score takes them."""
-    gaussian = Gaussian(mean=np.zeros(2), covariance=np.eye(2), bound=3.0)
-
-    drops = gaussian.distance_drops(np.array([[1e9, 2.0]]), n_series=2)
-
-    np.testing.assert_allclose(drops, [[9.0, 4.0]], rtol=1e-14)
-
-
 def test_series_of_all_units_have_their_distance_drops() -> None:
     """A series in units of 1e30 beside one of 1e-30 hides nothing."""
     errors = errors_of(50, 2)
     scales = np.array([1e30, 1e-30])
-    plain = Gaussian.fit(errors, scale=ONES)
-    scaled = Gaussian.fit(errors * scales, scale=ONES * scales)
+    plain = Gaussian.fit([errors], scale=ONES)
+    scaled = Gaussian.fit([errors * scales], scale=ONES * scales)
 
     np.testing.assert_allclose(
         scaled.distance_drops(errors * scales, 2),
@@ -428,9 +465,9 @@ def test_a_quiet_fit_is_the_same_without_warnings(
     """One series does not vary, two are the same."""
     errors = errors_of(60, 2)[:, [0, 1, 0]] * [1.0, 0.0, 1.0]
 
-    quiet = Gaussian.fit(errors, scale=np.ones(3), left_out=slice(0, 0))
+    quiet = Gaussian.fit([errors], scale=np.ones(3), is_quiet=True)
 
     assert caplog.messages == []
-    loud = Gaussian.fit(errors, scale=np.ones(3))
+    loud = Gaussian.fit([errors], scale=np.ones(3))
     assert quiet.covariance.tolist() == loud.covariance.tolist()
     assert len(caplog.messages) == 2

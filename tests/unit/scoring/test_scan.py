@@ -5,26 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_ad.scoring.scan import Scan, WindowMeans, lengths_up_to
-
-
-@pytest.mark.parametrize(
-    ("longest", "n_series", "expected"),
-    [
-        (1, 1, (1,)),
-        (1, 8, (1,)),
-        (64, 8, (1, 2, 4, 8, 16, 32, 64)),
-        (100, 8, (1, 2, 4, 8, 16, 32, 64)),
-        (100, 1, (25, 50, 100)),
-        (3, 1, (1, 2)),
-        (6, 1, (1, 2, 4)),
-    ],
-)
-def test_lengths_double_up_to_the_longest(
-    longest: int, n_series: int, expected: tuple[int, ...]
-) -> None:
-    """From single rows for several series; the last three for a single one."""
-    assert lengths_up_to(longest, n_series) == expected
+from lstm_ad.scoring.scan import Scan, WindowMeans
 
 
 def test_means_are_those_of_full_windows_only() -> None:
@@ -111,3 +92,13 @@ def test_windows_of_levels_end_with_their_file() -> None:
     assert np.expm1(scan.levels[1]) == pytest.approx(
         np.expm1(np.quantile(np.log1p([1, 1, 9]), 0.99))
     )
+
+
+@pytest.mark.parametrize(("n_rows", "shortest"), [(24, 16), (3, 2), (1, 1)])
+def test_files_shorter_than_every_window_are_scanned_as_far_as_they_go(
+    n_rows: int, shortest: int
+) -> None:
+    """The shortest length is halved until a file fills it."""
+    scan = Scan.fit([np.ones(n_rows)] * 3, lengths=[25, 50], margin=0.5)
+
+    assert scan.lengths == (shortest,)

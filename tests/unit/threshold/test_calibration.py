@@ -7,9 +7,8 @@ import pytest
 from scipy import signal, stats
 
 from lstm_ad.axes import FloatArray
-from lstm_ad.scoring.detector import moving_average
-from lstm_ad.scoring.gaussian import MAXIMUM_LIKELIHOOD, WIDE, Caution, Gaussian
-from lstm_ad.scoring.held_out import N_FOLDS, held_out_scores
+from lstm_ad.scoring.calibrate import Calibrated, Errors, Settings, calibrate
+from lstm_ad.scoring.gaussian import MAXIMUM_LIKELIHOOD, WIDE, Regularisation
 from lstm_ad.threshold.calibration import SCALE_IF_FEW, decide
 from lstm_ad.threshold.decision import Decision
 from lstm_ad.threshold.dependence import estimate_dependence
@@ -40,37 +39,50 @@ def correlated(draw: Draw, random: np.random.Generator, n: int, width: int):
     return errors + 0.3 * np.roll(errors, 1, axis=1)
 
 
-def threshold_of(errors: FloatArray, caution: Caution, smoothing: int) -> Decision:
-    """Return what is decided from error vectors; their ranges are left out."""
-    scale = np.ones(errors.shape[1])
-    scores = held_out_scores([errors], scale, caution, smoothing)
-    return decide(scores, errors[:, :0], RATE)
+def learn(
+    errors: FloatArray, regularisation: Regularisation, longest: int = 1
+) -> tuple[Calibrated, Decision]:
+    """Return what is made of error vectors whose entries are series."""
+    width = errors.shape[1]
+    lengths = [2**doubling for doubling in range(longest.bit_length())]
+    found = calibrate(
+        Errors.alone([errors]),
+        None,
+        np.ones(width),
+        np.ones(width, dtype=bool),
+        Settings(regularisation, lengths, margin=0.1),
+    )
+    return found, decide(found.scores[0], errors, RATE)
 
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 @pytest.mark.parametrize(
-    ("n_rows", "width", "caution", "smoothing", "lowest"),
+    ("n_rows", "width", "regularisation", "longest", "lowest"),
     [
         (400, 38, MAXIMUM_LIKELIHOOD, 1, 1 / 3),
-        (8000, 10, WIDE, 50, 1 / 3),
-        (2000, 10, WIDE, 50, 0),  # worth fewer than 50 rows: no lower limit holds
+        (8000, 10, WIDE, 64, 1 / 3),
+        (2000, 10, WIDE, 64, 0),  # worth few independent rows: no lower limit holds
     ],
-    ids=["wide and few", "smoothed", "smoothed and few"],
+    ids=["wide and few", "windows", "windows and few"],
 )
 def test_the_alarm_rate_on_new_normal_data_is_the_one_asked_for(
-    name: str, n_rows: int, width: int, caution: Caution, smoothing: int, lowest: float
+    name: str,
+    n_rows: int,
+    width: int,
+    regularisation: Regularisation,
+    longest: int,
+    lowest: float,
 ) -> None:
     """Within a factor of 3, on average over calibration data."""
     random = np.random.default_rng(0)
-    scale = np.ones(width)
     n_alarms = 0
     for _ in SEEDS:
         errors = correlated(DISTRIBUTIONS[name], random, n_rows, width)
         new = correlated(DISTRIBUTIONS[name], random, N_NEW, width)
-        gaussian = Gaussian.fit(errors, scale, caution, is_quiet=True)
-        scores = moving_average(gaussian.log_likelihood(new), smoothing)
 
-        n_alarms += threshold_of(errors, caution, smoothing).is_anomaly(scores).sum()
+        found, decision = learn(errors, regularisation, longest)
+
+        n_alarms += decision.is_anomaly(found.score(new)).sum()
 
     assert lowest <= n_alarms / (RATE * N_NEW * len(SEEDS)) < 3
 
@@ -85,9 +97,8 @@ def test_the_rate_and_the_interval_hold_for_rows_as_many_as_the_samples(
     rates, n_covered = [], 0
     for _ in range(N_SAMPLES):
         errors = correlated(DISTRIBUTIONS[name], random, 2000, 2)
-        scores = Gaussian.fit(errors, np.ones(2)).log_likelihood(new)
-
-        decision = threshold_of(errors, MAXIMUM_LIKELIHOOD, 1)
+        found, decision = learn(errors, MAXIMUM_LIKELIHOOD)
+        scores = found.score(new)
 
         rates.append(decision.is_anomaly(scores).mean() / RATE)
         low, high = decision.interval
@@ -181,33 +192,6 @@ def test_the_rate_and_the_interval_hold_for_dependent_scores(
     assert ((lows <= -quantile(rate)) & (-quantile(rate) <= highs)).mean() >= 0.9
 
 
-def test_each_tenth_is_scored_by_a_gaussian_of_the_others() -> None:
-    """As new rows would be, and averaged as the detector does: within each file."""
-    errors = np.random.default_rng(0).normal(size=(200, 3))
-    parts, scale = [errors[:77], errors[77:]], np.ones(3)
-
-    single = held_out_scores(parts, scale, WIDE, smoothing=1)
-    averaged = held_out_scores(parts, scale, WIDE, smoothing=5)
-
-    for fold in np.array_split(np.arange(200), N_FOLDS):
-        others = Gaussian.fit(np.delete(errors, fold, axis=0), scale, WIDE)
-        expected = others.log_likelihood(errors[fold])
-        assert single[fold].tolist() == expected.tolist()
-    expected = [*moving_average(single[:77], 5), *moving_average(single[77:], 5)]
-    assert averaged.tolist() == expected
-
-
-def test_the_gaussians_of_parts_warn_of_nothing(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """What there is to say of the errors, the detector's own Gaussian has said."""
-    errors = np.random.default_rng(0).normal(size=(200, 1))[:, [0, 0]]
-
-    held_out_scores([errors], np.ones(2), MAXIMUM_LIKELIHOOD, smoothing=1)
-
-    assert caplog.messages == []
-
-
 def test_the_decision_holds_what_was_estimated() -> None:
     """The threshold is the quantile of the predictive tail, inside the interval."""
     scores = -np.random.default_rng(0).exponential(size=2500)
@@ -256,9 +240,11 @@ def test_hardly_any_rows_and_constant_ones_give_a_cautious_threshold(
     """Below everything seen, by nats, and finite."""
     random = np.random.default_rng(0)
     errors = spread * random.normal(size=(n_rows, 2))
-    scores = held_out_scores([errors], np.ones(2), MAXIMUM_LIKELIHOOD, smoothing=1)
+    found, decision = learn(errors, MAXIMUM_LIKELIHOOD)
 
-    decision = decide(scores, errors, RATE)
+    (scores,) = found.scores
+
+    (scores,) = found.scores
 
     assert math.isfinite(decision.interval[0])
     assert decision.threshold < scores.min() - 1

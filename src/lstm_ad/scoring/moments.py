@@ -1,0 +1,65 @@
+"""What errors of many rows, in many processes, add up to."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from lstm_ad.axes import FloatArray
+from lstm_ad.processes import ALONE, ProcessGroup
+from lstm_ad.scoring.limits import Limits
+
+_BLOCK_ROWS = 65536
+
+
+@dataclasses.dataclass(frozen=True)
+class Moments:
+    """The number, the mean and the variance of errors: what their rows add up to."""
+
+    n_rows: float
+    """Rows; 0 if there are none."""
+    mean: FloatArray
+    """Of shape ``(K * D,)``."""
+    variance: FloatArray
+    """About that mean, of shape ``(K * D,)``."""
+
+    @classmethod
+    def of(
+        cls,
+        errors: Sequence[FloatArray],
+        limits: Limits,
+        group: ProcessGroup = ALONE,
+    ) -> "Moments":
+        """Return the moments of errors, in two passes: squares are around the mean.
+
+        Args:
+            errors: Of this process, each of shape ``(T, K * D)``; at least one array,
+                which may have no rows.
+            limits: Beyond which they are left out.
+            group: The processes that have errors.
+        """
+        n_rows = group.sum(np.array([float(sum(map(len, errors)))]))[0]
+        zero = np.zeros(errors[0].shape[1])
+        kept = functools.partial(map, limits.apply)
+        total = sum((part.sum(axis=0) for part in kept(in_blocks(errors))), zero)
+        mean = group.sum(total) / max(n_rows, 1)
+        squares = sum(
+            (np.square(part - mean).sum(axis=0) for part in kept(in_blocks(errors))),
+            zero,
+        )
+        return cls(n_rows, mean, group.sum(squares) / max(n_rows, 1))
+
+    def deviation_from(self, mean: FloatArray) -> FloatArray:
+        """Return the root of the mean square about another mean; 0 without rows."""
+        if not self.n_rows:
+            return np.zeros_like(mean)
+        deviation: FloatArray = np.sqrt(self.variance + np.square(self.mean - mean))
+        return deviation
+
+
+def in_blocks(parts: Sequence[FloatArray]) -> Iterator[FloatArray]:
+    """Yield all rows of arrays in views of bounded size: copies must not add up."""
+    for part in parts:
+        for first in range(0, len(part), _BLOCK_ROWS):
+            yield part[first : first + _BLOCK_ROWS]
