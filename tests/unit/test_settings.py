@@ -10,29 +10,20 @@ from sagemaker_container.limits import Limits
 from sagemaker_container.settings import ServerSettings, least_used_gpu
 
 GB = 2**30
+PLENTY = 999 * GB
+BATCH, OUTPUT = "SAGEMAKER_BATCH", "SAGEMAKER_INFERENCE_OUTPUT"
+PORT, MAX_PAYLOAD = "SAGEMAKER_BIND_TO_PORT", "SAGEMAKER_MAX_PAYLOAD_IN_MB"
+WORKERS, THREADS = "SAGEMAKER_MODEL_SERVER_WORKERS", "OMP_NUM_THREADS"
+GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Return the variables of a server, none of them set but the root."""
-    for name in (
-        "SAGEMAKER_BATCH",
-        "SAGEMAKER_BIND_TO_PORT",
-        "SAGEMAKER_MODEL_SERVER_WORKERS",
-        "SAGEMAKER_MAX_PAYLOAD_IN_MB",
-        "SAGEMAKER_INFERENCE_OUTPUT",
-        "OMP_NUM_THREADS",
-        "CUDA_VISIBLE_DEVICES",
-    ):
+    for name in (BATCH, OUTPUT, PORT, MAX_PAYLOAD, WORKERS, THREADS, GPUS):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
     return monkeypatch
-
-
-def split(n_cores: int, memory_bytes: int = 999 * GB) -> tuple[int, int]:
-    """Return how many workers, of how many threads each, a container has."""
-    settings = ServerSettings.from_variables(Limits(n_cores, memory_bytes))
-    return settings.n_workers, settings.threads_per_worker
 
 
 def test_a_server_has_defaults(server, tmp_path: Path) -> None:
@@ -52,46 +43,45 @@ def test_a_server_has_defaults(server, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_cores", "memory_bytes", "expected"),
+    ("limits", "variables", "expected"),
     [
-        (1, 999 * GB, (1, 1)),
-        (7, 999 * GB, (7, 1)),
-        (8, GB // 2, (1, 8)),
-        (8, GB, (1, 8)),
-        (8, 3 * GB - 1, (2, 4)),
-        (8, 6 * GB, (6, 1)),
-        (2, 2 * GB, (2, 1)),
-    ],
-)
-def test_an_endpoint_has_a_worker_per_core_and_gigabyte(
-    server, n_cores: int, memory_bytes: int, expected: tuple[int, int]
-) -> None:
-    """A small endpoint must not run out of memory; threads take up the cores."""
-    assert split(n_cores, memory_bytes) == expected
-
-
-@pytest.mark.parametrize(
-    ("variables", "memory_bytes", "expected"),
-    [
-        ({}, 999 * GB, (4, 12, 4)),
-        ({}, 2 * GB, (2, 24, 4)),
-        ({"SAGEMAKER_BATCH": "true"}, 999 * GB, (1, 48, 4)),
-        ({"SAGEMAKER_MODEL_SERVER_WORKERS": "8"}, 999 * GB, (8, 6, 4)),
-        ({"OMP_NUM_THREADS": "2"}, 999 * GB, (4, 2, 4)),
-        ({"CUDA_VISIBLE_DEVICES": "3, 1"}, 999 * GB, (2, 24, 2)),
-        ({"CUDA_VISIBLE_DEVICES": "0,-1,1"}, 999 * GB, (1, 48, 1)),
-        ({"CUDA_VISIBLE_DEVICES": "-1"}, 999 * GB, (48, 1, 0)),
+        # A worker per core and gigabyte: a small endpoint must not run out of memory.
+        (Limits(1, PLENTY), {}, (1, 1, 0)),
+        (Limits(7, PLENTY), {}, (7, 1, 0)),
+        (Limits(8, GB // 2), {}, (1, 8, 0)),
+        (Limits(8, GB), {}, (1, 8, 0)),
+        (Limits(8, 3 * GB - 1), {}, (2, 4, 0)),
+        (Limits(8, 6 * GB), {}, (6, 1, 0)),
+        (Limits(2, 2 * GB), {}, (2, 1, 0)),
+        # A worker per GPU, whose threads share the cores.
+        (Limits(48, PLENTY, n_gpus=4), {}, (4, 12, 4)),
+        (Limits(48, 2 * GB, n_gpus=4), {}, (2, 24, 4)),
+        (Limits(48, PLENTY, n_gpus=4), {BATCH: "true"}, (1, 48, 4)),
+        (Limits(48, PLENTY, n_gpus=4), {WORKERS: "8"}, (8, 6, 4)),
+        (Limits(48, PLENTY, n_gpus=4), {THREADS: "2"}, (4, 2, 4)),
+        (Limits(48, PLENTY, n_gpus=4), {GPUS: "3, 1"}, (2, 24, 2)),
+        (Limits(48, PLENTY, n_gpus=4), {GPUS: "0,-1,1"}, (1, 48, 1)),
+        (Limits(48, PLENTY, n_gpus=4), {GPUS: "-1"}, (48, 1, 0)),
+        # A batch transform sends one large request at a time: all threads are its.
+        (Limits(8, PLENTY), {BATCH: "true"}, (1, 8, 0)),
+        # What is told counts; the other half follows, and is never none.
+        (Limits(16, PLENTY), {WORKERS: "1"}, (1, 16, 0)),
+        (Limits(16, PLENTY), {WORKERS: "5"}, (5, 3, 0)),
+        (Limits(16, PLENTY), {WORKERS: "40"}, (40, 1, 0)),
+        (Limits(16, PLENTY), {THREADS: "1"}, (16, 1, 0)),
+        (Limits(16, PLENTY), {THREADS: "5,2"}, (3, 5, 0)),
+        (Limits(16, PLENTY), {THREADS: "40"}, (1, 40, 0)),
     ],
     ids=str,
 )
-def test_an_endpoint_has_a_worker_per_gpu(
-    server, variables: dict[str, str], memory_bytes: int, expected: tuple[int, int, int]
+def test_workers_and_threads_share_the_machine(
+    server, limits: Limits, variables: dict[str, str], expected: tuple[int, int, int]
 ) -> None:
-    """Here of four, on a machine of 48 cores, which each worker's threads share."""
+    """How many workers, of how many threads each, on how many GPUs."""
     for name, value in variables.items():
         server.setenv(name, value)
 
-    settings = ServerSettings.from_variables(Limits(48, memory_bytes, n_gpus=4))
+    settings = ServerSettings.from_variables(limits)
 
     found = (settings.n_workers, settings.threads_per_worker, settings.n_gpus)
     assert found == expected
@@ -115,45 +105,18 @@ def test_workers_are_spread_over_the_gpus(
     assert least_used_gpu(n_gpus, used) == expected
 
 
-def test_a_batch_transform_has_one_worker_with_all_threads(server) -> None:
-    """It sends one large request at a time."""
-    server.setenv("SAGEMAKER_BATCH", "true")
-
-    assert split(8) == (1, 8)
-
-
-@pytest.mark.parametrize(
-    ("variable", "number", "expected"),
-    [
-        ("SAGEMAKER_MODEL_SERVER_WORKERS", "1", (1, 16)),
-        ("SAGEMAKER_MODEL_SERVER_WORKERS", "5", (5, 3)),
-        ("SAGEMAKER_MODEL_SERVER_WORKERS", "40", (40, 1)),
-        ("OMP_NUM_THREADS", "1", (16, 1)),
-        ("OMP_NUM_THREADS", "5,2", (3, 5)),
-        ("OMP_NUM_THREADS", "40", (1, 40)),
-    ],
-)
-def test_the_other_half_of_a_split_follows_what_is_told(
-    server, variable: str, number: str, expected: tuple[int, int]
-) -> None:
-    """More workers have fewer threads each, and never none; and the reverse."""
-    server.setenv(variable, number)
-
-    assert split(16) == expected
-
-
 @pytest.mark.parametrize(
     ("variable", "name", "text", "expected"),
     [
-        ("SAGEMAKER_BIND_TO_PORT", "port", "9999", 9999),
-        ("SAGEMAKER_MODEL_SERVER_WORKERS", "n_workers", " 3 ", 3),
-        ("OMP_NUM_THREADS", "threads_per_worker", "5", 5),
-        ("SAGEMAKER_MAX_PAYLOAD_IN_MB", "max_payload_mb", "6.0", 6),
-        ("SAGEMAKER_MAX_PAYLOAD_IN_MB", "max_payload_mb", "0", 0),
-        ("SAGEMAKER_MAX_PAYLOAD_IN_MB", "max_payload_mb", "0.0", 0),
-        ("SAGEMAKER_BATCH", "is_batch", " True", True),
-        ("SAGEMAKER_INFERENCE_OUTPUT", "columns", "is_anomaly", ("is_anomaly",)),
-        ("SAGEMAKER_INFERENCE_OUTPUT", "columns", "upper, score", ("upper", "score")),
+        (PORT, "port", "9999", 9999),
+        (WORKERS, "n_workers", " 3 ", 3),
+        (THREADS, "threads_per_worker", "5", 5),
+        (MAX_PAYLOAD, "max_payload_mb", "6.0", 6),
+        (MAX_PAYLOAD, "max_payload_mb", "0", 0),
+        (MAX_PAYLOAD, "max_payload_mb", "0.0", 0),
+        (BATCH, "is_batch", " True", True),
+        (OUTPUT, "columns", "is_anomaly", ("is_anomaly",)),
+        (OUTPUT, "columns", "upper, score", ("upper", "score")),
     ],
 )
 def test_a_variable_is_honoured(
@@ -166,26 +129,21 @@ def test_a_variable_is_honoured(
 
 
 @pytest.mark.parametrize(
-    "variable",
+    ("variable", "text", "expected"),
     [
-        "SAGEMAKER_BIND_TO_PORT",
-        "SAGEMAKER_MODEL_SERVER_WORKERS",
-        "OMP_NUM_THREADS",
-        "SAGEMAKER_MAX_PAYLOAD_IN_MB",
+        *(
+            (name, "many", 'must be .*"many" was given')
+            for name in (PORT, WORKERS, THREADS, MAX_PAYLOAD)
+        ),
+        *((OUTPUT, text, "names ") for text in ("predicted_label", "score,")),
+        (OUTPUT, "score,score", "names "),
     ],
 )
-def test_a_variable_that_is_no_positive_integer_is_named(server, variable: str) -> None:
-    """What is one, and the message, are in ``variables``."""
-    server.setenv(variable, "many")
+def test_a_variable_that_cannot_be_used_is_named(
+    server, variable: str, text: str, expected: str
+) -> None:
+    """A server does not start with it; ``variables`` and ``columns`` say the rest."""
+    server.setenv(variable, text)
 
-    with pytest.raises(SettingError, match=f'^{variable} must be .*"many" was given'):
-        ServerSettings.from_variables()
-
-
-@pytest.mark.parametrize("text", ["predicted_label", "score,", "score,score"])
-def test_unknown_columns_are_named(server, text: str) -> None:
-    """With the variable that asks for them: a server does not start with it."""
-    server.setenv("SAGEMAKER_INFERENCE_OUTPUT", text)
-
-    with pytest.raises(SettingError, match=r"^SAGEMAKER_INFERENCE_OUTPUT names "):
+    with pytest.raises(SettingError, match=f"^{variable} {expected}"):
         ServerSettings.from_variables()
