@@ -15,44 +15,31 @@ def layouts(draw: st.DrawFn) -> Layout:
 
 
 @pytest.mark.parametrize(
-    ("layout", "overlaps", "n_reconstructions", "n_unscored", "n_shortest"),
+    ("layout", "expected"),
     [
-        (Layout(50, 50, 50), False, 1, 50, 100),
-        (Layout(100, 10, 1), True, 10, 109, 110),
-        (Layout(30, 10, 5), True, 2, 35, 40),
-        (Layout(30, 10, 10), False, 1, 30, 40),
-        (Layout(1, 1, 1), False, 1, 1, 2),
+        (Layout(50, 50, 50), (False, 1, 50, 100, 0, 100)),
+        (Layout(100, 10, 1), (True, 10, 109, 110, 109, 10)),
+        (Layout(30, 10, 5), (True, 2, 35, 40, 35, 10)),
+        (Layout(30, 10, 10), (False, 1, 30, 40, 0, 40)),
+        (Layout(1, 1, 1), (False, 1, 1, 2, 0, 2)),
     ],
 )
 def test_a_layout_says_how_many_rows_it_takes(
-    layout: Layout,
-    overlaps: bool,
-    n_reconstructions: int,
-    n_unscored: int,
-    n_shortest: int,
+    layout: Layout, expected: tuple[bool, int, int, int, int, int]
 ) -> None:
-    """Worked by hand: the first row with all reconstructions is C + P - S."""
-    assert layout.is_overlapping == overlaps
-    assert layout.n_reconstructions == n_reconstructions
-    assert layout.n_unscored == n_unscored
-    assert layout.n_shortest == n_shortest
+    """Worked by hand: the first row with all reconstructions is C + P - S.
 
-
-@pytest.mark.parametrize(
-    ("layout", "n_borrowed", "n_calibrating"),
-    [
-        (Layout(50, 50, 50), 0, 100),
-        (Layout(30, 10, 10), 0, 40),
-        (Layout(100, 10, 1), 109, 10),
-        (Layout(30, 10, 5), 35, 10),
-    ],
-)
-def test_only_overlapping_sequences_borrow_rows(
-    layout: Layout, n_borrowed: int, n_calibrating: int
-) -> None:
-    """By default the parts of a file share no row, and each needs two sequences."""
-    assert layout.n_borrowed == n_borrowed
-    assert layout.n_calibrating == n_calibrating
+    By default the parts of a file share no row, and each needs two sequences; only
+    overlapping sequences borrow rows.
+    """
+    assert expected == (
+        layout.is_overlapping,
+        layout.n_reconstructions,
+        layout.n_unscored,
+        layout.n_shortest,
+        layout.n_borrowed,
+        layout.n_calibrating,
+    )
 
 
 @given(layouts())

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import onnx
 import pytest
@@ -31,51 +33,46 @@ def exported(network: StackedLSTM) -> bytes:
     return to_onnx(weights, network.layout)
 
 
-@pytest.mark.parametrize("num_layers", [1, 2, 3])
-@pytest.mark.parametrize(
-    "amplitude", [1.0, 30.0], ids=["inside the bound", "beyond it"]
+def values(shape: tuple[int, ...], amplitude: float) -> np.ndarray:
+    """Return rows of an amplitude; where it is infinite, of both signs in turn."""
+    if math.isinf(amplitude):
+        table = np.full(shape, amplitude, dtype=np.float32)
+        table[..., ::2, :] *= -1
+        return table
+    random = np.random.default_rng(0)
+    return random.normal(scale=amplitude, size=shape).astype(np.float32)
+
+
+shapes = pytest.mark.parametrize(
+    ("num_layers", "n_series", "hidden_size"),
+    [(1, 3, 16), (2, 3, 16), (3, 3, 16), (1, 1, 1)],
 )
+"""No axis of length one is lost on the way."""
+
+amplitudes = pytest.mark.parametrize(
+    "amplitude",
+    [1.0, 30.0, math.inf],
+    ids=["inside the bound", "beyond it", "infinite"],
+)
+"""The bound is part of the graph: it holds wherever the network runs."""
+
+
+@shapes
+@amplitudes
 def test_the_graph_reconstructs_as_torch_does(
-    num_layers: int, amplitude: float
+    num_layers: int, n_series: int, hidden_size: int, amplitude: float
 ) -> None:
     """To 1e-5 standard deviations, for any number of sequences up to a batch."""
-    network = network_of(num_layers)
+    network = network_of(num_layers, n_series, hidden_size)
     graph = OnnxNetwork(exported(network))
-    random = np.random.default_rng(0)
 
     for n_sequences in (1, 5, 64):
-        inputs = random.normal(scale=amplitude, size=(n_sequences, 12, 3))
-        inputs = inputs.astype(np.float32)
+        inputs = values((n_sequences, 12, n_series), amplitude)
         with torch.no_grad():
             expected = network(torch.from_numpy(inputs)).numpy()[:, 0]
         reconstruction, _ = graph.run(inputs)
+        assert reconstruction.shape == inputs.shape
         np.testing.assert_allclose(reconstruction, expected, rtol=0, atol=1e-5)
-
-
-def test_the_graph_reads_infinite_values_as_the_bound() -> None:
-    """The bound is part of the graph: it holds wherever the network runs."""
-    network = network_of(2)
-    inputs = np.full((1, 12, 3), np.inf, dtype=np.float32)
-    inputs[:, ::2] = -np.inf
-    with torch.no_grad():
-        expected = network(torch.from_numpy(inputs)).numpy()[:, 0]
-
-    reconstruction, _ = OnnxNetwork(exported(network)).run(inputs)
-
-    np.testing.assert_allclose(reconstruction, expected, rtol=0, atol=1e-5)
-
-
-def test_a_single_series_and_a_single_unit_are_enough() -> None:
-    """No axis of length one is lost on the way."""
-    network = network_of(1, n_series=1, hidden_size=1)
-    inputs = np.ones((2, 12, 1), dtype=np.float32)
-    with torch.no_grad():
-        expected = network(torch.from_numpy(inputs)).numpy()[:, 0]
-
-    reconstruction, _ = OnnxNetwork(exported(network)).run(inputs)
-
-    assert reconstruction.shape == (2, 12, 1)
-    np.testing.assert_allclose(reconstruction, expected, rtol=0, atol=1e-5)
 
 
 def test_the_same_weights_give_the_same_bytes() -> None:
@@ -106,23 +103,22 @@ def read_by_torch(network: StackedLSTM, rows: np.ndarray) -> np.ndarray:
     return sequences
 
 
-@pytest.mark.parametrize("num_layers", [1, 2, 3])
-@pytest.mark.parametrize(
-    "amplitude", [1.0, 30.0], ids=["inside the bound", "beyond it"]
-)
+@shapes
+@amplitudes
+@pytest.mark.parametrize("n_rows", [1, 200])
 def test_the_carrying_graph_reconstructs_after_each_row_as_torch_does(
-    num_layers: int, amplitude: float
+    num_layers: int, n_series: int, hidden_size: int, amplitude: float, n_rows: int
 ) -> None:
-    """To 1e-5 standard deviations, in one run over 200 rows."""
-    network = network_of(num_layers, layout=OVERLAPPING)
+    """To 1e-5 standard deviations, in one run; nothing that comes out is infinite."""
+    network = network_of(num_layers, n_series, hidden_size, layout=OVERLAPPING)
     graph = OnnxNetwork(exported(network))
-    random = np.random.default_rng(0)
-    rows = random.normal(scale=amplitude, size=(200, 3)).astype(np.float32)
+    rows = values((n_rows, n_series), amplitude)
 
     sequences, _ = graph.run(rows, graph.initial_states())
 
     expected = read_by_torch(network, rows)
-    assert sequences.shape == (200, 6, 3)
+    assert np.isfinite(expected).all()
+    assert sequences.shape == (n_rows, 6, n_series)
     np.testing.assert_allclose(sequences, expected, rtol=0, atol=1e-5)
 
 
@@ -142,33 +138,6 @@ def test_a_series_read_in_pieces_gives_what_it_gives_at_once(num_layers: int) ->
     assert len(states) == 2 * num_layers
     for name, state in states.items():
         np.testing.assert_allclose(state, last_states[name], rtol=0, atol=1e-6)
-
-
-def test_the_carrying_graph_reads_infinite_values_as_the_bound() -> None:
-    """Where the changes are added, too: no reconstruction is infinite."""
-    network = network_of(2, layout=OVERLAPPING)
-    graph = OnnxNetwork(exported(network))
-    rows = np.full((9, 3), np.inf, dtype=np.float32)
-    rows[::2] = -np.inf
-
-    sequences, _ = graph.run(rows, graph.initial_states())
-
-    expected = read_by_torch(network, rows)
-    assert np.isfinite(expected).all()
-    np.testing.assert_allclose(sequences, expected, rtol=0, atol=1e-5)
-
-
-def test_a_single_series_and_a_single_unit_are_enough_to_carry() -> None:
-    """No axis of length one is lost on the way, not even with a single row."""
-    network = network_of(1, n_series=1, hidden_size=1, layout=OVERLAPPING)
-    graph = OnnxNetwork(exported(network))
-    rows = np.ones((1, 1), dtype=np.float32)
-
-    sequences, _ = graph.run(rows, graph.initial_states())
-
-    np.testing.assert_allclose(
-        sequences, read_by_torch(network, rows), rtol=0, atol=1e-5
-    )
 
 
 @pytest.mark.parametrize("layout", [APART, Layout(9, 4, 4), OVERLAPPING])

@@ -1,5 +1,3 @@
-import re
-
 import numpy as np
 import pytest
 
@@ -34,52 +32,55 @@ def test_the_shape_is_read_from_the_graph(layout: Layout) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sequence_length", "n_series", "expected"),
-    [(50, 2, 64), (6250, 10, 64), (6250, 20, 32), (4000, 2000, 1)],
+    ("length", "stride", "n_series", "batch_size", "run_rows"),
+    [
+        (50, 50, 2, 64, None),
+        (6250, 6250, 10, 64, None),
+        (6250, 6250, 20, 32, None),
+        (4000, 4000, 2000, 1, None),
+        (10, 5, 2, None, 1024),
+        (10, 5, 1000, None, 400),
+        (4000, 2000, 2000, None, 1),
+    ],
 )
-def test_long_and_wide_sequences_run_in_small_batches(
-    sequence_length: int, n_series: int, expected: int
+def test_long_and_wide_series_run_in_small_parts(
+    length: int,
+    stride: int,
+    n_series: int,
+    batch_size: int | None,
+    run_rows: int | None,
 ) -> None:
-    """64 sequences, but no more than 4 000 000 elements, and at least one sequence."""
-    layout = Layout(sequence_length, sequence_length, sequence_length)
+    """64 sequences or 1024 rows, at most 4 000 000 elements, and at least one."""
+    network = zeros_network(Layout(length, length, stride), n_series)
 
-    assert zeros_network(layout, n_series).batch_size == expected
+    assert batch_size in (None, network.batch_size)
+    assert run_rows in (None, network.run_rows)
 
 
 @pytest.mark.parametrize(
-    ("available", "expected"),
+    ("others", "expected"),
     [
-        (["CPUExecutionProvider"], [("CPUExecutionProvider", {})]),
-        (
-            ["CUDAExecutionProvider", "CPUExecutionProvider"],
-            [("CUDAExecutionProvider", {"device_id": 3}), ("CPUExecutionProvider", {})],
-        ),
-        (
-            ["AzureExecutionProvider", "CPUExecutionProvider"],
-            [("CPUExecutionProvider", {})],
-        ),
+        ([], []),
+        (["CUDAExecutionProvider"], [("CUDAExecutionProvider", {"device_id": 3})]),
+        (["AzureExecutionProvider"], []),
     ],
 )
 def test_a_gpu_is_used_where_it_can_be(
-    available: list[str], expected: list[tuple[str, dict[str, int]]]
+    others: list[str], expected: list[tuple[str, dict[str, int]]]
 ) -> None:
     """The one that is asked for; what it cannot compute, the CPU does."""
-    assert runtime.providers(available, gpu=3) == expected
+    cpu = "CPUExecutionProvider"
+
+    assert runtime.providers([*others, cpu], gpu=3) == [*expected, (cpu, {})]
 
 
-@pytest.mark.parametrize("model", [b"", b"no network", b"\x08\x08"])
-def test_what_is_no_network_is_refused(model: bytes) -> None:
+def test_what_is_no_network_or_half_of_one_is_refused(detector: LSTMAD) -> None:
     """ONNX Runtime's many exceptions become one."""
-    with pytest.raises(ArtifactError, match=r"^The network cannot be read as ONNX: "):
-        OnnxNetwork(model)
-
-
-def test_a_truncated_network_is_refused(detector: LSTMAD) -> None:
-    """Half a file is no network."""
     model = detector.reconstructor.network.model
 
-    with pytest.raises(ArtifactError, match=re.escape("cannot be read as ONNX")):
-        OnnxNetwork(model[: len(model) // 2])
+    for data in (b"", b"no network", b"\x08\x08", model[: len(model) // 2]):
+        with pytest.raises(ArtifactError, match=r"^The network cannot be read as ONNX"):
+            OnnxNetwork(data)
 
 
 def test_a_sequence_is_reconstructed_alike_in_every_batch(detector: LSTMAD) -> None:
@@ -92,19 +93,6 @@ def test_a_sequence_is_reconstructed_alike_in_every_batch(detector: LSTMAD) -> N
 
     alone = np.concatenate([network.run(inputs[i : i + 1])[0] for i in range(64)])
     np.testing.assert_allclose(alone, together, rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("prediction_length", "n_series", "expected"),
-    [(10, 2, 1024), (10, 1000, 400), (4000, 2000, 1)],
-)
-def test_wide_series_are_read_in_short_runs(
-    prediction_length: int, n_series: int, expected: int
-) -> None:
-    """1024 rows, but no more than 4 000 000 elements come out, and at least one row."""
-    layout = Layout(5, prediction_length, prediction_length // 2)
-
-    assert zeros_network(layout, n_series).run_rows == expected
 
 
 def test_a_series_starts_with_states_of_zeros() -> None:

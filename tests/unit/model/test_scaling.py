@@ -7,20 +7,15 @@ from hypothesis.extra import numpy as npst
 from lstm_ad.model.scaling import Scaler, name_series
 
 
-def test_mean_and_deviation_are_those_of_all_parts_together() -> None:
-    """Parts of 1, 3 and of 5: mean 3, variance (4 + 0 + 4) / 3."""
-    scaler = Scaler.fit([np.array([[1.0], [3.0]]), np.array([[5.0]])])
+def test_each_series_has_the_statistics_of_all_parts_together() -> None:
+    """Parts of 1, 3 and of 5: mean 3, variance (4 + 0 + 4) / 3; a column each."""
+    parts = [np.array([[1.0, 100.0], [3.0, 300.0]]), np.array([[5.0, 500.0]])]
 
-    np.testing.assert_allclose(scaler.mean, [3.0], rtol=1e-15)
-    np.testing.assert_allclose(scaler.scale, [np.sqrt(8 / 3)], rtol=1e-15)
+    scaler = Scaler.fit(parts)
 
-
-def test_each_series_has_its_own_statistics() -> None:
-    """The statistics run down the columns, not over the whole table."""
-    scaler = Scaler.fit([np.array([[1.0, 100.0], [3.0, 500.0]])])
-
-    np.testing.assert_allclose(scaler.mean, [2.0, 300.0], rtol=1e-15)
-    np.testing.assert_allclose(scaler.scale, [1.0, 200.0], rtol=1e-15)
+    np.testing.assert_allclose(scaler.mean, [3.0, 300.0], rtol=1e-15)
+    expected = [np.sqrt(8 / 3), 100 * np.sqrt(8 / 3)]
+    np.testing.assert_allclose(scaler.scale, expected, rtol=1e-15)
 
 
 def test_transformed_values_have_mean_0_and_deviation_1() -> None:
