@@ -27,6 +27,7 @@ import hypothesis
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import settings
 
 import laptop
 from lstm_ad import artifacts
@@ -35,6 +36,9 @@ from lstm_ad.data.rows import Rows
 from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.scoring.detector import LSTMAD
+
+settings.register_profile("without a clock", deadline=None)
+settings.load_profile("without a clock")
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent

@@ -82,18 +82,11 @@ def raw(shared_server) -> Callable[[bytes], tuple[int, str]]:
     [
         (b"", "There is no data; "),
         (b"a,b\n" + ROWS, "Row 1 is a header, "),
-        (b"0,1\n" + ROWS, "Row 1 is a header of column numbers, "),
         (ROWS + b"87654321\n", "Row 31 has 1 cell, "),
-        (ROWS + b"nan,1\n", 'Row 31, column 1: "nan" stands for a missing value; '),
         (ROWS + b"1,\xff\xfe\n", "Row 31, column 2: "),
-        (ROWS.decode().encode("utf-16"), "The text is encoded as UTF-16; "),
         (gzip.compress(ROWS)[:-9], "The gzip body cannot be decompressed; "),
         (b"1.5,50\n" * 10, "The series is too short: "),
         (b"1\n" * 30, "The number of columns is wrong: 1 were found, "),
-        (
-            (b"87654321," * 9_999 + b"1\n") * 20,
-            "The number of columns is wrong: 10000 were found, ",
-        ),
         (b"8" * 50 * 2**20, "Row 1, column 1: "),
         (b"8," * 25 * 2**20, "Row 1 has 26214401 cells; use at most 100000, "),
     ],
@@ -338,7 +331,6 @@ def mutations(body: bytes) -> st.SearchStrategy[bytes]:
 
 fuzz = settings(
     max_examples=200,
-    deadline=None,
     derandomize=True,
     # The server is meant to be the same for all examples.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -153,7 +153,6 @@ def test_a_document_beyond_the_limit_is_not_read(
     assert stream.tell() == 2**20 + 1
 
 
-@settings(deadline=None)
 @given(
     npst.arrays(
         np.float64,
