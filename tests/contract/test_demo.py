@@ -1,64 +1,46 @@
 """The demo's parts, and the sample predictions that it writes."""
 
-import importlib
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
+import demo
+
 ROOT = Path(__file__).parents[2]
-SCRIPTS = ROOT / "scripts"
+COMMAND = [sys.executable, str(ROOT / "scripts/demo.py")]
 OUTPUT = ROOT / "data/inference/output"
+NONE = np.nan
 
 
-@pytest.fixture
-def demo(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The script that shows the product at work."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    return importlib.import_module("demo")
+@pytest.mark.parametrize(
+    ("score", "labels", "expected"),
+    [
+        # Of six pairs, the first faulty row wins three, the second two and a tie.
+        ([-5, -2, -2, -1, 0], [1, 1, 0, 0, 0], 5.5 / 6),
+        ([0, -1], [1, 0], 0),
+        ([NONE, NONE, -3, -1], [1, 0, 1, 0], 1),
+    ],
+    ids=["ties count half", "normal rows score lowest", "unscored rows are left out"],
+)
+def test_roc_auc(score: list[float], labels: list[int], expected: float) -> None:
+    """It is the share of pairs in which the faulty row scores lower."""
+    found = demo.roc_auc(np.array(score), np.array(labels, dtype=bool))
+
+    assert found == pytest.approx(expected, abs=1e-15)
 
 
-def test_roc_auc_counts_ties_half(demo: ModuleType) -> None:
-    """It is the share of pairs in which the faulty row scores lower.
-
-    By hand: the faulty rows score -5 and -2, the normal ones -2, -1 and 0. Of the six
-    pairs, the first row wins all three, the second wins two and ties once: 5.5 / 6.
-    """
-    score = np.array([-5.0, -2.0, -2.0, -1.0, 0.0])
-    is_anomaly = np.array([True, True, False, False, False])
-
-    assert demo.roc_auc(score, is_anomaly) == pytest.approx(5.5 / 6, abs=1e-15)
-
-
-def test_roc_auc_is_0_if_normal_rows_score_lowest(demo: ModuleType) -> None:
-    """A score that has it backwards is not taken for a good one."""
-    score, is_anomaly = np.array([0.0, -1.0]), np.array([True, False])
-
-    assert demo.roc_auc(score, is_anomaly) == 0
-
-
-def test_roc_auc_leaves_unscored_rows_out(demo: ModuleType) -> None:
-    """A row without a score is neither right nor wrong, whatever its label."""
-    score = np.array([np.nan, np.nan, -3.0, -1.0])
-    is_anomaly = np.array([True, False, True, False])
-
-    assert demo.roc_auc(score, is_anomaly) == 1
-
-
-def test_empty_cells_are_read_as_no_number(demo: ModuleType) -> None:
+def test_empty_cells_are_read_as_no_number() -> None:
     """The rows of the first sequence stay where they are on the time axis."""
     table = demo.parse(b",,\n-1.5,2,3e-1\n")
 
-    np.testing.assert_array_equal(
-        table, [[np.nan, np.nan, np.nan], [-1.5, 2.0, 0.3]], strict=True
-    )
+    np.testing.assert_array_equal(table, [[NONE] * 3, [-1.5, 2.0, 0.3]], strict=True)
 
 
-def test_the_story_names_the_faults_that_events_meet(demo: ModuleType) -> None:
+def test_the_story_names_the_faults_that_events_meet() -> None:
     """A fault is found if an event has a row of it; one that meets none says so.
 
     Rows are counted from 1, the last one included: the phase slip is in rows 356 to
@@ -86,9 +68,10 @@ def test_a_demo_that_cannot_write_says_so_in_one_sentence(tmp_path: Path) -> Non
     """A failure is one plain sentence and exit code 1, never a traceback."""
     in_the_way = tmp_path / "file"
     in_the_way.touch()
-    command = [sys.executable, str(SCRIPTS / "demo.py"), str(in_the_way)]
 
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [*COMMAND, in_the_way], capture_output=True, text=True, check=False
+    )
 
     assert ended.returncode == 1
     assert ended.stderr.startswith("The demo failed: Not a directory: ")
@@ -98,9 +81,8 @@ def test_a_demo_that_cannot_write_says_so_in_one_sentence(tmp_path: Path) -> Non
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_demo_ends_at_once(tmp_path: Path, number: int) -> None:
     """Ctrl-C, a request to end and a closed terminal end it in one plain sentence."""
-    command = [sys.executable, str(SCRIPTS / "demo.py"), str(tmp_path)]
     with subprocess.Popen(
-        command,
+        [*COMMAND, tmp_path],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -117,32 +99,24 @@ def test_an_interrupted_demo_ends_at_once(tmp_path: Path, number: int) -> None:
     assert errors == "The demo was interrupted.\n"
 
 
-def test_the_sample_predictions_are_one_answer() -> None:
-    """Batch transform and the endpoint answer the same, byte for byte."""
-    batch = (OUTPUT / "batch/batch_predictions.csv").read_bytes()
-    real_time = (OUTPUT / "real-time/real_time_predictions.csv").read_bytes()
-
-    assert batch == real_time
-    assert batch.endswith(b"\n")
-    assert b"\r" not in batch
-
-
-def test_the_sample_predictions_have_a_row_per_row_of_the_input() -> None:
-    """Row by row: empty for the first sequence, a score and two reconstructions after.
+def test_the_sample_predictions_are_one_answer_with_a_row_per_row() -> None:
+    """Batch transform's and the endpoint's: empty for the first 50 rows, then scored.
 
     The first sequence has 50 rows, the default sequence-length.
     """
-    path = OUTPUT / "batch/batch_predictions.csv"
-    lines = path.read_text().splitlines()
-    numbers = np.array([line.split(",") for line in lines[50:]], dtype=float)
+    batch = (OUTPUT / "batch/batch_predictions.csv").read_bytes()
+    real_time = (OUTPUT / "real-time/real_time_predictions.csv").read_bytes()
+    table = demo.parse(batch)
 
-    assert len(lines) == 2_500
-    assert lines[:50] == [",,"] * 50
-    assert numbers.shape == (2_450, 3)
-    assert np.isfinite(numbers).all()
+    assert batch == real_time
+    assert batch.startswith(b",,\n" * 50)
+    assert batch.endswith(b"\n")
+    assert b"\r" not in batch
+    assert table.shape == (2_500, 3)
+    assert np.isfinite(table[50:]).all()
 
 
-def test_the_sample_predictions_find_every_fault(demo: ModuleType) -> None:
+def test_the_sample_predictions_find_every_fault() -> None:
     """The sample shows a product that works: ROC AUC at least 0.9, no fault missed.
 
     A fault is missed if none of its rows is among the hundredth of normal rows that

@@ -1,29 +1,18 @@
 """What is installed is what the locks say, here and in the images."""
 
-import importlib.util
 import os
 import re
 import subprocess
 import sys
 from importlib.metadata import distributions
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+import lock
+
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted((ROOT / "locks").glob("*.txt"))
-
-
-@pytest.fixture(scope="module")
-def lock() -> ModuleType:
-    """The script that writes the locks."""
-    spec = importlib.util.spec_from_file_location("lock", ROOT / "scripts/lock.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def pins_of(path: Path) -> dict[str, str]:
@@ -34,7 +23,7 @@ def pins_of(path: Path) -> dict[str, str]:
     return {pin[1]: pin[2] for pin in pins if pin}
 
 
-def test_what_is_installed_is_what_the_lock_says(lock: ModuleType) -> None:
+def test_what_is_installed_is_what_the_lock_says() -> None:
     """Neither another version, nor a package more or less: else remove .venv."""
     installed = {
         re.sub(r"[-_.]+", "-", found.name).lower(): found.version.partition("+")[0]
@@ -42,9 +31,8 @@ def test_what_is_installed_is_what_the_lock_says(lock: ModuleType) -> None:
     }
     locked = pins_of(ROOT / "locks/dev.txt")
 
-    assert {
-        n: v for n, v in installed.items() if not lock.NOT_LOCKED.match(n)
-    } == locked
+    ours = {n: v for n, v in installed.items() if not lock.NOT_LOCKED.match(n)}
+    assert ours == locked
 
 
 def test_one_version_of_a_package_is_tested_and_shipped() -> None:
@@ -56,7 +44,7 @@ def test_one_version_of_a_package_is_tested_and_shipped() -> None:
 
 
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
-def test_a_lock_holds_what_is_asked_for(lock: ModuleType, path: Path) -> None:
+def test_a_lock_holds_what_is_asked_for(path: Path) -> None:
     """Every requirement is exact and in its lock: else `make locks` is due."""
     asked = lock.lines_of(ROOT / f"requirements-{path.name}")
     pins = [line.partition("#")[0].strip().lower() for line in asked]
@@ -65,7 +53,7 @@ def test_a_lock_holds_what_is_asked_for(lock: ModuleType, path: Path) -> None:
 
 
 def test_a_package_without_its_dependencies_is_locked_alone(
-    lock: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """All others are resolved with theirs; builds and pip itself are not locked."""
     requirements = tmp_path / "requirements-x.txt"

@@ -1,26 +1,17 @@
 """What the demo and the notebook run the product with."""
 
 import contextlib
-import importlib
 import json
 import os
 import select
 import signal
 import subprocess
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def laptop(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module that stands in for SageMaker."""
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    return importlib.import_module("laptop")
+import laptop
 
 
 @pytest.mark.parametrize(
@@ -29,7 +20,6 @@ def laptop(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     ids=["ends when asked", "ignores the request to end"],
 )
 def test_nothing_that_was_started_is_left(
-    laptop: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     preparation: str,
@@ -65,9 +55,7 @@ def next_of(reader: int) -> bytes | None:
     return os.read(reader, 100) if is_readable else None
 
 
-def test_a_failing_job_says_why_in_its_own_sentence(
-    laptop: ModuleType, tmp_path: Path
-) -> None:
+def test_a_failing_job_says_why_in_its_own_sentence(tmp_path: Path) -> None:
     """What `train` says is wrong with the data is what the user reads."""
     series = tmp_path / "train.csv"
     series.write_text("1,2\n3\n")
@@ -77,9 +65,7 @@ def test_a_failing_job_says_why_in_its_own_sentence(
         laptop.train(tmp_path / "job")
 
 
-def test_a_server_without_a_model_is_not_waited_for(
-    laptop: ModuleType, tmp_path: Path
-) -> None:
+def test_a_server_without_a_model_is_not_waited_for(tmp_path: Path) -> None:
     """Its log is named, which says what is missing."""
     with (
         pytest.raises(
@@ -92,15 +78,13 @@ def test_a_server_without_a_model_is_not_waited_for(
     assert "model.json cannot be read" in (tmp_path / "server.log").read_text()
 
 
-def test_a_missing_file_is_named(laptop: ModuleType, tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """With the command that writes the sample data."""
     with pytest.raises(laptop.LaptopError, match=r"no\.csv is missing; `make data`"):
         laptop.lay_out(tmp_path / "job", {"training": tmp_path / "no.csv"})
 
 
-def test_what_the_server_refuses_is_told_in_its_words(
-    laptop: ModuleType, model_dir: Path
-) -> None:
+def test_what_the_server_refuses_is_told_in_its_words(model_dir: Path) -> None:
     """The status and the sentence, as a client would read them."""
     with (
         laptop.serving(model_dir.parent) as endpoint,
@@ -110,7 +94,7 @@ def test_what_the_server_refuses_is_told_in_its_words(
 
 
 def test_an_endpoint_is_asked_as_boto3_asks_it(
-    laptop: ModuleType, model_dir: Path, make_series: Any, as_csv: Any
+    model_dir: Path, make_series: Any, as_csv: Any
 ) -> None:
     """Format and columns as the caller names them, from the image's own server."""
     series = as_csv(make_series(40))
@@ -128,7 +112,6 @@ def test_an_endpoint_is_asked_as_boto3_asks_it(
 
 
 def test_the_command_is_printed_as_a_shell_takes_it(
-    laptop: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     tmp_path: Path,
