@@ -20,6 +20,7 @@ from lstm_ad.data.validate import check_range
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.losses import Loss
 from lstm_ad.model.export import export, export_difference
+from lstm_ad.model.fences import Fences
 from lstm_ad.model.scaling import Scaler
 from lstm_ad.parallel import Cores
 from lstm_ad.processes import ALONE, ProcessGroup
@@ -56,9 +57,10 @@ class _Job:
     hyperparameters: Hyperparameters
     """Those of the preset for as many series, if one was asked for."""
     group: ProcessGroup
+    fences: Fences
     scaler: Scaler
     scaled: ScaledArray
-    """All rows of the host, standardised."""
+    """All rows of the host, standardised, with plausible values in absurd cells."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,15 +163,18 @@ def _prepare(rows: Rows, hyperparameters: Hyperparameters, group: ProcessGroup) 
     """Check the rows, and standardise them."""
     partition = Partition.of(rows, hyperparameters, group)
     hyperparameters = hyperparameters.for_series(partition.n_series)
-    scaler = Scaler.fit([p.share(rows, group) for p in partition.fitting], group)
+    shares = [part.share(rows, group) for part in partition.fitting]
+    fences = Fences.of(shares, group)
+    scaler = Scaler.fit([fences.repair(part) for part in shares], group)
     parts = (*partition.calibration, *partition.validation, *partition.labelled)
     for part in parts:
         if part.scorer == group.rank:
-            check_range(part.file.name, part.start, part.values(rows), scaler)
-    scaled = rows.scaled(scaler.transform, group)
+            values = fences.repair(part.values(rows))
+            check_range(part.file.name, part.start, values, scaler)
+    scaled = rows.scaled(lambda block: scaler.transform(fences.repair(block)), group)
     if not len(scaled):  # this host has no file
         scaled = np.empty((0, partition.n_series), dtype=np.float32)
-    return _Job(rows, partition, hyperparameters, group, scaler, scaled)
+    return _Job(rows, partition, hyperparameters, group, fences, scaler, scaled)
 
 
 def _train(
@@ -270,7 +275,9 @@ def _errors(
         (
             block
             for index in mine
-            for block in reconstructor.errors(parts[index].values(job.rows))
+            for block in reconstructor.errors(
+                job.fences.repair(parts[index].values(job.rows))
+            )
         ),
     )
     values = mapped(path, np.float64).reshape(-1, reconstructor.n_errors)

@@ -2,8 +2,8 @@
 
 The rows are read in blocks, so memory is bounded whatever their number. Everything is
 exact but what needs an order (median, quartiles, deviation): that is of a stratified
-random sample of :data:`SAMPLE_ROWS` rows, one of each of as many equal stretches. The
-sample also sets fences, and every value beyond them is kept, up to a limit.
+random sample, one row of each of as many equal stretches. The sample also sets fences,
+and every value beyond them is kept, up to a limit.
 """
 
 import dataclasses
@@ -16,12 +16,7 @@ import numpy as np
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.running import N_STRETCHES, Extremes, Far, Steps
 from lstm_ad.data.states import StateCounter, States
-
-SAMPLE_ROWS = 4096
-"""Rows from which medians and quartiles are estimated; all rows if there are fewer."""
-
-TAIL = 0.005
-"""The fraction of sampled rows on either side that fences ignore."""
+from lstm_ad.model.fences import fences, sample
 
 _CHUNK, _CHUNK_ROWS = 2**18, 2048
 _NORMAL_MAD = 1.482602218505602
@@ -109,9 +104,9 @@ class Profile:
 def profile(files: Sequence[FloatArray]) -> Profile:
     """Return the profile of some files, each of shape ``(T, D)``, ``T`` at least 1."""
     n_timesteps = tuple(map(len, files))
-    sample_rows, sample = _sample(files, n_timesteps)
-    extremes, steps = Extremes(fences(sample)), Steps(sample.shape[1])
-    states = StateCounter(sample.shape[1])
+    sample_rows, sampled = sample(files)
+    extremes, steps = Extremes(fences(sampled)), Steps(sampled.shape[1])
+    states = StateCounter(sampled.shape[1])
     edges = np.arange(N_STRETCHES + 1) * sum(n_timesteps) // N_STRETCHES
     for first, has_previous, rows in _chunks(files, edges):
         block = np.ascontiguousarray(rows.T)  # (D, rows): what is read is adjacent
@@ -125,12 +120,12 @@ def profile(files: Sequence[FloatArray]) -> Profile:
         stretch_mean = extremes.sums / lengths
     return Profile(
         n_timesteps=n_timesteps,
-        low=extremes.ranges[0].min(axis=0),
-        high=extremes.ranges[1].max(axis=0),
+        low=np.fmin.reduce(extremes.ranges[0]),
+        high=np.fmax.reduce(extremes.ranges[1]),
         low_rows=extremes.rows[0],
         high_rows=extremes.rows[1],
         mean=extremes.sums.sum(axis=0) / sum(n_timesteps),
-        sample=sample,
+        sample=sampled,
         sample_rows=sample_rows,
         n_steps=steps.n_steps,
         n_rises=steps.n_rises,
@@ -144,39 +139,6 @@ def profile(files: Sequence[FloatArray]) -> Profile:
         states=states.result(),
         far=extremes.far(),
     )
-
-
-def fences(sample: FloatArray) -> FloatArray:
-    """Return the bounds outside of which every value is kept, of shape ``(2, D)``.
-
-    They are the range of the sample but for its tails, widened by itself on each side:
-    a Gaussian's are 7.7 deviations from its mean. Where that range is 0 there are none.
-    """
-    low, high = np.quantile(sample, [TAIL, 1 - TAIL], axis=0)
-    width = np.where(high > low, high - low, np.inf)
-    return np.stack([low - width, high + width])
-
-
-def _sample(
-    files: Sequence[FloatArray], n_timesteps: Sequence[int]
-) -> tuple[IndexArray, FloatArray]:
-    """Return the numbers and values of a random row of each of many equal stretches.
-
-    Rows at equal distances would see one phase of a series with that period.
-    """
-    n_rows = sum(n_timesteps)
-    rows = np.arange(n_rows)[:SAMPLE_ROWS]
-    if n_rows > SAMPLE_ROWS:
-        # The same for the same rows: the seed is fixed.
-        offset = np.random.default_rng(0).random(SAMPLE_ROWS)
-        rows = ((rows + offset) * n_rows / SAMPLE_ROWS).astype(np.int64)
-    sample = np.empty((len(rows), files[0].shape[1]))
-    start = 0
-    for file in files:
-        first, stop = np.searchsorted(rows, [start, start + len(file)])
-        sample[first:stop] = file[rows[first:stop] - start]
-        start += len(file)
-    return rows, sample
 
 
 def _chunks(

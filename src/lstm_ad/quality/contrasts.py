@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lstm_ad.data.profile import TAIL
+from lstm_ad.model.fences import TAIL
 from lstm_ad.quality.data_parts import Data, Finding, Part
 from lstm_ad.quality.outlying import DISTANCE
 from lstm_ad.quality.reasons import Level

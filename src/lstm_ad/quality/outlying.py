@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, IndexArray
-from lstm_ad.data.profile import TAIL, Profile
+from lstm_ad.data.profile import Profile
 from lstm_ad.data.running import N_STRETCHES
+from lstm_ad.model.fences import TAIL
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.reasons import Level
 
@@ -125,7 +126,7 @@ def find_sentinels(data: Data) -> Iterator[Finding]:
                     file,
                     row,
                     f"{file}: from row {row} on, series {series + 1} is {code:.6g} in "
-                    f"about {share:.1%} of the rows of {part.name}, while its other "
+                    f"about {share:.1%} of {part.name}, while its other "
                     f"values go from {low:.6g} to {high:.6g}: that is a code for a "
                     f"missing reading.",
                     _BLINDS,

@@ -4,6 +4,7 @@ import pytest
 
 from lstm_ad.data import profile as module
 from lstm_ad.data.profile import Profile, profile
+from lstm_ad.model.fences import SAMPLE_ROWS
 
 Table = npt.NDArray[np.float64]
 
@@ -130,7 +131,15 @@ def test_median_and_deviation_come_from_a_bounded_sample() -> None:
     x = np.random.default_rng(1).normal(5.0, 2.0, size=(50_000, 1))
     found = profile([x])
 
-    assert len(found.sample) == module.SAMPLE_ROWS
+    assert len(found.sample) == SAMPLE_ROWS
     np.testing.assert_array_equal(found.sample, x[found.sample_rows])
     np.testing.assert_allclose(found.quantiles[:, 0], [3.65, 5.0, 6.35], atol=0.15)
     np.testing.assert_allclose(found.deviation, [2.0], rtol=0.05)
+
+
+def test_fewer_rows_than_stretches_have_extremes() -> None:
+    """A stretch without rows has no mean and no range, and decides nothing."""
+    found = profile([np.arange(7.0)[:, np.newaxis]])
+
+    assert (found.low.tolist(), found.high.tolist()) == ([0.0], [6.0])
+    assert np.isnan(found.stretch_mean).sum() == 53

@@ -1,0 +1,137 @@
+"""Bound what a series may plausibly be, and replace the few values that are not.
+
+One cell of -9999 in ten thousand rows would decide the scale of its series, the loss,
+the best epoch, the Gaussian and the threshold. So whatever is learnt from, and whatever
+a loss is measured on, has a few absurd cells replaced by what lies between the values
+before and after. Scores are of the values as they are. Where no cell is absurd, not one
+bit changes.
+
+A cell is absurd if it lies beyond the fences of its series: the range of the training
+rows but for half a per cent on each side, widened by itself on each side (7.7 standard
+deviations of a Gaussian). There are no fences where a series does not vary by itself
+(its quartiles are equal): rare states, switches and one-hot series are no dirt. Nor is
+what happens in more than one row in a thousand, or, from ten times as far away on, in
+more than one in two hundred.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from lstm_ad.axes import FloatArray, IndexArray
+from lstm_ad.processes import ALONE, ProcessGroup
+
+SAMPLE_ROWS = 4096
+"""Rows from which medians and quantiles are estimated; all rows if there are fewer."""
+
+TAIL = 0.005
+"""The fraction of sampled rows on either side that fences ignore."""
+
+_BLOCK_ROWS = 65536
+
+MAX_SHARES = {1.0: 0.001, 10.0: 0.005}
+"""The fraction of rows up to which they are dirt, by the distance beyond the range of
+the others, in such ranges; one row always is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fences:
+    """The bounds of the plausible values of each series."""
+
+    low: FloatArray
+    """Of shape ``(D,)``; minus infinity where there is none."""
+    high: FloatArray
+    """Likewise; infinity where there is none."""
+
+    @classmethod
+    def of(cls, parts: Sequence[FloatArray], group: ProcessGroup = ALONE) -> "Fences":
+        """Return the fences of the training rows of all processes.
+
+        Args:
+            parts: Those of this process, each of shape ``(T, D)``; maybe no rows.
+            group: The processes.
+        """
+        _, own = sample(parts, max(1, SAMPLE_ROWS // group.size))
+        rows = np.concatenate(group.gather(own))
+        lower, upper = np.quantile(rows, [0.25, 0.75], axis=0)
+        low, high = fences(rows)
+        return cls(
+            np.where(upper > lower, low, -np.inf), np.where(upper > lower, high, np.inf)
+        )
+
+    def repair(self, values: FloatArray) -> FloatArray:
+        """Return ``values``, of shape ``(T, D)``, with a few absurd ones replaced.
+
+        By linear interpolation, or by the only plausible neighbour. Without any,
+        ``values`` itself is returned.
+        """
+        if not any(self._is_beyond(block).any() for block in _blocks(values)):
+            return values
+        has_fences = np.isfinite(self.low)
+        width = np.where(has_fences, (self.high - self.low) / 3, 0.0)
+        for distance, share in MAX_SHARES.items():
+            more = (distance - 1) * width
+            is_absurd = (values < self.low - more) | (values > self.high + more)
+            n_absurd = np.count_nonzero(is_absurd, axis=0)
+            few = (n_absurd > 0) & (n_absurd <= max(1, share * len(values)))
+            few &= n_absurd < len(values)
+            if few.any():
+                values = _interpolated(values, is_absurd, np.flatnonzero(few))
+        return values
+
+    def _is_beyond(self, values: FloatArray) -> npt.NDArray[np.bool_]:
+        """Return which cells are beyond the fences."""
+        return np.asarray((values < self.low) | (values > self.high))
+
+
+def _blocks(values: FloatArray) -> Iterator[FloatArray]:
+    """Yield all rows in views of bounded size: nearly always, nothing is beyond."""
+    for first in range(0, len(values), _BLOCK_ROWS):
+        yield values[first : first + _BLOCK_ROWS]
+
+
+def _interpolated(
+    values: FloatArray, is_absurd: npt.NDArray[np.bool_], chosen: IndexArray
+) -> FloatArray:
+    """Return a copy with plausible values in the absurd cells of the chosen series."""
+    smooth = values.copy()
+    for series in chosen:
+        plausible = np.flatnonzero(~is_absurd[:, series])
+        at = np.flatnonzero(is_absurd[:, series])
+        smooth[at, series] = np.interp(at, plausible, values[plausible, series])
+    return smooth
+
+
+def fences(rows: FloatArray) -> FloatArray:
+    """Return the bounds that sampled rows, of shape ``(n, D)``, set: ``(2, D)``."""
+    low, high = np.quantile(rows, [TAIL, 1 - TAIL], axis=0)
+    width = np.where(high > low, high - low, np.inf)
+    return np.stack([low - width, high + width])
+
+
+def sample(
+    files: Sequence[FloatArray], n_sampled: int = SAMPLE_ROWS
+) -> tuple[IndexArray, FloatArray]:
+    """Return the numbers and values of a random row of each of many equal stretches.
+
+    Rows at equal distances would see one phase of a series with that period.
+
+    Args:
+        files: Rows, each of shape ``(T, D)``, counted through.
+        n_sampled: How many there are to be; all rows if there are fewer.
+    """
+    n_rows = sum(map(len, files))
+    rows = np.arange(n_rows)[:n_sampled]
+    if n_rows > n_sampled:
+        # The same for the same rows: the seed is fixed.
+        offset = np.random.default_rng(0).random(n_sampled)
+        rows = ((rows + offset) * n_rows / n_sampled).astype(np.int64)
+    values = np.empty((len(rows), files[0].shape[1]))
+    start = 0
+    for file in files:
+        first, stop = np.searchsorted(rows, [start, start + len(file)])
+        values[first:stop] = file[rows[first:stop] - start]
+        start += len(file)
+    return rows, values
