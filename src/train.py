@@ -36,6 +36,7 @@ from sagemaker_container.process import (
 if TYPE_CHECKING:
     # Types alone: bad input is refused before a runtime is loaded.
     from lstm_ad.artifacts import Fit
+    from lstm_ad.quality.examination import Examination
 
 logger = logging.getLogger("train")
 
@@ -99,6 +100,7 @@ def run(
     """
     from lstm_ad import artifacts
     from lstm_ad.fitting import fit
+    from lstm_ad.quality.examination import examine
     from lstm_ad.training.loop import Control
 
     settings = environment.hyperparameters.to_public().items()
@@ -110,6 +112,7 @@ def run(
     if group.size > 1:
         n_hosts = len(environment.cluster.hosts)
         logger.info("Training with %d processes on %d instances.", group.size, n_hosts)
+    examination = examine(rows, environment.hyperparameters, group)
     result = fit(
         rows,
         environment.hyperparameters,
@@ -126,7 +129,7 @@ def run(
     if group.rank == 0:
         artifacts.save(environment.model_dir, result)
         logger.info("Saved the model to %s.", environment.model_dir)
-    _report(environment.output_data_dir, result, rows, group)
+    _report(environment.output_data_dir, result, examination, rows, group)
 
 
 def _read(environment: TrainingEnvironment, folder: Path) -> tuple[Rows, str | None]:
@@ -221,7 +224,13 @@ def _unexpected(error: BaseException) -> str:
     return f"Training failed unexpectedly: {type(error).__name__}: {error}"
 
 
-def _report(folder: Path, result: "Fit", rows: Rows, group: ProcessGroup) -> None:
+def _report(
+    folder: Path,
+    result: "Fit",
+    examination: "Examination",
+    rows: Rows,
+    group: ProcessGroup,
+) -> None:
     """Write the report of a job that has its model: nothing may fail it any more."""
     from lstm_ad.training.processes import LostError
 
@@ -234,7 +243,7 @@ def _report(folder: Path, result: "Fit", rows: Rows, group: ProcessGroup) -> Non
         inspection = inspect(result, rows, group)
         if group.rank > 0:
             return
-        verdict = write(folder, result, inspection)
+        verdict = write(folder, result, inspection, examination)
     except LostError:
         raise
     except BaseException as error:

@@ -21,6 +21,7 @@ from lstm_ad.data.rows import scratch_folder
 from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.processes import ALONE
+from lstm_ad.quality.examination import Examination, examine
 from lstm_ad.quality.inspection import Inspection, inspect
 from lstm_ad.training.processes import joined
 from sagemaker_container.channels import read
@@ -47,7 +48,9 @@ def environment_of(folder: Path, case: dict, rank: int, size: int):
     )
 
 
-def results_of(result: Fit, report: Inspection) -> dict[str, np.ndarray]:
+def results_of(
+    result: Fit, report: Inspection, examination: Examination
+) -> dict[str, np.ndarray]:
     """Return all numbers of a fit."""
     detector, decision = result.detector, result.detector.decision
     scaler, gaussian = detector.reconstructor.scaler, detector.gaussian
@@ -75,7 +78,7 @@ def results_of(result: Fit, report: Inspection) -> dict[str, np.ndarray]:
         "report repeated": report.repeated_by_position,
         "report by series": report.error_by_series,
         "report stretch": report.stretch.normality_score,
-        "report constant": report.constant,
+        "findings": np.array([len(examination.findings)]),
         "digest": np.frombuffer(result.data_digest.encode(), dtype=np.uint8),
     }
 
@@ -96,8 +99,10 @@ def main() -> None:
                 rows = read(environment, scratch)
                 result = fit(rows, environment.hyperparameters, group=group)
                 report = inspect(result, rows, group)
+                examination = examine(rows, environment.hyperparameters, group)
             if rank == 0:
-                np.savez(target / f"{name}.npz", **results_of(result, report))
+                results = results_of(result, report, examination)
+                np.savez(target / f"{name}.npz", **results)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,9 @@ def find_clocks(data: Data) -> Iterator[Finding]:
     )
     is_clock = is_even | (only_rises & is_time.any(axis=0))
     for series in map(int, np.flatnonzero(is_clock)):
-        low, high = fitting.low[series], later.high[series]
+        start, end = fitting.low[series], later.high[series]
+        if highest[series] < 0:
+            start, end = fitting.high[series], later.low[series]
         how = (
             f"by {(lowest[series] + highest[series]) / 2:.6g} in every row"
             if is_even[series]
@@ -42,8 +44,8 @@ def find_clocks(data: Data) -> Iterator[Finding]:
             (series,),
             data.fitting.files[0],
             None,
-            f"{data.fitting.files[0]}: column {series + 1} goes from {low:.10g} to "
-            f"{high:.10g}, {how}: it is an index or a clock, not a measurement.",
+            f"{data.fitting.files[0]}: column {series + 1} goes from {start:.10g} to "
+            f"{end:.10g}, {how}: it is an index or a clock, not a measurement.",
             "Every new row would lie outside of what was learnt.",
             f"Leave column {series + 1} out, here and in every request.",
             is_refused=True,

@@ -32,6 +32,11 @@ class Finding:
     is_refused: bool = False
     """Whether no model can be made of such data."""
 
+    @property
+    def importance(self) -> int:
+        """How bad it is, compared with others."""
+        return len(Level) * self.is_refused + list(Level).index(self.level)
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
@@ -42,7 +47,9 @@ class Source:
     values: FloatArray
     """Its rows, of shape ``(T, D)``."""
     digest: str
-    """A digest of them."""
+    """A digest of the whole file."""
+    first_row: int = 0
+    """The number of its first row here, counted from 0."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +108,7 @@ class Data:
         fitting = Part(
             "the training rows",
             names,
-            (0,) * len(names),
+            tuple(source.first_row for source in training),
             profile([values[:cut] for values, cut in pairs]),
             tuple(source.digest for source in training),
             Fingerprints.of([values for values, _ in pairs], divisor),
@@ -117,7 +124,7 @@ class Data:
         validating = Part(
             "the validation data",
             tuple(source.name for source in validation),
-            (0,) * len(validation),
+            tuple(source.first_row for source in validation),
             profile([source.values for source in validation]),
             tuple(source.digest for source in validation),
             Fingerprints.of([source.values for source in validation], divisor),

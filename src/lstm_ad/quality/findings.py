@@ -41,7 +41,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from lstm_ad.quality import columns, contrasts, copies, outlying
 from lstm_ad.quality.data_parts import Data, Finding
-from lstm_ad.quality.reasons import Level, Reason
+from lstm_ad.quality.reasons import Reason
 
 Rule = Callable[[Data], Iterator[Finding]]
 
@@ -70,13 +70,12 @@ def find(data: Data) -> list[Finding]:
     """Return what is wrong with data: of each series the first finding of a part."""
     found = [finding for rule in RULES for finding in rule(data)]
     useless = {s for f in found if f.name in _EXPLAIN_ALL for s in f.series}
-    order = list(Level)
     kept = [
         f
         for f in found
         if f.name in _EXPLAIN_ALL or not f.series or not useless.issuperset(f.series)
     ]
-    return sorted(kept, key=lambda f: (-f.is_refused, -order.index(f.level)))
+    return sorted(kept, key=lambda finding: -finding.importance)
 
 
 def reasons(findings: Iterable[Finding]) -> list[Reason]:

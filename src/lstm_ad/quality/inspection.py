@@ -9,7 +9,6 @@ from lstm_ad.artifacts import Fit
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.partition import Part, Partition
 from lstm_ad.data.rows import Rows
-from lstm_ad.model.scaling import is_constant, value_range
 from lstm_ad.processes import ALONE, ProcessGroup
 from lstm_ad.scoring.detector import LSTMAD
 from lstm_ad.scoring.gaussian import needed_shrinkage
@@ -74,8 +73,6 @@ class Inspection:
     """Likewise, of the reconstructions of each series, of shape ``(D,)``."""
     stretch: Stretch
     """A closer look."""
-    constant: IndexArray
-    """The series that are constant in the rows that fit the LSTM, counted from 0."""
     dependent: IndexArray
     """The series whose errors depend on each other linearly, counted from 0."""
 
@@ -115,7 +112,6 @@ def inspect(fit: Fit, rows: Rows, group: ProcessGroup = ALONE) -> Inspection:
     stretch = None
     if lowest in looks:
         stretch = _stretch(looks[lowest], available[lowest], by_series, fit)
-    low, high = value_range([p.share(rows, group) for p in partition.fitting], group)
     n_series = len(by_series)
     return Inspection(
         part="valid" if partition.validation else "calibration",
@@ -127,7 +123,6 @@ def inspect(fit: Fit, rows: Rows, group: ProcessGroup = ALONE) -> Inspection:
         repeated_by_position=_root(squares[1], counts * n_series),
         error_by_series=_root(by_series, counts.sum()),
         stretch=next(one for one in group.gather(stretch) if one is not None),
-        constant=np.flatnonzero(is_constant(low, high)),
         dependent=_dependent(fit.calibration_errors[:, :n_series]),
     )
 

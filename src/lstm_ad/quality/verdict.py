@@ -11,8 +11,9 @@ length of training                     check        it ended before its last epo
                                                     but not by early stopping
 last tenth of the epochs               check        the loss fell by more than 5 % in
                                                     it, or there was one epoch only
-data not learnt from                   check        their loss is more than twice that
-                                                    of the rows learnt from
+losses of the parts of the data        check        calibration or validation loss is
+                                                    more than twice the training loss,
+                                                    or less than half of it
 rows behind the threshold              check        the alarm rate is one of more rows
                                                     than there are independent ones
 interval of the threshold              check        between its ends, the alarm rate
@@ -20,24 +21,26 @@ interval of the threshold              check        between its ends, the alarm 
 alarms on the validation data          check        more than 3 times as many as meant,
                                                     or fewer than a third, where 10
                                                     were meant or found
-constant series                        check        there is one
 series that depend on each other       check        there are some
 exported network                       check        it reconstructs otherwise than
                                                     rounding with small weights explains
 ====================================== ============ ==================================
 
-Otherwise it is good.
+What is wrong with the data is said first, by the rules of
+:mod:`lstm_ad.quality.findings`. Otherwise it is good.
 """
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from lstm_ad.artifacts import Fit
 from lstm_ad.axes import IndexArray
 from lstm_ad.model.scaling import name_series
+from lstm_ad.quality.data_parts import Finding
+from lstm_ad.quality.findings import reasons as explained
 from lstm_ad.quality.inspection import Inspection
 from lstm_ad.quality.reasons import Level, Reason
 
@@ -47,8 +50,8 @@ MIN_GAIN = 1.1
 """How many times as large as the model's the loss of repeating should be."""
 LAST_PART, MAX_PROGRESS = 0.1, 0.05
 """By how much the loss may still fall in the last part of the epochs."""
-MAX_EXCESS = 2.0
-"""How many times that of the rows learnt from other rows' loss may be."""
+MAX_CONTRAST = 2.0
+"""The largest factor between the losses of two parts of the data."""
 MAX_UNCERTAINTY = 10.0
 """By which factor the alarm rate may differ between the ends of the interval."""
 MAX_MISS = 3.0
@@ -66,16 +69,36 @@ class Verdict:
     level: Level
     """The worst of the reasons'."""
     reasons: tuple[Reason, ...]
-    """The worst first; empty for a good model."""
+    """Those in the data first, then the worst first; empty for a good model."""
 
 
-def judge(fit: Fit, inspection: Inspection) -> Verdict:
-    """Return the verdict on a detector."""
-    rules = (_loss, _length, _progress, _excess, _threshold, _alarms, _series, _export)
-    reasons = [reason for rule in rules for reason in rule(fit, inspection)]
+def judge(
+    fit: Fit, inspection: Inspection, findings: Iterable[Finding] = ()
+) -> Verdict:
+    """Return the verdict on a detector.
+
+    Args:
+        fit: The detector, and how it came about.
+        inspection: What can be seen of it.
+        findings: What is wrong with its data: said before what follows from it.
+    """
+    rules = (
+        _loss,
+        _length,
+        _progress,
+        _contrast,
+        _threshold,
+        _alarms,
+        _series,
+        _export,
+    )
+    causes = explained(findings)
+    effects = [reason for rule in rules for reason in rule(fit, inspection)]
     order = list(Level)
-    reasons.sort(key=lambda reason: -order.index(reason.level))
-    return Verdict(reasons[0].level if reasons else Level.GOOD, tuple(reasons))
+    effects.sort(key=lambda reason: -order.index(reason.level))
+    reasons = (*causes, *effects)
+    level = max((reason.level for reason in reasons), key=order.index, default=None)
+    return Verdict(level or Level.GOOD, reasons)
 
 
 def _loss(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
@@ -147,12 +170,18 @@ def _progress(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
         )
 
 
-def _excess(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
-    """Yield that the model does worse on rows that it has not learnt from."""
-    # Labelled data hold anomalies, which are meant to have a large loss.
-    part = "calibration" if fit.detector.decision.labelled else inspection.part
-    learnt, found = fit.losses["train"].mse, fit.losses[part].mse
-    if MAX_EXCESS * learnt < found < math.inf:
+def _contrast(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
+    """Yield that the loss on other rows is far from that on the training rows."""
+    others = {k: loss.mse for k, loss in fit.losses.items() if k != "train"}
+    if fit.detector.decision.labelled:  # chosen on these data: they hold anomalies
+        others.pop("valid", None)
+    learnt = fit.losses["train"].mse
+    positive = {k: v for k, v in others.items() if 0 < v < math.inf}
+    if not positive or not 0 < learnt < math.inf:
+        return
+    part = max(positive, key=lambda k: abs(math.log(positive[k] / learnt)))
+    found = positive[part]
+    if found > MAX_CONTRAST * learnt:
         yield Reason(
             Level.CHECK,
             f"The model does worse on {_DATA[part]} than on the rows that it has "
@@ -160,6 +189,15 @@ def _excess(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
             f"data differ, or it has learnt rows by heart.",
             "See whether both are normal data of the same kind. If they are, try more "
             "data, a smaller hidden-size or more dropout.",
+        )
+    elif MAX_CONTRAST * found < learnt:
+        yield Reason(
+            Level.CHECK,
+            f"The model does much better on {_DATA[part]} than on the rows that it was "
+            f"trained on: the losses are {found:.4g} and {learnt:.4g}. Extreme values "
+            f"among the training rows do that, or calmer data in {_DATA[part]}.",
+            "Look for values far from all others in the training rows, and see whether "
+            "both are normal data of the same kind.",
         )
 
 
@@ -219,13 +257,6 @@ def _alarms(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
 
 def _series(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
     """Yield what is wrong with single series."""
-    if len(inspection.constant):
-        yield Reason(
-            Level.CHECK,
-            f"Constant in the rows that the model has learnt from: "
-            f"{_named(inspection.constant, fit)}. Any other value will be an alarm.",
-            "Leave them out, or train on data in which they vary.",
-        )
     if len(inspection.dependent):
         yield Reason(
             Level.CHECK,

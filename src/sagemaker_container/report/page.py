@@ -15,10 +15,12 @@ import orjson
 
 from lstm_ad.artifacts import Fit
 from lstm_ad.losses import Loss
+from lstm_ad.quality.examination import NOT_EXAMINED, Examination
 from lstm_ad.quality.inspection import Inspection
 from lstm_ad.quality.reasons import Level
 from lstm_ad.quality.verdict import Verdict, judge
 from sagemaker_container.report import charts as figures
+from sagemaker_container.report.data import data_numbers, data_table
 
 REPORT = "report.html"
 METRICS = "metrics.json"
@@ -62,7 +64,12 @@ def remove(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def write(folder: Path, fit: Fit, inspection: Inspection) -> Verdict:
+def write(
+    folder: Path,
+    fit: Fit,
+    inspection: Inspection,
+    examination: Examination = NOT_EXAMINED,
+) -> Verdict:
     """Write ``report.html`` and ``metrics.json``, and return the verdict.
 
     Neither is left half written.
@@ -71,14 +78,19 @@ def write(folder: Path, fit: Fit, inspection: Inspection) -> Verdict:
         folder: Where to.
         fit: What training gave.
         inspection: What can be seen of it.
+        examination: What its data look like.
 
     Raises:
         OSError: If a file cannot be written.
     """
-    verdict = judge(fit, inspection)
+    verdict = judge(fit, inspection, examination.findings)
     numbers = metrics(fit, inspection, verdict)
+    numbers["data"] = data_numbers(examination)
     _write(folder / METRICS, orjson.dumps(numbers, option=orjson.OPT_INDENT_2))
-    _write(folder / REPORT, page(fit, inspection, verdict).encode(errors="replace"))
+    _write(
+        folder / REPORT,
+        page(fit, inspection, verdict, examination).encode(errors="replace"),
+    )
     return verdict
 
 
@@ -117,7 +129,12 @@ def metrics(fit: Fit, inspection: Inspection, verdict: Verdict) -> dict[str, Any
     }
 
 
-def page(fit: Fit, inspection: Inspection, verdict: Verdict) -> str:
+def page(
+    fit: Fit,
+    inspection: Inspection,
+    verdict: Verdict,
+    examination: Examination = NOT_EXAMINED,
+) -> str:
     """Return the report as HTML."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
@@ -129,6 +146,7 @@ def page(fit: Fit, inspection: Inspection, verdict: Verdict) -> str:
         symbol=symbol,
         summary=summary,
         figures=figures.draw(fit, inspection),
+        data=data_table(examination),
         tables=[_numbers(fit), _threshold(fit, inspection), _settings(fit)],
     )
 

@@ -10,8 +10,10 @@ import pytest
 from lstm_ad.artifacts import Fit
 from lstm_ad.data.rows import Rows
 from lstm_ad.losses import EpochMetrics, Loss
+from lstm_ad.quality.data_parts import Finding
 from lstm_ad.quality.inspection import Inspection, inspect
-from lstm_ad.quality.verdict import Level, judge
+from lstm_ad.quality.reasons import Level, Reason
+from lstm_ad.quality.verdict import judge
 from lstm_ad.threshold.decision import Decision, LabelledThreshold
 
 LABELLED = LabelledThreshold(
@@ -146,6 +148,20 @@ FITS: dict[str, tuple[dict[str, Any], Level, str]] = {
         "learnt from: the losses are 0.21 and 0.1. Either the data differ, or it has "
         "learnt rows by heart.",
     ),
+    "worse on the calibration part, though there are validation data": (
+        of_losses(calibration=0.21),
+        Level.CHECK,
+        "The model does worse on the calibration part than on the rows that it has "
+        "learnt from: the losses are 0.21 and 0.1. Either the data differ, or it has "
+        "learnt rows by heart.",
+    ),
+    "much better on other data": (
+        of_losses(valid=0.049),
+        Level.CHECK,
+        "The model does much better on the validation data than on the rows that it "
+        "was trained on: the losses are 0.049 and 0.1. Extreme values among the "
+        "training rows do that, or calmer data in the validation data.",
+    ),
 }
 
 
@@ -276,19 +292,30 @@ def test_alarms_are_no_fault_where_they_are_no_surprise(
     """
     part = "valid" if changes else "calibration"
     many = dataclasses.replace(seen, part=part, n_alarms=1000)
-    fit = dataclasses.replace(good, **of_losses(valid=0.9))
+    fit = dataclasses.replace(good, **of_losses(valid=0.9 if changes else 0.11))
 
     assert judge(with_decision(fit, **changes), many).reasons == ()
 
 
-def test_constant_series_are_named(good: Fit, seen: Inspection) -> None:
-    """Counted from 1, as in the log."""
-    (reason,) = judge(good, dataclasses.replace(seen, constant=np.array([1]))).reasons
-
-    assert reason.finding == (
-        "Constant in the rows that the model has learnt from: series 2. Any other "
-        "value will be an alarm."
+def test_what_is_wrong_with_the_data_is_said_first(good: Fit, seen: Inspection) -> None:
+    """Before what follows from it, however bad that is; the level is the worst."""
+    finding = Finding(
+        "constant",
+        Level.CHECK,
+        (2,),
+        "a.csv",
+        None,
+        "It is 7.",
+        "So what.",
+        "Leave it.",
     )
+    useless = dataclasses.replace(good, repeated=loss(0.1))
+
+    verdict = judge(useless, seen, [finding])
+
+    assert verdict.level == Level.DO_NOT_USE
+    assert verdict.reasons[0] == Reason(Level.CHECK, "It is 7. So what.", "Leave it.")
+    assert verdict.reasons[1].level == Level.DO_NOT_USE
 
 
 def test_dependent_series_are_named(good: Fit, seen: Inspection) -> None:
@@ -307,7 +334,7 @@ def test_the_worst_reason_comes_first_and_decides(good: Fit, seen: Inspection) -
     """Several may be given."""
     bad = dataclasses.replace(good, repeated=loss(0.1), history=history(0.2, 0.11))
 
-    verdict = judge(bad, dataclasses.replace(seen, constant=np.array([0])))
+    verdict = judge(bad, dataclasses.replace(seen, dependent=np.array([0])))
 
     assert verdict.level == Level.DO_NOT_USE
     assert [reason.level for reason in verdict.reasons] == [

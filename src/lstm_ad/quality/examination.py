@@ -1,0 +1,91 @@
+"""Examine the data of a job before anything is learnt from them."""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+
+from lstm_ad.data.partition import Part as FileRows
+from lstm_ad.data.partition import Partition
+from lstm_ad.data.rows import Rows
+from lstm_ad.exceptions import SeriesError
+from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.processes import ALONE, ProcessGroup
+from lstm_ad.quality.data_parts import Data, Finding, Source
+from lstm_ad.quality.findings import find, reasons
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Examination:
+    """What the data look like, and what is wrong with them."""
+
+    data: Data | None
+    """Those of the files that this process described; None if it described none."""
+    findings: tuple[Finding, ...]
+    """Of all files, the worst first."""
+
+
+NOT_EXAMINED = Examination(None, ())
+"""Of data that nobody looked at."""
+
+
+def examine(
+    rows: Rows, hyperparameters: Hyperparameters, group: ProcessGroup = ALONE
+) -> Examination:
+    """Return what is wrong with the data of a job, and say so in the log.
+
+    Each file is described by one process that can read it, together with the others
+    that this process describes: where SageMaker has divided the files, those of one
+    host.
+
+    Args:
+        rows: The rows of this host.
+        hyperparameters: The settings of the job.
+        group: The processes of the job.
+
+    Raises:
+        SeriesError: If the files cannot be used, as :meth:`Partition.of` says, or if a
+            series is certainly no measurement.
+    """
+    partition = Partition.of(rows, hyperparameters, group, is_quiet=True)
+    fitting, validation = (
+        [part for part in parts if part.owners[0] == group.rank]
+        for parts in (partition.fitting, partition.validation)
+    )
+    data = None
+    if fitting:
+        data = Data.of(
+            [_source(rows, part, part.file.n_timesteps) for part in fitting],
+            [len(part) for part in fitting],
+            [_source(rows, part, part.stop) for part in validation],
+        )
+    everything = group.gather(find(data) if data else [])
+    findings = tuple(
+        sorted(
+            (finding for some in everything for finding in some),
+            key=lambda finding: -finding.importance,
+        )
+    )
+    _refuse(findings)
+    if group.rank == 0:
+        for reason in reasons(findings):
+            logger.warning("%s %s", reason.finding, reason.advice)
+    return Examination(data, findings)
+
+
+def _source(rows: Rows, part: FileRows, stop: int) -> Source:
+    """Return rows of a file, to be described."""
+    values = rows.values(part.file, part.start, stop)
+    return Source(part.file.name, values, part.file.digest, part.start)
+
+
+def _refuse(findings: Sequence[Finding]) -> None:
+    """Refuse data of which no model can be made.
+
+    Raises:
+        SeriesError: If there is such a finding.
+    """
+    for finding in findings:
+        if finding.is_refused:
+            raise SeriesError(f"{finding.found} {finding.advice}")
