@@ -22,6 +22,7 @@ import codecs
 import contextlib
 import gzip
 import io
+import logging
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ import pandas as pd
 from lstm_ad.axes import FloatArray
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.parallel import Cores
+from sagemaker_container.formats import decimal_comma
 from sagemaker_container.formats.blocks import (
     Block,
     Parsed,
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
     # Types alone: whoever reads a series need not load the runtime of the network.
     from lstm_ad.scoring.detector import Scores
     from lstm_ad.threshold.decision import Decision
+
+logger = logging.getLogger(__name__)
 
 _LF, _COMMA = 10, 44
 _NUMBER = re.compile(rb" *[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)? *")
@@ -92,10 +96,23 @@ def read_blocks(path: Path, name: str) -> Iterator[FloatArray]:
             if cells is None:
                 raise _explain(block, n_rows)
             values = cells.reshape(-1, block.n_columns)
+            if n_rows == 0:
+                _warn_of_decimal_commas(block.text, name)
             n_rows += len(values)
             yield values
         if n_rows == 0:
             raise no_data()
+
+
+def _warn_of_decimal_commas(text: bytes, name: str) -> None:
+    """Log a warning if the start of a file looks like numbers with a decimal comma."""
+    if found := decimal_comma.find(text):
+        row, number = found
+        logger.warning(
+            '%s: row %d holds "%s", which looks like one number with a decimal comma '
+            "but is read as two series; use a decimal point if it is one.",
+            *(name, row, number),
+        )
 
 
 @contextlib.contextmanager
