@@ -236,10 +236,10 @@ def _channels(
         may_be_empty: Whether other hosts may have the files of a channel.
     """
     *others, last = CHANNELS
-    accepted = f"{', '.join(others)} and {last}"
     if unknown := sorted(set(config) - set(CHANNELS)):
         raise SettingError(
-            f"The job has an unknown channel, {unknown[0]}: accepted are {accepted}."
+            f"The job has an unknown channel, {unknown[0]}; use {', '.join(others)} "
+            f"or {last}."
         )
     files: dict[str, dict[str, Path]] = {}
     left_out: dict[str, list[str]] = {}
@@ -255,8 +255,7 @@ def _channels(
         mode = config[channel].get("TrainingInputMode", "File")
         if mode == "Pipe":
             raise SettingError(
-                f"The {channel} channel has input mode Pipe: accepted are File and "
-                f"FastFile."
+                f"The {channel} channel has input mode Pipe; use File or FastFile."
             )
         files[channel], left_out[channel] = _files(data_dir / channel)
         if not files[channel] and not may_be_empty:
@@ -290,7 +289,7 @@ def _files(channel_dir: Path) -> tuple[dict[str, Path], list[str]]:
             # Data that its owner believes to be there is not passed over in silence.
             raise SettingError(
                 f"The {channel_dir.name} channel holds {name.as_posix()}, which is no "
-                f"file: accepted are files, links to files, and folders of them."
+                f"file; use files, links to files, and folders of them."
             )
     return files, left_out
 

@@ -197,7 +197,7 @@ def test_a_file_too_short_is_refused_with_both_ways_out(
     expected = (
         "b.csv: the file is too short for a sequence-length of 10: 90 rows were found, "
         "of which 72 would fit the LSTM and 18 the Gaussian, but 20 and 20 are needed. "
-        "Files of at least 98 rows are accepted, or a sequence-length of at most 9."
+        "Use files of at least 98 rows, or a sequence-length of at most 9."
     )
 
     with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
@@ -398,8 +398,7 @@ def test_overlapping_a_short_file_is_refused_with_what_would_do(
     expected = (
         "a.csv: the file is too short for a context-length of 10 and a "
         "prediction-length of 6: 27 rows were found, of which 22 would fit the LSTM "
-        "and 5 the Gaussian, but 16 and 6 are needed. Files of at least 28 rows are "
-        "accepted."
+        "and 5 the Gaussian, but 16 and 6 are needed. Use files of at least 28 rows."
     )
 
     with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
@@ -437,7 +436,7 @@ def test_the_rows_that_a_short_file_is_told_are_the_fewest(
         and n - round(n * fraction) >= context + prediction
     ]
 
-    with pytest.raises(SeriesError, match=f"at least {fits[0]} rows are accepted"):
+    with pytest.raises(SeriesError, match=f"at least {fits[0]} rows"):
         fit(Rows.of({"a": make_series(fits[0] - 1)}), settings)
     accepted = fit(Rows.of({"a": make_series(fits[0])}), settings)
 

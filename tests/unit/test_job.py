@@ -137,7 +137,7 @@ def test_a_dangling_link_is_refused(usable) -> None:
     (usable.data_dir / "training" / "b.csv").symlink_to(usable.base / "missing")
 
     check_refused(
-        "The training channel holds b.csv, which is no file: accepted are files, links "
+        "The training channel holds b.csv, which is no file; use files, links "
         "to files, and folders of them."
     )
 
@@ -160,14 +160,13 @@ def test_files_have_two_modes(usable, entry: dict[str, str]) -> None:
         ),
         (
             {"training": {}, "train": {}},
-            "The job has an unknown channel, train: accepted are training, validation "
-            "and labels.",
+            "The job has an unknown channel, train; use training, validation or "
+            "labels.",
         ),
         *(
             (
                 {"training": {}, channel: {"TrainingInputMode": "Pipe"}},
-                f"The {channel} channel has input mode Pipe: accepted are File and "
-                f"FastFile.",
+                f"The {channel} channel has input mode Pipe; use File or FastFile.",
             )
             for channel in ("training", "validation")
         ),

@@ -45,7 +45,7 @@ def check(
             )
         if column.shape[1] != 1:
             raise SeriesError(
-                f"labels/{name} has {column.shape[1]} columns: accepted is one, with a "
+                f"labels/{name} has {column.shape[1]} columns; use one, with a "
                 f"0 or 1 per row."
             )
         if len(column) != n_timesteps[name]:
@@ -57,8 +57,8 @@ def check(
         if is_other.any():
             row = int(np.argmax(is_other))
             raise SeriesError(
-                f"labels/{name}: row {row + 1}: {column[row, 0]:g} was found, but "
-                f"accepted are 0 (normal) and 1 (anomaly)."
+                f"labels/{name}: row {row + 1}: {column[row, 0]:g} was found; use "
+                f"0 (normal) or 1 (anomaly)."
             )
     if not any((column[n_unscored:] == 1).any() for column in labels.values()):
         raise SeriesError(

@@ -81,8 +81,8 @@ def refuse_index_columns(files: Sequence[File]) -> None:
         if file.counts_from is not None:
             raise SeriesError(
                 f"{file.name}: column 1 counts the rows, from {file.counts_from:.0f} "
-                f"to {file.counts_from + file.n_timesteps - 1:.0f}: an index column is "
-                f"not accepted, every column is a time series."
+                f"to {file.counts_from + file.n_timesteps - 1:.0f}: leave that "
+                f"column out, each must be a time series."
             )
 
 
@@ -108,8 +108,8 @@ def check_range(name: str, first_row: int, part: FloatArray, scaler: Scaler) -> 
         row = int(np.argmax(is_far))
         raise SeriesError(
             f"{name}: row {first_row + row + 1}, column {column + 1}: "
-            f"{values[row]:.6g} is too far from the rows that fit the LSTM: "
-            f"accepted are numbers from {low[column]:.6g} to {high[column]:.6g}."
+            f"{values[row]:.6g} is too far from the rows that fit the LSTM; use "
+            f"numbers from {low[column]:.6g} to {high[column]:.6g}."
         )
 
 
@@ -129,7 +129,7 @@ def _what_would_fit(n_timesteps: int, hyperparameters: Hyperparameters) -> str:
     needed = max(needed, math.floor((layout.n_calibrating - 0.5) / fraction))
     while not _is_enough(needed, hyperparameters):
         needed += 1
-    more = f"Files of at least {needed} rows are accepted"
+    more = f"Use files of at least {needed} rows"
     n_fitting = hyperparameters.n_fitting(n_timesteps)
     longest = min(n_fitting, n_timesteps - n_fitting) // 2
     if longest == 0 or _named(layout) != f"a sequence-length of {layout.stride}":

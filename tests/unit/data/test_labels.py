@@ -42,7 +42,7 @@ LABELS = column(0, 0, 0, 0, 0, 1, 0, 0)
         ),
         (
             {"a.csv": np.hstack([LABELS, LABELS])},
-            "labels/a.csv has 2 columns: accepted is one, with a 0 or 1 per row.",
+            "labels/a.csv has 2 columns; use one, with a 0 or 1 per row.",
         ),
         (
             {"a.csv": LABELS[:7]},
@@ -51,8 +51,7 @@ LABELS = column(0, 0, 0, 0, 0, 1, 0, 0)
         ),
         (
             {"a.csv": column(0, 0, 0, 0, 0.5, 1, 2, 0)},
-            "labels/a.csv: row 5: 0.5 was found, but accepted are 0 (normal) and 1 "
-            "(anomaly).",
+            "labels/a.csv: row 5: 0.5 was found; use 0 (normal) or 1 (anomaly).",
         ),
         (
             {"a.csv": column(1, 1, 1, 0, 0, 0, 0, 0)},

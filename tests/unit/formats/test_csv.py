@@ -28,6 +28,7 @@ ACCEPTED = {
     "LF and CRLF": (b"1,2\r\n3,4\n5,6\r\n", [[1, 2], [3, 4], [5, 6]]),
     "no last line end": (b"1,2\n3,4", [[1, 2], [3, 4]]),
     "no last line end, CRLF": (b"1,2\r\n3,4", [[1, 2], [3, 4]]),
+    "a last line end, cut": (b"1,2\r\n3,4\r", [[1, 2], [3, 4]]),
     "byte-order mark": (b"\xef\xbb\xbf1,2\n", [[1, 2]]),
     "spaces around cells": (b" 1 ,  2\n3 , 4 \n", [[1, 2], [3, 4]]),
     "one row": (b"1,2,3\n", [[1, 2, 3]]),
@@ -340,24 +341,22 @@ def test_a_changed_byte_is_an_error_or_one_changed_cell(
     assert n_changed <= 1
 
 
-def test_a_gzip_file_is_decompressed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"1,2\n3,4",
+        gzip.compress(b"1,2\n3,4\n"),
+        gzip.compress(b"1,2\n3") + gzip.compress(b",4\n"),
+    ],
+    ids=["plain", "gzip", "gzip in two members"],
+)
+def test_a_file_is_decompressed_if_need_be(data: bytes, tmp_path: Path) -> None:
     """Whatever its name is."""
-    (tmp_path / "a.csv").write_bytes(gzip.compress(b"1,2\n3,4\n"))
+    (tmp_path / "a.csv").write_bytes(data)
 
-    assert np.vstack([*read_blocks(tmp_path / "a.csv", "a.csv")]).tolist() == [
-        [1, 2],
-        [3, 4],
-    ]
+    (table,) = read_blocks(tmp_path / "a.csv", "a.csv")
 
-
-def test_a_plain_file_is_read(tmp_path: Path) -> None:
-    """The result is that of the same bytes in a stream."""
-    (tmp_path / "a.csv").write_bytes(b"1,2\n3,4")
-
-    assert np.vstack([*read_blocks(tmp_path / "a.csv", "a.csv")]).tolist() == [
-        [1, 2],
-        [3, 4],
-    ]
+    assert table.tolist() == [[1, 2], [3, 4]]
 
 
 def test_a_link_is_followed(tmp_path: Path) -> None:
@@ -391,17 +390,22 @@ def test_messages_about_a_file_begin_with_its_name(
         np.vstack([*read_blocks(tmp_path / "b.csv", "a/b.csv")])
 
 
-def test_files_that_cannot_be_opened_are_named(tmp_path: Path) -> None:
-    """One is not there, one is a folder."""
-    with pytest.raises(
-        SeriesError,
-        match=r"^a: The file cannot be read: No such file or directory\.$",
-    ):
-        np.vstack([*read_blocks(tmp_path / "missing", "a")])
-    with pytest.raises(
-        SeriesError, match=r"^b: The file cannot be read: Is a directory\.$"
-    ):
-        np.vstack([*read_blocks(tmp_path, "b")])
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/nowhere/train.csv", "No such file or directory"),
+        ("/", "Is a directory"),
+        ("/proc/self/mem", "Input/output error"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(
+    path: str, reason: str
+) -> None:
+    """Not there, no file, or the disk fails in reading it."""
+    with pytest.raises(SeriesError) as caught:
+        next(read_blocks(Path(path), "a.csv"))
+
+    assert str(caught.value) == f"a.csv: The file cannot be read: {reason}."
 
 
 def test_scores_become_one_line_per_row_the_first_sequence_empty() -> None:
