@@ -5,32 +5,46 @@ Containers have no network at all: the client runs inside, by the engine's ``exe
 
 import contextlib
 import dataclasses
-import json
 import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 DEADLINE_SECONDS = 300
 """Far beyond what anything here takes: only a hang meets it."""
 
 REQUEST = """\
 import http.client, os, sys
-method, path, timeout, content_type = sys.argv[1:]
 port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", 8080))
-connection = http.client.HTTPConnection("127.0.0.1", port, timeout=float(timeout))
+connection = http.client.HTTPConnection("127.0.0.1", port)
 body = sys.stdin.buffer.read()
-connection.request(method, path, body or None, {"Content-Type": content_type})
+connection.request(*sys.argv[1:], body or None, {"Content-Type": "text/csv"})
 response = connection.getresponse()
 content = response.read()
 sys.stdout.buffer.write(b"%d\\n" % response.status + content)
 """
 """One request from inside of a container: the status on a line, then the body."""
+
+WAIT_FOR_PING = """\
+import os, sys, time, urllib.request
+port = os.environ.get("SAGEMAKER_BIND_TO_PORT", 8080)
+deadline = time.monotonic() + float(sys.argv[1])
+while True:
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", None, 2)
+        break
+    except OSError:
+        if time.monotonic() > deadline:
+            raise
+        time.sleep(0.02)
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +62,16 @@ class Container:
     engine: str
     name: str
 
+    def run(self, *words: str) -> bytes:
+        """Return what a command of the engine prints about this container."""
+        return subprocess.run(
+            [self.engine, *words, self.name],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=DEADLINE_SECONDS,
+            check=True,
+        ).stdout
+
     def command(self, script: str, *arguments: str) -> list[str]:
         """Return the command that runs a Python script inside."""
         interpreter = [self.engine, "exec", "--interactive", self.name, "python"]
@@ -63,65 +87,30 @@ class Container:
             check=True,
         ).stdout
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: bytes = b"",
-        timeout_seconds: float = DEADLINE_SECONDS,
-        content_type: str = "text/csv",
-    ) -> Answer:
-        """Return the answer to one request, made inside."""
-        arguments = (method, path, str(timeout_seconds), content_type)
-        status, content = self.python(REQUEST, *arguments, given=body).split(b"\n", 1)
+    def request(self, method: str, path: str, body: bytes = b"") -> Answer:
+        """Return the answer to one request, made inside; a body is CSV."""
+        status, content = self.python(REQUEST, method, path, given=body).split(b"\n", 1)
         return Answer(int(status), content)
 
     def wait_for_ping(self, seconds: float) -> None:
         """Return once a ping is answered; fail if that takes longer."""
-        script = (
-            "import os, sys, time, urllib.request\n"
-            "port = os.environ.get('SAGEMAKER_BIND_TO_PORT', 8080)\n"
-            "deadline = time.monotonic() + float(sys.argv[1])\n"
-            "while True:\n"
-            "    try:\n"
-            "        urllib.request.urlopen(f'http://127.0.0.1:{port}/ping', None, 2)\n"
-            "        break\n"
-            "    except OSError:\n"
-            "        if time.monotonic() > deadline:\n"
-            "            raise\n"
-            "        time.sleep(0.02)\n"
-        )
         try:
-            self.python(script, str(seconds))
+            self.python(WAIT_FOR_PING, str(seconds))
         except subprocess.CalledProcessError:
             pytest.fail(f"There was no ping within {seconds} s; the log:\n{self.log}")
 
     def signal(self, name: str) -> None:
         """Send a signal to process 1."""
-        subprocess.run(
-            [self.engine, "kill", "--signal", name, self.name],
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
+        self.run("kill", "--signal", name)
 
     def stop(self, seconds: int) -> int:
         """Send SIGTERM, and SIGKILL after some seconds; return the exit code."""
-        subprocess.run(
-            [self.engine, "stop", "--time", str(seconds), self.name],
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
+        self.run("stop", "--time", str(seconds))
         return self.wait()
 
     def wait(self) -> int:
         """Wait for the end, and return the exit code."""
-        code = subprocess.run(
-            [self.engine, "wait", self.name],
-            stdout=subprocess.PIPE,
-            timeout=DEADLINE_SECONDS,
-            check=True,
-        )
-        return int(code.stdout)
+        return int(self.run("wait"))
 
     def wait_for_log(self, text: str) -> None:
         """Return once the log holds a text; fail if the container ends without."""
@@ -138,12 +127,7 @@ class Container:
     @property
     def log(self) -> str:
         """What it has written so far."""
-        return subprocess.run(
-            [self.engine, "logs", self.name],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=True,
-        ).stdout.decode()
+        return self.run("logs").decode()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -169,19 +153,7 @@ def infer_image() -> str:
 
 
 @pytest.fixture(scope="session")
-def inspect_image(engine: str) -> Callable[[str], dict[str, Any]]:
-    """Return the function that says what the engine knows of an image."""
-
-    def inspect(image: str) -> dict[str, Any]:
-        command = [engine, "image", "inspect", image]
-        (document,) = json.loads(subprocess.check_output(command))
-        return dict(document)
-
-    return inspect
-
-
-@pytest.fixture(scope="session")
-def run_container(engine: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+def run_container(engine: str) -> Run:
     """Return the function that runs a container to its end: (image, words, options)."""
 
     def run(
@@ -197,30 +169,6 @@ def run_container(engine: str) -> Callable[..., subprocess.CompletedProcess[str]
         )
 
     return run
-
-
-@pytest.fixture(scope="session")
-def find_superfluous(
-    run_container: Callable[..., subprocess.CompletedProcess[str]],
-) -> Callable[[str, Sequence[str]], str]:
-    """Return the function that lists what an image does not need.
-
-    It takes the image and the Python packages that are to be absent, and returns a line
-    each for packages, compilers, tests and caches: ``[]`` where there are none.
-    """
-
-    def find(image: str, packages: Sequence[str]) -> str:
-        script = f"""
-import importlib.util, pathlib, shutil
-print([name for name in {packages} if importlib.util.find_spec(name)])
-print([name for name in ("gcc", "cc", "g++", "make") if shutil.which(name)])
-root = pathlib.Path("/opt/lstm-ad")
-print([p for p in root.rglob("*") if p.name in ("test", "tests") and p.is_dir()])
-print([p for p in pathlib.Path("/root").rglob("*") if ".cache" in p.parts])
-"""
-        return run_container(image, "python", "-c", script).stdout
-
-    return find
 
 
 @pytest.fixture
@@ -244,10 +192,7 @@ def start_container(engine: str) -> Iterator[Callable[..., Container]]:
 
 @pytest.fixture(scope="session")
 def trained(
-    train_image: str,
-    run_container: Callable[..., subprocess.CompletedProcess[str]],
-    make_opt_ml: Callable[[], Any],
-    make_series: Callable[..., Any],
+    train_image: str, run_container: Run, make_opt_ml: Any, make_series: Any
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """Return a job's folder, trained by the image with no network and no other disk."""
     job = make_opt_ml()
@@ -266,9 +211,7 @@ def trained(
 
 
 @pytest.fixture(scope="session")
-def trained_model_dir(
-    trained: tuple[Path, subprocess.CompletedProcess[str]],
-) -> Path:
+def trained_model_dir(trained: Any) -> Path:
     """Return the model that the training image made."""
     base, process = trained
     assert process.returncode == 0, process.stdout

@@ -2,18 +2,13 @@
 
 import json
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytestmark = pytest.mark.images
-
-MAX_BYTES = 1_300_000_000
-
-ABSENT = ["flask", "gunicorn", "sagemaker_inference", "matplotlib", "pytest", "pip"]
-"""Packages that a training does not need."""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -72,17 +67,3 @@ def test_train_is_process_1_and_a_stop_saves_the_model(
     assert command.split("\0")[1] == "/opt/lstm-ad/bin/train"
     assert code == 0, container.log
     assert json.loads((opt_ml.model_dir / "model.json").read_text())["n_series"] == 2
-
-
-def test_it_holds_what_training_needs_and_no_more(
-    train_image: str, find_superfluous: Callable[[str, Sequence[str]], str]
-) -> None:
-    """There is no server, compiler, test or cache in the training image."""
-    assert find_superfluous(train_image, ABSENT) == "[]\n[]\n[]\n[]\n"
-
-
-def test_it_is_small_enough_to_be_pulled_quickly(
-    train_image: str, inspect_image: Callable[[str], Any]
-) -> None:
-    """The training image has at most 1.3 GB unpacked: its pull is billed."""
-    assert inspect_image(train_image)["Size"] <= MAX_BYTES
