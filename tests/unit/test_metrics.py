@@ -11,23 +11,23 @@ VALID = Loss(mse=12.5, mae=2.0)
 REGEXES = {entry["Name"]: entry["Regex"] for entry in METRIC_DEFINITIONS}
 
 
-def test_the_line_of_an_epoch_has_every_loss_under_every_name() -> None:
-    """Fixed point with twelve decimals; the original's regex reads them right."""
-    line = epoch_line(EpochMetrics(epoch=7, train=TRAIN, valid=VALID, calibration=None))
-
-    assert line == (
-        "epoch: 7 train_loss: 0.000063000000 train_mse: 0.000063000000 "
-        "train_mae: 0.012345678901 valid_loss: 12.500000000000 "
-        "valid_mse: 12.500000000000 valid_mae: 2.000000000000"
-    )
+LOSSES = (
+    "train_loss: 0.000063000000 train_mse: 0.000063000000 train_mae: 0.012345678901 "
+    "valid_loss: 12.500000000000 valid_mse: 12.500000000000 valid_mae: 2.000000000000"
+)
 
 
-def test_the_last_lines_have_the_losses_of_the_saved_network() -> None:
-    """Once more as in the epochs, and as the original printed them."""
+def test_every_loss_has_a_line_under_every_name() -> None:
+    """Fixed point with twelve decimals, which the original's regex reads right.
+
+    The saved network's come once more as in the epochs, and as the original printed
+    them.
+    """
+    metrics = EpochMetrics(epoch=7, train=TRAIN, valid=VALID, calibration=None)
+
+    assert epoch_line(metrics) == f"epoch: 7 {LOSSES}"
     assert final_lines({"train": TRAIN, "valid": VALID}, best_epoch=3) == [
-        "best epoch: 3 train_loss: 0.000063000000 train_mse: 0.000063000000 "
-        "train_mae: 0.012345678901 valid_loss: 12.500000000000 "
-        "valid_mse: 12.500000000000 valid_mae: 2.000000000000",
+        f"best epoch: 3 {LOSSES}",
         "train:loss 0.000063000000",
         "train:mse 0.000063000000",
         "train:mae 0.012345678901",

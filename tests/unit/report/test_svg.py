@@ -40,15 +40,6 @@ def texts(picture: ElementTree.Element) -> list[str]:
     return [str(element.text) for element in picture.findall("text")]
 
 
-def test_a_picture_says_what_it_shows_to_those_who_cannot_see_it() -> None:
-    """A name and a summary, under the role of a picture."""
-    picture = drawn()
-
-    assert picture.attrib["role"] == "img"
-    assert picture.findtext("title") == "name"
-    assert picture.findtext("desc") == "summary"
-
-
 def test_the_corners_of_the_axes_are_the_corners_of_the_panel() -> None:
     """The second axis goes up; a panel is 200 high if nothing else is said."""
     x, y = np.array([0.0, 1.0]), np.array([0.0, 1.0])
@@ -59,14 +50,22 @@ def test_the_corners_of_the_axes_are_the_corners_of_the_panel() -> None:
     assert bottom - top == 200.0
 
 
-def test_equal_ratios_are_equal_distances_on_a_logarithmic_axis() -> None:
-    """1, 10 and 100."""
-    axis = Axis("y", 1.0, 100.0, is_log=True)
-    line = Line(np.array([0.0, 0.5, 1.0]), np.array([1.0, 10.0, 100.0]), "s")
+@pytest.mark.parametrize(
+    ("axis", "y"),
+    [
+        (Axis("y", 1.0, 100.0, is_log=True), [1.0, 10.0, 100.0]),
+        (UNIT, [-1e9, 0.5, 1e9]),
+    ],
+    ids=["equal ratios", "beyond the axis"],
+)
+def test_values_are_at_their_height_and_never_outside(axis: Axis, y: list) -> None:
+    """On a logarithmic axis equal ratios are equal distances; the edge is the end."""
+    line = Line(np.array([0.0, 0.5, 1.0]), np.array(y), "s")
 
     (_, low), (_, middle), (_, high) = points_of(drawn(line, y=axis), "line s")
 
     assert middle == (low + high) / 2
+    assert low - high == 200.0
 
 
 def test_a_peak_of_one_row_in_many_is_drawn_and_the_picture_stays_small() -> None:
@@ -107,15 +106,6 @@ def test_a_line_is_interrupted_where_there_is_nothing(n_points: int) -> None:
     assert path_of(drawn(line), "line s").count("M") == 2
 
 
-def test_what_lies_beyond_an_axis_is_drawn_at_its_edge() -> None:
-    """Never outside of the panel."""
-    line = Line(np.array([0.0, 1.0]), np.array([-1e9, 1e9]), "s")
-
-    (_, low), (_, high) = points_of(drawn(line), "line s")
-
-    assert low - high == 200.0
-
-
 def test_every_kind_of_mark_is_drawn_and_named_once() -> None:
     """Two marks of a name have one entry in the legend."""
     x, y = np.array([0.0, 0.5, 1.0]), np.array([0.1, 0.9, 0.1])
@@ -138,10 +128,13 @@ def test_every_kind_of_mark_is_drawn_and_named_once() -> None:
     assert path_of(picture, "line e").count("L") == 1
 
 
-def test_words_are_words_whatever_they_hold() -> None:
-    """Markup in a label is shown, not understood."""
+def test_a_picture_says_what_it_shows_and_words_are_words() -> None:
+    """A name and a summary for those who cannot see it; markup is shown as it is."""
     picture = drawn(Line(np.zeros(1), np.zeros(1), "s", "<script>&"))
 
+    assert picture.attrib["role"] == "img"
+    assert picture.findtext("title") == "name"
+    assert picture.findtext("desc") == "summary"
     assert "<script>&" in texts(picture)
     assert picture.find(".//script") is None
 

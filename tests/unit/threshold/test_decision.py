@@ -58,22 +58,19 @@ def test_the_labels_threshold_is_the_one_that_counts(decision: Decision) -> None
     assert labelled.is_anomaly(np.array([-1.6, -1.4])).tolist() == [True, False]
 
 
-def test_severity_is_a_half_at_the_threshold_of_the_alarm_rate(
-    decision: Decision,
-) -> None:
-    """0 where all normal scores are lower, 1 where p is the square of the rate."""
-    scores = np.array([99.0, 4.0, decision.threshold, -TAIL.quantile(RATE**2), -1e9])
+def test_severity_is_the_logarithm_of_how_rare_a_score_is(decision: Decision) -> None:
+    """By hand: 0 where all normal scores are lower, and 1/2 at the threshold.
+
+    A score of -2 has p = 0.1, so a quarter, with a rate of 0.01; it is 1 where p is the
+    square of the rate, and NaN without a score.
+    """
+    threshold, last = decision.threshold, -TAIL.quantile(RATE**2)
+    scores = np.array([99.0, 4.0, -2.0, threshold, last, -1e9, np.nan])
 
     found = decision.severity(scores)
 
-    np.testing.assert_allclose(found, [0, 0, 0.5, 1, 1], rtol=1e-12, atol=1e-12)
-
-
-def test_severity_is_the_logarithm_of_how_rare_a_score_is(decision: Decision) -> None:
-    """By hand: -2 has p = 0.1, so a quarter, with a rate of 0.01."""
-    (found,) = decision.severity(np.array([-2.0]))
-
-    assert found == pytest.approx(math.log(0.1) / (2 * math.log(0.01)))
+    expected = [0, 0, 0.25, 0.5, 1, 1, np.nan]
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_severity_rises_as_the_score_falls(decision: Decision) -> None:
@@ -86,11 +83,6 @@ def test_severity_rises_as_the_score_falls(decision: Decision) -> None:
 
         assert (np.diff(found) >= 0).all()
         assert (found[0], found[-1]) == (0.0, 1.0)
-
-
-def test_a_row_without_a_score_has_no_severity(decision: Decision) -> None:
-    """NaN, as its score."""
-    assert np.isnan(decision.severity(np.array([np.nan]))).all()
 
 
 def test_the_normal_range_lies_around_the_reconstruction(decision: Decision) -> None:
