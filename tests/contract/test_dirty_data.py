@@ -1,5 +1,6 @@
 """Dirty data through real jobs: named by series and row, and the model is no worse."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from lstm_ad.hyperparameters import Hyperparameters
 SETTINGS = Hyperparameters(
     sequence_length=10, hidden_size=8, batch_size=8, epochs=4, lr=0.02
 )
+OVERLAPPING = dataclasses.replace(SETTINGS, prediction_length=5, sequence_stride=1)
 FAULTS = (range(60, 70), range(130, 140))
 
 
@@ -42,11 +44,18 @@ def found(detector: Any, faulty: FloatArray) -> list[int]:
     return [int(is_alarm[rows].sum()) for rows in FAULTS]
 
 
+@pytest.fixture(scope="module", params=[SETTINGS, OVERLAPPING], ids=["", "overlapping"])
+def settings(request: pytest.FixtureRequest) -> Hyperparameters:
+    """Return the settings of both algorithms."""
+    chosen: Hyperparameters = request.param
+    return chosen
+
+
 @pytest.fixture(scope="module")
-def found_if_clean(faulty: FloatArray) -> list[int]:
+def found_if_clean(faulty: FloatArray, settings: Hyperparameters) -> list[int]:
     """Return what the model of clean data finds."""
     rows = Rows.of({"train.csv": sines(1500, 0)}, {"valid.csv": sines(300, 1)})
-    return found(fit(rows, SETTINGS).detector, faulty)
+    return found(fit(rows, settings).detector, faulty)
 
 
 CELLS = {
@@ -62,7 +71,10 @@ CELLS = {
 
 @pytest.mark.parametrize("name", CELLS)
 def test_a_few_absurd_cells_hide_no_fault(
-    name: str, faulty: FloatArray, found_if_clean: list[int]
+    name: str,
+    faulty: FloatArray,
+    found_if_clean: list[int],
+    settings: Hyperparameters,
 ) -> None:
     """At least 0.8 of the rows that the model of clean data finds."""
     channel, rows, series, value = CELLS[name]
@@ -70,7 +82,7 @@ def test_a_few_absurd_cells_hide_no_fault(
     files[channel][rows, series] = value
     rows_of_job = Rows.of({"train.csv": files["train"]}, {"valid.csv": files["valid"]})
 
-    dirty = found(fit(rows_of_job, SETTINGS).detector, faulty)
+    dirty = found(fit(rows_of_job, settings).detector, faulty)
 
     assert min(found_if_clean) > 0
     assert all(n >= 0.8 * m for n, m in zip(dirty, found_if_clean, strict=True))
@@ -81,12 +93,13 @@ def test_a_job_says_what_is_wrong_and_its_model_is_good(
     run_train: Callable[..., Any],
     faulty: FloatArray,
     found_if_clean: list[int],
+    settings: Hyperparameters,
 ) -> None:
     """In the log, the verdict, metrics.json and the report: file, series and row."""
     series = np.column_stack([sines(1500, 0), np.zeros(1500)])
     series[1000, 0] = -9999.0
-    settings = {k: str(v) for k, v in SETTINGS.to_public().items()}
-    opt_ml.write_config("hyperparameters", settings)
+    given = {k: str(v) for k, v in settings.to_public().items()}
+    opt_ml.write_config("hyperparameters", given)
     opt_ml.add_channel("training", {"train.csv": series})
     opt_ml.add_channel("validation", {"valid.csv": series[:300]})
 
