@@ -1,5 +1,6 @@
 """What the documents promise is what the code declares."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -15,16 +16,19 @@ from sagemaker_container.metrics import METRIC_DEFINITIONS
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
+TRAINING = ROOT / "docs/training.md"
+SERVING = ROOT / "docs/serving.md"
+ROOTS = ROOT, ROOT / "src"
 
 
-def rows_like(first_cells: str, document: Path = README) -> list[list[str]]:
+def rows_like(first_cells: str, document: Path = TRAINING) -> list[list[str]]:
     """Return the rows of a document's tables whose first cells match a pattern."""
     row = re.compile(rf"\|{first_cells}\|.*\|")
     lines = filter(row.fullmatch, document.read_text().splitlines())
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def test_the_readmes_hyperparameters_are_the_declared_ones() -> None:
+def test_the_documented_hyperparameters_are_the_declared_ones() -> None:
     """Name, type, default, range and meaning, in order, none missing."""
     expected = [
         [
@@ -40,7 +44,20 @@ def test_the_readmes_hyperparameters_are_the_declared_ones() -> None:
     assert rows_like(r" *`[a-z-]+` *\| *(?:int|float|str) *") == expected
 
 
-def test_the_readmes_metrics_are_the_declared_ones() -> None:
+@pytest.mark.parametrize(("n_series", "column"), [(1, 1), (2, 2)])
+def test_the_documented_preset_is_the_declared_one(n_series: int, column: int) -> None:
+    """Every value that it changes, and no other."""
+    default = Hyperparameters()
+    preset = dataclasses.replace(default, preset="detection").for_series(n_series)
+    values = preset.to_public()
+    changed = {k: v for k, v in values.items() if v != default.to_public()[k]}
+    del changed["preset"]
+
+    rows = rows_like(r" *`[a-z-]+` *\| *[\d.]+ *")
+    assert {row[0].strip("`"): float(row[column]) for row in rows} == changed
+
+
+def test_the_documented_metrics_are_the_declared_ones() -> None:
     """Every MetricDefinition has its row, in order."""
     expected = [f"`{entry['Name']}`" for entry in METRIC_DEFINITIONS]
 
@@ -48,18 +65,18 @@ def test_the_readmes_metrics_are_the_declared_ones() -> None:
     assert [row[0] for row in rows] == expected
 
 
-def test_the_readmes_columns_are_those_that_there_are() -> None:
+def test_the_documented_columns_are_the_existing_ones() -> None:
     """In order, with those of a request that names none."""
     (table,) = re.findall(
-        r"^\| column of the CSV .*\n.*\n((?:\|.*\n)+)", README.read_text(), re.MULTILINE
+        r"^\| column of the CSV .*\n.*\n((?:\|.*\n)+)",
+        SERVING.read_text(),
+        re.MULTILINE,
     )
     names = re.findall(
         r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines())
     )
 
-    (variable,) = rows_like(
-        r" *`SAGEMAKER_INFERENCE_OUTPUT` *", ROOT / "docs/serving.md"
-    )
+    (variable,) = rows_like(r" *`SAGEMAKER_INFERENCE_OUTPUT` *", SERVING)
     assert names == list(OUTPUTS)
     assert variable[1] == f"`{','.join(DEFAULT_COLUMNS)}`"
 
@@ -71,7 +88,7 @@ def anchors_of(document: Path) -> set[str]:
 
 
 def test_every_link_leads_somewhere() -> None:
-    """To a file that there is and, where it names one, to a heading of it."""
+    """To an existing file and, where it names one, to an existing heading."""
     documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]
     links = [
         (document, (document.parent / path if path else document).resolve(), anchor)
@@ -118,7 +135,8 @@ def test_there_is_a_changelog_with_a_section_per_version() -> None:
 
 def test_the_documents_say_how_many_rows_a_file_needs() -> None:
     """By default: with one fewer a job is refused."""
-    texts = [README.read_text(), (ROOT / "docs/training.md").read_text()]
+    documents = README, TRAINING, ROOT / "docs/data.md"
+    texts = [document.read_text() for document in documents]
     numbers = {n for text in texts for n in re.findall(r"needs\s(\d+) rows", text)}
     (least,) = map(int, numbers)
 
@@ -128,3 +146,28 @@ def test_the_documents_say_how_many_rows_a_file_needs() -> None:
     check_files(enough, [], Hyperparameters())
     with pytest.raises(SeriesError, match="too short"):
         check_files(too_few, [], Hyperparameters())
+
+
+def test_the_reading_path_can_be_read_in_twenty_minutes() -> None:
+    """It names existing files, with as many lines as the README says, to a hundred."""
+    section = README.read_text().partition("## Reading the code")[2]
+    files = re.findall(r"`(src/\S+\.py)`", section.partition("\n1. ")[2])
+    (stated,) = re.findall(r"about (\d) (\d00) lines", section.replace("\n", " "))
+
+    n_lines = sum(len((ROOT / file).read_text().splitlines()) for file in files)
+    assert len(files) == len(set(files)) > 8
+    assert abs(n_lines - int("".join(stated))) <= 100
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"]
+)
+def test_every_module_that_a_document_names_exists(name: str) -> None:
+    """From the root of the repository, or of the packages."""
+    paths = re.findall(
+        r"`((?:src|lstm_ad|sagemaker_container|docs|tests|scripts)/[\w/.-]+)`",
+        (ROOT / name).read_text(),
+    )
+
+    assert len(paths) >= 2
+    assert [p for p in paths if not any((r / p).exists() for r in ROOTS)] == []
