@@ -54,6 +54,7 @@ RULES: tuple[Rule, ...] = (
     contrasts.find_different_parts,
     columns.find_unit_numbers,
     columns.find_counters,
+    columns.find_wraps,
     columns.find_stuck,
     copies.find_copied_files,
     copies.find_copied_rows,
