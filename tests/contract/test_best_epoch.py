@@ -81,7 +81,7 @@ def test_the_saved_gaussian_is_that_of_the_saved_network(
     loaded = artifacts.load(tmp_path)
 
     again = Gaussian.fit(
-        np.vstack([*loaded.reconstructor.errors(make_series(400)[320:])]),
+        [np.vstack([*loaded.reconstructor.errors(make_series(400)[320:])])],
         loaded.reconstructor.scaler.scale,
     )
 
