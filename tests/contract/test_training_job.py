@@ -52,13 +52,14 @@ def job(make_opt_ml, make_series):
     opt_ml.add_channel("validation", {"valid.csv": make_series(123, seed=2)})
     opt_ml.failure_file.parent.mkdir()
     opt_ml.failure_file.write_text("The job before this one failed.")
+    (opt_ml.base / "home").mkdir()
     return opt_ml
 
 
 @pytest.fixture(scope="module")
 def ended(job, run_train):
     """Return how that job ended."""
-    return run_train(job)
+    return run_train(job, HOME=str(job.base / "home"))
 
 
 def test_a_job_completes_and_leaves_its_artifacts(job, ended) -> None:
@@ -66,6 +67,18 @@ def test_a_job_completes_and_leaves_its_artifacts(job, ended) -> None:
     assert ended.returncode == 0, ended.log
     assert ended.failure is None
     assert sorted(path.name for path in job.model_dir.iterdir()) == ARTIFACTS
+
+
+def test_neither_training_nor_serving_leaves_an_identifier_at_home(
+    job, ended, start_server
+) -> None:
+    """ONNX Runtime's telemetry, which begins with an identifier on disk, is off."""
+    home = job.base / "home"
+
+    server = start_server(job.base, HOME=str(home))
+
+    assert "telemetry" not in server.log
+    assert list(home.rglob("*")) == []
 
 
 def test_the_model_says_what_it_was_made_of(job, ended) -> None:
