@@ -286,7 +286,7 @@ def _files(channel_dir: Path) -> tuple[dict[str, Path], list[str]]:
             else:
                 files[name.as_posix()] = path
         elif not is_hidden and (path.is_symlink() or not path.is_dir()):
-            # Data that its owner believes to be there is not passed over in silence.
+            # Data that its owner expects to be used are not skipped in silence.
             raise SettingError(
                 f"The {channel_dir.name} channel holds {name.as_posix()}, which is no "
                 f"file; use files, links to files, and folders of them."

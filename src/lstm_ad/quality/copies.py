@@ -27,7 +27,7 @@ def find_copied_files(data: Data) -> Iterator[Finding]:
                     None,
                     f"{name} in {part.name if part else ''} has the same values as "
                     f"{seen[digest]}.",
-                    "Measures on data that were learnt from say nothing about new "
+                    "Measures on data that were trained on say nothing about new "
                     "data, and what is given twice counts twice.",
                     "Leave one of the files out.",
                 )
@@ -56,7 +56,7 @@ def find_copied_rows(data: Data) -> Iterator[Finding]:
                 row,
                 f"{file}: from row {row} on, about {is_copied.mean():.0%} of the rows "
                 f"of the validation data are also in the training channel.",
-                "Measures on rows that were learnt from say nothing about new data.",
+                "Measures on training rows say nothing about new data.",
                 "Take rows for validation that are in no training file.",
             )
     # A series that repeats itself exactly does so many times.
@@ -72,8 +72,7 @@ def find_copied_rows(data: Data) -> Iterator[Finding]:
             f"{where}: from row {row + 1} of all training files on, about "
             f"{len(again) / len(learnt.rows):.0%} of the rows are copies of others, "
             f"in the same order.",
-            "The calibration part then holds rows that were learnt from, or some rows "
-            "count twice.",
+            "The calibration part then holds training rows, or some rows count twice.",
             "Leave the copies out.",
         )
 

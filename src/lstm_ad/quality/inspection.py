@@ -51,7 +51,7 @@ class Stretch:
 
 @dataclasses.dataclass(frozen=True)
 class Inspection:
-    """What can be seen of a detector on data that the LSTM has not learnt from."""
+    """What can be seen of a detector on data that the LSTM was not trained on."""
 
     part: str
     """Which data: ``valid``, or ``calibration`` if there are no validation series."""
@@ -206,10 +206,10 @@ def _stretch(look: _Look, part: Part, by_series: FloatArray, fit: Fit) -> Stretc
     lowest = n_unscored + int(look.score.argmin())
     n_before = len(look.series) - len(look.reconstruction)
     errors = np.abs(look.series[lowest] - look.reconstruction[lowest - n_before])
-    blamed = int((errors / fit.detector.reconstructor.scaler.scale).argmax())
+    main = int((errors / fit.detector.reconstructor.scaler.scale).argmax())
     order = np.argsort(-by_series, kind="stable")
-    others = order[order != blamed][: MAX_SHOWN - 1]
-    columns = np.sort(np.append(others, blamed))
+    others = order[order != main][: MAX_SHOWN - 1]
+    columns = np.sort(np.append(others, main))
     n_around = max(_MIN_STRETCH, fit.hyperparameters.layout.prediction_length)
     return Stretch(
         name=part.file.name,

@@ -18,9 +18,9 @@ rows behind the threshold              check        the alarm rate is one of mor
                                                     than there are independent ones
 interval of the threshold              check        between its ends, the alarm rate
                                                     differs by more than a factor 10
-alarms on the validation data          check        more than 3 times as many as meant,
+alarms on the validation data          check        over 3 times as many as expected,
                                                     or fewer than a third, where 10
-                                                    were meant or found
+                                                    were expected or found
 series that depend on each other       check        there are some
 exported network                       check        it reconstructs otherwise than
                                                     rounding with small weights explains
@@ -57,7 +57,7 @@ MAX_UNCERTAINTY = 10.0
 MAX_MISS = 3.0
 """By which factor alarms on the validation data may be off."""
 MIN_ALARMS = 10
-"""How many must be meant or found to say that: fewer are off by chance."""
+"""How many must be expected or found to say that: fewer are off by chance."""
 
 _DATA = {"valid": "the validation data", "calibration": "the calibration part"}
 
@@ -120,7 +120,7 @@ def _loss(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
             Level.DO_NOT_USE,
             f"The model is no better than repeating the last value: {said}",
             "Train for more epochs, or with another lr or sequence-length. If that "
-            "does not help, the series may have nothing that can be foreseen.",
+            "does not help, the series may have nothing that can be predicted.",
         )
     elif repeated < MIN_GAIN * found:
         yield Reason(
@@ -141,8 +141,8 @@ def _length(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
         yield Reason(
             Level.CHECK,
             f"Training ended after {n_epochs} of {fit.hyperparameters.epochs} epochs: "
-            f"it was stopped, or its loss was no number any more. The log says which.",
-            "Train again, with checkpoints if machines are taken away, or with a "
+            f"it was stopped, or its loss was not a finite number. The log says which.",
+            "Train again, with checkpoints if instances are interrupted, or with a "
             "smaller lr if the loss was the reason.",
         )
 
@@ -153,7 +153,7 @@ def _progress(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
     if len(losses) == 1:
         yield Reason(
             Level.CHECK,
-            "There was one epoch only: nobody knows whether more would be better.",
+            "Only one epoch was run, so it is unknown whether more would help.",
             "Train for more epochs.",
         )
         return
@@ -175,26 +175,26 @@ def _contrast(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
     others = {k: loss.mse for k, loss in fit.losses.items() if k != "train"}
     if fit.detector.decision.labelled:  # chosen on these data: they hold anomalies
         others.pop("valid", None)
-    learnt = fit.losses["train"].mse
+    trained = fit.losses["train"].mse
     positive = {k: v for k, v in others.items() if 0 < v < math.inf}
-    if not positive or not 0 < learnt < math.inf:
+    if not positive or not 0 < trained < math.inf:
         return
-    part = max(positive, key=lambda k: abs(math.log(positive[k] / learnt)))
+    part = max(positive, key=lambda k: abs(math.log(positive[k] / trained)))
     found = positive[part]
-    if found > MAX_CONTRAST * learnt:
+    if found > MAX_CONTRAST * trained:
         yield Reason(
             Level.CHECK,
-            f"The model does worse on {_DATA[part]} than on the rows that it has "
-            f"learnt from: the losses are {found:.4g} and {learnt:.4g}. Either the "
-            f"data differ, or it has learnt rows by heart.",
+            f"The model does worse on {_DATA[part]} than on the rows that it was "
+            f"trained on: the losses are {found:.4g} and {trained:.4g}. Either the "
+            f"data differ, or the model is overfitting.",
             "See whether both are normal data of the same kind. If they are, try more "
             "data, a smaller hidden-size or more dropout.",
         )
-    elif MAX_CONTRAST * found < learnt:
+    elif MAX_CONTRAST * found < trained:
         yield Reason(
             Level.CHECK,
             f"The model does much better on {_DATA[part]} than on the rows that it was "
-            f"trained on: the losses are {found:.4g} and {learnt:.4g}. Extreme values "
+            f"trained on: the losses are {found:.4g} and {trained:.4g}. Extreme values "
             f"among the training rows do that, or calmer data in {_DATA[part]}.",
             "Look for values far from all others in the training rows, and see whether "
             "both are normal data of the same kind.",
@@ -220,36 +220,36 @@ def _threshold(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
     rate = decision.max_alarm_rate
     ends = -np.array(decision.interval)
     low, high = np.exp(decision.tail.log_probability(ends))
-    advice = "Give more calibration data, or accept a larger max-alarm-rate."
+    advice = "Use more calibration data, or a larger max-alarm-rate."
     if decision.n_independent * rate < 1:
         yield Reason(
             Level.CHECK,
-            f"The threshold is a cautious guess: it is to be crossed by one normal row "
-            f"in {1 / rate:,.0f}, but the {decision.n_rows:,} rows behind it say only "
-            f"as much as {decision.n_independent:,} that do not depend on each other.",
+            f"The threshold is extrapolated: the target is 1 normal row in "
+            f"{1 / rate:,.0f}, but the {decision.n_rows:,} calibration rows are worth "
+            f"only {decision.n_independent:,} independent ones.",
             advice,
         )
     elif high > MAX_UNCERTAINTY * low:
         yield Reason(
             Level.CHECK,
             f"The threshold is uncertain: it lies between {decision.interval[0]:.4g} "
-            f"and {decision.interval[1]:.4g}, where the part of the normal rows that "
-            f"are alarms goes from {low:.1g} to {high:.1g}.",
+            f"and {decision.interval[1]:.4g}, where the fraction of normal rows "
+            f"below it goes from {low:.1g} to {high:.1g}.",
             advice,
         )
 
 
 def _alarms(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
-    """Yield that the validation data have far more or far fewer alarms than meant."""
+    """Yield that the validation data have too many or too few alarms."""
     n_rows, found = len(inspection.normality_score), inspection.n_alarms
-    meant = fit.detector.decision.max_alarm_rate * n_rows
-    is_off = found > MAX_MISS * meant or MAX_MISS * found < meant
+    expected = fit.detector.decision.max_alarm_rate * n_rows
+    is_off = found > MAX_MISS * expected or MAX_MISS * found < expected
     is_said = inspection.part == "valid" and fit.detector.decision.labelled is None
-    if is_said and is_off and max(found, meant) >= MIN_ALARMS:
+    if is_said and is_off and max(found, expected) >= MIN_ALARMS:
         yield Reason(
             Level.CHECK,
             f"{found:,} of {n_rows:,} rows of the validation data are alarms, but "
-            f"{meant:.3g} are meant to be.",
+            f"{expected:.3g} are expected.",
             "See whether they are normal data of the same kind as those trained on; "
             "the rows with the lowest scores are shown below.",
         )

@@ -25,9 +25,9 @@ class Event:
     severity: float
     """The severity of that row, from 0 to 1."""
     series: int
-    """The one to blame: the series that contributes most to the event's anomalies, all
-    of them. The lowest score alone may lie in the aftermath, where every series is
-    reconstructed from abnormal rows."""
+    """The series that contributes most to all of the event's anomalies. The lowest
+    score alone may lie in the aftermath, where every series is reconstructed from
+    abnormal rows."""
     direction: float
     """-1 if that series is mostly below its reconstruction where it contributes, 1 if
     it is above."""

@@ -21,7 +21,7 @@ from sagemaker_container.report.svg import (
 )
 
 DATA = {
-    "train": "rows learnt from",
+    "train": "training rows",
     "valid": "validation data",
     "calibration": "calibration part",
 }
@@ -93,9 +93,9 @@ def _training(fit: Fit) -> Figure:
         ),
         "Both curves should fall and become flat, far below the dashed line of "
         "repeating the last value. If they still fall at the end, more epochs help. If "
-        "the curve of the data that are not learnt from rises again, the model learns "
-        "rows by heart; the weights that were saved are those of the best epoch. While "
-        "it learns, dropout makes the loss of the rows learnt from larger.",
+        "the held-out curve rises again, the model is overfitting; the saved weights "
+        "are those of the best epoch. During training, dropout makes the loss of the "
+        "training rows larger.",
     )
 
 

@@ -154,7 +154,7 @@ def page(
 def _numbers(fit: Fit) -> Table:
     """Return the losses of each part of the data."""
     names = {
-        "train": "learnt from",
+        "train": "training",
         "calibration": "calibration",
         "valid": "validation",
     }

@@ -144,16 +144,16 @@ FITS: dict[str, tuple[dict[str, Any], Level, str]] = {
     "worse on other data": (
         of_losses(valid=0.21),
         Level.CHECK,
-        "The model does worse on the validation data than on the rows that it has "
-        "learnt from: the losses are 0.21 and 0.1. Either the data differ, or it has "
-        "learnt rows by heart.",
+        "The model does worse on the validation data than on the rows that it was "
+        "trained on: the losses are 0.21 and 0.1. Either the data differ, or the model "
+        "is overfitting.",
     ),
     "worse on the calibration part, though there are validation data": (
         of_losses(calibration=0.21),
         Level.CHECK,
-        "The model does worse on the calibration part than on the rows that it has "
-        "learnt from: the losses are 0.21 and 0.1. Either the data differ, or it has "
-        "learnt rows by heart.",
+        "The model does worse on the calibration part than on the rows that it was "
+        "trained on: the losses are 0.21 and 0.1. Either the data differ, or the model "
+        "is overfitting.",
     ),
     "much better on other data": (
         of_losses(valid=0.049),
@@ -189,7 +189,7 @@ def test_one_epoch_says_nothing_of_the_next(good: Fit, seen: Inspection) -> None
     (reason,) = judge(short, seen).reasons
 
     assert reason.finding == (
-        "There was one epoch only: nobody knows whether more would be better."
+        "Only one epoch was run, so it is unknown whether more would help."
     )
 
 
@@ -206,17 +206,16 @@ def test_early_stopping_is_no_fault(good: Fit, seen: Inspection) -> None:
     assert judge(stopped, seen).level == Level.GOOD
 
 
-def test_few_rows_make_the_threshold_a_guess(good: Fit, seen: Inspection) -> None:
-    """As soon as one alarm is meant for more rows than there are."""
+def test_few_rows_make_the_threshold_extrapolated(good: Fit, seen: Inspection) -> None:
+    """As soon as the target is rarer than one of the independent rows."""
     few = with_decision(good, n_rows=1500, n_independent=999)
     enough = with_decision(good, n_rows=1500, n_independent=1000)
 
     (reason,) = judge(few, seen).reasons
 
     assert reason.finding == (
-        "The threshold is a cautious guess: it is to be crossed by one normal row in "
-        "1,000, but the 1,500 rows behind it say only as much as 999 that do not "
-        "depend on each other."
+        "The threshold is extrapolated: the target is 1 normal row in 1,000, but the "
+        "1,500 calibration rows are worth only 999 independent ones."
     )
     assert judge(enough, seen).reasons == ()
 
@@ -234,7 +233,7 @@ def test_a_wide_interval_makes_the_threshold_uncertain(
 
     assert reason.finding == (
         f"The threshold is uncertain: it lies between {ends[0]:.4g} and {ends[1]:.4g}, "
-        f"where the part of the normal rows that are alarms goes from 0.0002 to 0.005."
+        f"where the fraction of normal rows below it goes from 0.0002 to 0.005."
     )
     assert judge(narrow, seen).reasons == ()
 
@@ -277,7 +276,7 @@ def test_alarms_on_the_validation_data_are_counted(
 
     expected = (
         f"{n_alarms:,} of {n_rows:,} rows of the validation data are alarms, but "
-        f"{n_rows / 1000:.3g} are meant to be."
+        f"{n_rows / 1000:.3g} are expected."
     )
     assert findings == [expected] * is_said
 
