@@ -126,14 +126,14 @@ FITS: dict[str, tuple[dict[str, Any], Level, str]] = {
     "stopped": (
         {"history": history(*[0.11] * 12), "best_epoch": 12},
         Level.CHECK,
-        "Training ended after 12 of 30 epochs: it was stopped, or its loss was no "
-        "number any more. The log says which.",
+        "Training ended after 12 of 30 epochs: it was stopped, or its loss was not "
+        "a finite number. The log says which.",
     ),
     "stopped before an epoch was over": (
         {"history": (), "best_epoch": 0},
         Level.CHECK,
-        "Training ended after 0 of 30 epochs: it was stopped, or its loss was no "
-        "number any more. The log says which.",
+        "Training ended after 0 of 30 epochs: it was stopped, or its loss was not "
+        "a finite number. The log says which.",
     ),
     "still improving": (
         {"history": history(*np.linspace(1.0, 0.13, 27), 0.13, 0.12, 0.11)},
