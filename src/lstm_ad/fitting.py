@@ -40,10 +40,6 @@ logger = logging.getLogger(__name__)
 
 _BLOCK_SEQUENCES = 4096
 
-MAX_NUMBERS = 2**24
-"""Scores and errors that decide, gathered from all processes: where there are more,
-rows at equal distances stand for all."""
-
 MAX_KEPT_ERRORS = 10_000
 """Error vectors that are kept for a report."""
 
@@ -162,7 +158,18 @@ def fit(
 def _prepare(rows: Rows, hyperparameters: Hyperparameters, group: ProcessGroup) -> _Job:
     """Check the rows, and standardise them."""
     partition = Partition.of(rows, hyperparameters, group)
-    hyperparameters = hyperparameters.for_series(partition.n_series)
+    given, hyperparameters = (
+        hyperparameters,
+        hyperparameters.for_series(partition.n_series),
+    )
+    if hyperparameters != given:
+        changed = dict(hyperparameters.to_public().items() - given.to_public().items())
+        logger.info(
+            "For data of %d series, preset=%s sets: %s",
+            partition.n_series,
+            hyperparameters.preset,
+            ", ".join(f"{name}={value}" for name, value in sorted(changed.items())),
+        )
     shares = [part.share(rows, group) for part in partition.fitting]
     fences = Fences.of(shares, group)
     scaler = Scaler.fit([fences.repair(part) for part in shares], group)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -126,3 +127,23 @@ def test_a_stride_that_divides_nothing_fails_with_one_sentence(
         "sequence-stride must be a divisor of prediction-length, which is 6, but "
         '"4" was given.'
     )
+
+
+def test_the_log_says_what_the_preset_sets_for_the_data(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The number of series is known when they have been read; what is given stays."""
+    strings = {"preset": "detection", "epochs": "1", "hidden-size": "2"}
+
+    with caplog.at_level(logging.INFO):
+        result = fit(
+            Rows.of({"a.csv": sine(1000, seed=0)}),
+            Hyperparameters.from_strings(strings),
+        )
+
+    assert "For data of 1 series, preset=detection sets: max-anomaly-length=100" in (
+        caplog.messages
+    )
+    assert result.detector.scan.lengths == (25, 50, 100)
+    assert result.detector.reconstructor.has_level
+    assert result.detector.n_unscored == 104 + 24
