@@ -12,6 +12,7 @@ The pipeline (Malhotra et al., ESANN 2015), in reading order::
     quality/    a closer look at a fitted detector, and the verdict on it
 
 The letters of the axes are in :mod:`lstm_ad.axes`. Only ``model.network``,
-``training`` and ``fitting`` import torch, and nothing that scores imports them. This
-file imports nothing, so that a server can read its settings before it loads a runtime.
+``model.export``, ``training`` and ``fitting`` import torch, and nothing that scores
+imports them. This file imports nothing, so that a server can read its settings before
+it loads a runtime.
 """

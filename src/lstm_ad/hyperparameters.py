@@ -1,7 +1,8 @@
 """Declare the hyperparameters once: name, type, default, bounds and meaning.
 
-Everything else that lists hyperparameters (the parser of a job's strings, README's
-table, the algorithm specification) reads this declaration or is tested against it.
+Everything else that lists hyperparameters (the parser of a job's strings, the table of
+``docs/training.md``, the algorithm specification) reads this declaration or is tested
+against it.
 """
 
 import dataclasses
@@ -60,7 +61,7 @@ class Declaration:
     default: Value
     """The value that is used if the job gives none."""
     meaning: str
-    """One sentence for the README and the algorithm specification."""
+    """One sentence for the documents and the algorithm specification."""
     minimum: int | float = -math.inf
     """The smallest number that is accepted."""
     maximum: int | float = math.inf
