@@ -148,7 +148,7 @@ def faults(scored: Scored) -> Figure:
 def explanation(
     scored: Scored, columns: Mapping[str, FloatArray], rows: slice
 ) -> Figure:
-    """Return a picture of some rows: what was expected, what came, and who is to blame.
+    """Return a picture of some rows: what was expected, what came, and contributions.
 
     Args:
         scored: The whole series.
@@ -169,7 +169,7 @@ def explanation(
             label="normal range",
         )
         _draw_series(axes, scored, i, rows)
-    _draw_blame(panels[2], scored, columns, rows)
+    _draw_contributions(panels[2], scored, columns, rows)
     for axes in panels:
         _mark(axes, scored)
     panels[2].set(xlim=(numbers[0], numbers[-1]), xlabel=TIME)
@@ -343,7 +343,7 @@ def _draw_score(axes: Axes, scored: Scored) -> None:
     _shade(axes, scored)
 
 
-def _draw_blame(
+def _draw_contributions(
     axes: Axes, scored: Scored, columns: Mapping[str, FloatArray], rows: slice
 ) -> None:
     """Draw how much of the severity each series contributes, and on which side."""

@@ -184,7 +184,7 @@ def test_rows_in_json_lines_say_what_the_detector_says(
     }
 
 
-def test_an_anomaly_in_json_lines_names_the_series_to_blame(
+def test_an_anomaly_in_json_lines_names_the_main_contributor(
     tiny_fit: Fit, series: np.ndarray
 ) -> None:
     """A spike of 1000 leaves no doubt, neither of the series nor of the direction."""
@@ -192,9 +192,9 @@ def test_an_anomaly_in_json_lines_names_the_series_to_blame(
 
     for spike in SPIKES:
         row = rows[spike]
-        blamed = max(row["diagnostics"], key=lambda d: d["value"])
+        main = max(row["diagnostics"], key=lambda d: d["value"])
         assert (row["prediction"], row["anomaly_score"]) == (1, 1.0)
-        assert (blamed["name"], blamed["direction"]) == (
+        assert (main["name"], main["direction"]) == (
             ("1", "above") if spike < 100 else ("2", "below")
         )
 

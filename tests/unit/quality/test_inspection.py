@@ -131,7 +131,7 @@ def _threshold(fitted: Fit) -> float:
 
 
 def test_few_of_many_series_are_shown(tiny) -> None:
-    """Those with the largest errors, and the one to blame for the lowest score."""
+    """Those with the largest errors, and the main one at the lowest score."""
     random = np.random.default_rng(0)
     series = random.normal(size=(300, 7)) * 10.0 ** np.arange(7)
     settings = dataclasses.replace(tiny, epochs=1)

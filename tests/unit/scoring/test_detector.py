@@ -332,7 +332,7 @@ def test_contributions_are_fractions_of_the_drops_of_the_scored_window(
 
 
 @pytest.mark.parametrize(("series", "change"), [(0, 30.0), (1, -70.0)])
-def test_the_series_that_spikes_is_to_blame(
+def test_the_series_that_spikes_contributes_most(
     detector: LSTMAD, make_series, series: int, change: float
 ) -> None:
     """With the direction that it went, and though the other is nearly as much.

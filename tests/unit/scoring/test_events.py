@@ -23,12 +23,12 @@ DECISION = Decision(
 """Alarms are scores below about -4.9."""
 
 
-def scores_of(normality_score: list[float], blamed: int = 0) -> Scores:
-    """Return scores of two series, one of which is to blame and below throughout."""
+def scores_of(normality_score: list[float], main: int = 0) -> Scores:
+    """Return scores of two series, one the main contributor, below throughout."""
     score = np.array(normality_score)
     has_none = np.isnan(score)[:, np.newaxis]
-    contribution = np.where(np.arange(2) == blamed, 0.75, 0.25)
-    direction = np.where(np.arange(2) == blamed, -1.0, 1.0)
+    contribution = np.where(np.arange(2) == main, 0.75, 0.25)
+    direction = np.where(np.arange(2) == main, -1.0, 1.0)
     return Scores(
         normality_score=score,
         reconstruction=np.where(has_none, np.nan, np.zeros(2)),
@@ -39,7 +39,7 @@ def scores_of(normality_score: list[float], blamed: int = 0) -> Scores:
 
 def test_an_event_says_where_how_bad_and_who() -> None:
     """Rows from the first alarm to the last; the lowest score is its peak."""
-    scores = scores_of([np.nan, np.nan, 0, -6, -8, -6, 0], blamed=1)
+    scores = scores_of([np.nan, np.nan, 0, -6, -8, -6, 0], main=1)
 
     events = find_events(scores, DECISION, max_gap=0)
 
@@ -58,7 +58,7 @@ def test_an_event_says_where_how_bad_and_who() -> None:
     ]
 
 
-def test_an_event_blames_who_contributes_to_all_of_it() -> None:
+def test_an_event_names_the_series_that_contributes_to_all_of_it() -> None:
     """Not who does at its lowest score, which may lie in the aftermath."""
     scores = dataclasses.replace(
         scores_of([-9.0, -9.0, -9.0, 0.0, -20.0]),
@@ -105,7 +105,7 @@ def test_where_nothing_is_an_anomaly_there_is_no_event(score: float) -> None:
 
 
 def test_events_need_contributions() -> None:
-    """There would be nobody to blame."""
+    """No series could be named."""
     scores = dataclasses.replace(scores_of([-9.0]), contribution=None)
 
     with pytest.raises(ValueError, match=r"^Events need scores with contributions\.$"):
