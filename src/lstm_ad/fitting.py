@@ -1,6 +1,7 @@
 """Fit a detector: the document's training algorithm, readable as a paragraph."""
 
 import dataclasses
+import functools
 import importlib.metadata
 import itertools
 import logging
@@ -14,13 +15,16 @@ import torch
 
 from lstm_ad.artifacts import Fit
 from lstm_ad.axes import FloatArray, ScaledArray
+from lstm_ad.blocks import in_blocks
 from lstm_ad.data.partition import Owned, Part, Partition
-from lstm_ad.data.rows import Rows, append, in_blocks, mapped
+from lstm_ad.data.rows import Rows, append, mapped
 from lstm_ad.data.validate import check_range
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.losses import Loss
 from lstm_ad.model.export import export, export_difference
 from lstm_ad.model.fences import Fences
+from lstm_ad.model.network import StackedLSTM
+from lstm_ad.model.runtime import OnnxNetwork
 from lstm_ad.model.scaling import Scaler
 from lstm_ad.parallel import Cores
 from lstm_ad.processes import ALONE, ProcessGroup
@@ -40,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 _BLOCK_SEQUENCES = 4096
 
+_COMPUTING = ("torch", "numpy")
+
 MAX_KEPT_ERRORS = 10_000
 """Error vectors that are kept for a report."""
 
@@ -57,6 +63,14 @@ class _Job:
     scaler: Scaler
     scaled: ScaledArray
     """All rows of the host, standardised, with plausible values in absurd cells."""
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A digest of the data and of all that decides how training goes."""
+        # Another version may compute other bits: its checkpoints would end elsewhere.
+        versions = {name: importlib.metadata.version(name) for name in _COMPUTING}
+        settings = self.hyperparameters.to_public() | versions
+        return fingerprint(settings, self.partition.digest)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,23 +119,9 @@ def fit(
             network does not reconstruct as the trained one.
     """
     job = _prepare(rows, hyperparameters, group)
-    hyperparameters = job.hyperparameters
-    # Another version may compute other bits: its checkpoints would end elsewhere.
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy")}
-    digest = fingerprint(hyperparameters.to_public() | versions, job.partition.digest)
-    checkpoints = None
-    if checkpoint_dir and group.rank == 0:
-        checkpoints = CheckpointFolder(checkpoint_dir, digest)
-
     logger.info("Training the model.")
-    trained = _train(job, control or Control(), checkpoints)
+    trained = _train(job, control or Control(), checkpoint_dir)
     runtime = export(trained.network)
-    difference = 0.0
-    own = (part for part in job.partition.selection if group.rank in part.owners)
-    if compared := next(own, None):
-        scaled = _scaled(compared, job)
-        difference = export_difference(trained.network, runtime, scaled)
-
     reconstructor = Reconstructor(
         job.scaler,
         runtime,
@@ -130,16 +130,13 @@ def fit(
     )
     calibrated = _calibrate(job, reconstructor)
     detector = LSTMAD(
-        reconstructor,
-        calibrated.gaussian,
-        calibrated.decision,
-        calibrated.scan,
+        reconstructor, calibrated.gaussian, calibrated.decision, calibrated.scan
     )
     result = Fit(
         detector=_with_labels(job, detector),
-        hyperparameters=hyperparameters,
+        hyperparameters=job.hyperparameters,
         precision=trained.precision,
-        export_difference=difference,
+        export_difference=_difference(job, trained.network, runtime),
         weights={k: v.numpy() for k, v in trained.network.state_dict().items()},
         losses=trained.losses,
         repeated=_repeat_last_value(job),
@@ -149,7 +146,7 @@ def fit(
         calibration_scores=calibrated.scores,
         calibration_errors=calibrated.kept,
         data_digest=job.partition.digest,
-        fingerprint=digest,
+        fingerprint=job.fingerprint,
     )
     _compare(result)
     return result
@@ -184,11 +181,12 @@ def _prepare(rows: Rows, hyperparameters: Hyperparameters, group: ProcessGroup) 
     return _Job(rows, partition, hyperparameters, group, fences, scaler, scaled)
 
 
-def _train(
-    job: _Job, control: Control, checkpoints: CheckpointFolder | None
-) -> Trained:
+def _train(job: _Job, control: Control, checkpoint_dir: Path | None) -> Trained:
     """Fit the LSTM."""
     partition, rows = job.partition, job.rows
+    checkpoints = None
+    if checkpoint_dir and job.group.rank == 0:
+        checkpoints = CheckpointFolder(checkpoint_dir, job.fingerprint)
     surplus = max(
         0,
         job.hyperparameters.layout.n_borrowed
@@ -219,10 +217,10 @@ def _train(
 
 def _calibrate(job: _Job, reconstructor: Reconstructor) -> _Calibrated:
     """Fit what scores errors, and decide which scores are anomalies."""
-    partition, group, layout = job.partition, job.group, job.hyperparameters.layout
+    partition, group = job.partition, job.group
     calibration = _errors(job, reconstructor, "calibration", partition.calibration)
     training = None
-    if layout.is_overlapping:
+    if job.hyperparameters.layout.is_overlapping:
         training = _errors(job, reconstructor, "training", partition.fitting)
     found = calibrate(
         calibration,
@@ -232,22 +230,7 @@ def _calibrate(job: _Job, reconstructor: Reconstructor) -> _Calibrated:
         Settings.of(job.hyperparameters, partition.n_series),
         group,
     )
-    n_errors = partition.n_series * layout.n_reconstructions
-    shape = (-1, layout.n_reconstructions, partition.n_series)
-    mine = [
-        (
-            first,
-            np.concatenate(
-                [
-                    block[:, :n_errors].reshape(shape).mean(axis=1)
-                    for block in in_blocks(part)
-                ]
-                or [np.empty((0, partition.n_series))]
-            ),
-        )
-        for first, part in zip(calibration.first, calibration.parts, strict=True)
-    ]
-    means = [part for part in in_order(mine, group) if len(part)]
+    means = _mean_errors(job, calibration)
     scored = [~np.isnan(part) for part in found.scores]
     scores = np.concatenate(
         [part[rows] for part, rows in zip(found.scores, scored, strict=True)]
@@ -267,6 +250,32 @@ def _calibrate(job: _Job, reconstructor: Reconstructor) -> _Calibrated:
         scores=scores,
         kept=calibration.sample(MAX_KEPT_ERRORS, group),
     )
+
+
+def _mean_errors(job: _Job, errors: Errors) -> list[FloatArray]:
+    """Return the means over all reconstructions of each row, file by file.
+
+    Returns:
+        Of each file of all processes that has errors, of shape ``(T, D)``.
+    """
+    n_series = job.partition.n_series
+    n_each = job.hyperparameters.layout.n_reconstructions
+    mine = [
+        (
+            first,
+            np.concatenate(
+                [np.empty((0, n_series))]
+                + [
+                    block[:, : n_each * n_series]
+                    .reshape(-1, n_each, n_series)
+                    .mean(axis=1)
+                    for block in in_blocks(part)
+                ]
+            ),
+        )
+        for first, part in zip(errors.first, errors.parts, strict=True)
+    ]
+    return [part for part in in_order(mine, job.group) if len(part)]
 
 
 def _errors(
@@ -335,6 +344,18 @@ def _scaled(part: Part, job: _Job) -> ScaledArray:
     """Return the standardised values of a part, of shape ``(T, D)``."""
     first = job.rows.first(part.file)
     return job.scaled[first + part.start : first + part.stop]
+
+
+def _difference(job: _Job, network: StackedLSTM, runtime: OnnxNetwork) -> float:
+    """Return how far the exported network is from the trained one, on own rows.
+
+    Raises:
+        TrainingError: If it is too far.
+    """
+    for part in job.partition.selection:
+        if job.group.rank in part.owners:
+            return export_difference(network, runtime, _scaled(part, job))
+    return 0.0
 
 
 def _repeat_last_value(job: _Job) -> Loss:

@@ -79,7 +79,11 @@ def test_the_answer_has_a_row_per_row_and_the_first_50_are_empty(
 
 
 def test_the_saved_model_says_how_good_it_is(model_dir: Path) -> None:
-    """The loss in the JSON is that of the reconstructions, in standardised units."""
+    """The loss in the JSON is that of the reconstructions, in standardised units.
+
+    To 1e-6: torch computes it in single precision, as it does after every epoch, and
+    the scored reconstructions are those of ONNX Runtime.
+    """
     series = read("valid.csv")
     detector = artifacts.load(model_dir)
     errors = (series - detector.score(series).reconstruction)[50:]
@@ -87,7 +91,7 @@ def test_the_saved_model_says_how_good_it_is(model_dir: Path) -> None:
 
     losses = json.loads((model_dir / "model.json").read_text())["losses"]
 
-    assert losses["valid"]["mse"] == pytest.approx(expected, rel=1e-9)
+    assert losses["valid"]["mse"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_our_gaussian_gives_the_published_scores() -> None:

@@ -147,47 +147,34 @@ class Partition:
         check_files(training, validation, hyperparameters)
         refuse_index_columns([*training, *validation])
         labels = _labels(rows, listing, group)
-        stretches = [(file.name, range(file.n_timesteps)) for file in validation]
-        if labels:
-            n_timesteps = {file.name: file.n_timesteps for file in validation}
-            n_unscored = hyperparameters.n_unscored(training[0].n_series)
-            labelling.check(labels, n_timesteps, n_unscored)
-            stretches = labelling.normal_stretches(labels, layout.n_unscored)
+        stretches = _stretches(
+            validation, labels, hyperparameters, training[0].n_series
+        )
 
-        by_name: dict[str, list[range]] = {}
-        for name, stretch in stretches:
-            by_name.setdefault(name, []).append(stretch)
-
-        fitting, calibration = [], []
-        for file, owners in listing[TRAINING]:
-            cut, end = hyperparameters.n_fitting(file.n_timesteps), file.n_timesteps
-            fitting.append(Part(file, 0, cut, owners))
-            calibration.append(Part(file, cut - layout.n_borrowed, end, owners))
-        validating = [
+        fitting, calibration = _cut(listing[TRAINING], hyperparameters)
+        validating = _dealt(
             Part(file, stretch.start, stretch.stop, owners)
             for file, owners in listing[VALIDATION]
-            for stretch in by_name.get(file.name, ())
-        ]
-        labelled = [
+            for stretch in stretches.get(file.name, ())
+        )
+        labelled = (
             Part(file, 0, file.n_timesteps, owners)
             for file, owners in listing[VALIDATION]
             if labels
-        ]
+        )
         n_fitting = sum(map(len, fitting))
         surplus = max(0, layout.n_borrowed - layout.context_length)
-        fitting, calibration = _dealt(fitting), _dealt(calibration)
-        validating = _dealt(validating)
         return cls(
             n_series=training[0].n_series,
-            fitting=tuple(fitting),
-            calibration=tuple(calibration),
-            validation=tuple(validating),
-            selection=tuple(validating)
+            fitting=fitting,
+            calibration=calibration,
+            validation=validating,
+            selection=validating
             or tuple(
                 dataclasses.replace(part, start=part.start + surplus)
                 for part in calibration
             ),
-            labelled=tuple(_dealt(labelled)),
+            labelled=_dealt(labelled),
             labels=labels,
             n_rows={
                 "train": n_fitting,
@@ -226,18 +213,56 @@ def _owned(
     yield from sorted(found.values(), key=lambda one: one[0].key)
 
 
-def _dealt(parts: Sequence[Part]) -> list[Part]:
+def _cut(
+    training: Iterable[tuple[File, Owners]], hyperparameters: Hyperparameters
+) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+    """Return what the LSTM is fitted to, and what the Gaussian is fitted to."""
+    fitting, calibration = [], []
+    for file, owners in training:
+        cut, end = hyperparameters.n_fitting(file.n_timesteps), file.n_timesteps
+        first = cut - hyperparameters.layout.n_borrowed
+        fitting.append(Part(file, 0, cut, owners))
+        calibration.append(Part(file, first, end, owners))
+    return _dealt(fitting), _dealt(calibration)
+
+
+def _stretches(
+    validation: Sequence[File],
+    labels: Mapping[str, FloatArray],
+    hyperparameters: Hyperparameters,
+    n_series: int,
+) -> Mapping[str, Sequence[range]]:
+    """Return the rows that validate, by file: all, or what labels say is normal.
+
+    Raises:
+        SeriesError: If the labels do not fit.
+    """
+    if not labels:
+        return {file.name: [range(file.n_timesteps)] for file in validation}
+    n_timesteps = {file.name: file.n_timesteps for file in validation}
+    n_unscored = hyperparameters.n_unscored(n_series)
+    labelling.check(labels, n_timesteps, n_unscored)
+    found: dict[str, list[range]] = {}
+    for name, stretch in labelling.normal_stretches(
+        labels, hyperparameters.layout.n_unscored
+    ):
+        found.setdefault(name, []).append(stretch)
+    return found
+
+
+def _dealt(chosen: Iterable[Part]) -> tuple[Part, ...]:
     """Return parts with their scorers: the largest first, to who has least to do."""
+    parts = list(chosen)
     load: dict[int, int] = {rank: 0 for part in parts for rank in part.owners}
     scorers = {}
     for index in sorted(range(len(parts)), key=lambda index: -len(parts[index])):
         scorer = min(parts[index].owners, key=lambda rank: load[rank])
         load[scorer] += len(parts[index])
         scorers[index] = scorer
-    return [
+    return tuple(
         dataclasses.replace(part, scorer=scorers[index])
         for index, part in enumerate(parts)
-    ]
+    )
 
 
 def _labels(rows: Rows, listing: Listing, group: ProcessGroup) -> dict[str, FloatArray]:

@@ -16,23 +16,19 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, ScaledArray
+from lstm_ad.blocks import Number, in_blocks
 from lstm_ad.exceptions import SettingError
 from lstm_ad.processes import ProcessGroup
 
 TRAINING, VALIDATION, LABELS = "training", "validation", "labels"
 
-BLOCK_ROWS = 65536
-"""Rows that are worked on at a time: what bounds the memory."""
-
 _VALUES, _SCALED = "values", "scaled"
-
-Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -236,12 +232,6 @@ class _Facts:
             self.high,
             None if math.isnan(self.counts_from) else self.counts_from,
         )
-
-
-def in_blocks(values: npt.NDArray[Number]) -> Iterator[npt.NDArray[Number]]:
-    """Yield consecutive rows in views of bounded size: copies must not add up."""
-    for first in range(0, len(values), BLOCK_ROWS):
-        yield values[first : first + BLOCK_ROWS]
 
 
 def append(path: Path, blocks: Iterable[npt.NDArray[Any]]) -> None:

@@ -15,12 +15,13 @@ more than one in two hundred.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, IndexArray
+from lstm_ad.blocks import in_blocks
 from lstm_ad.processes import ALONE, ProcessGroup
 
 SAMPLE_ROWS = 4096
@@ -28,8 +29,6 @@ SAMPLE_ROWS = 4096
 
 TAIL = 0.005
 """The fraction of sampled rows on either side that fences ignore."""
-
-_BLOCK_ROWS = 65536
 
 MAX_SHARES = {1.0: 0.001, 10.0: 0.005}
 """The fraction of rows up to which they are dirt, by the distance beyond the range of
@@ -67,7 +66,7 @@ class Fences:
         By linear interpolation, or by the only plausible neighbour. Without any,
         ``values`` itself is returned.
         """
-        if not any(self._is_beyond(block).any() for block in _blocks(values)):
+        if not any(self._is_beyond(block).any() for block in in_blocks(values)):
             return values
         has_fences = np.isfinite(self.low)
         width = np.where(has_fences, (self.high - self.low) / 3, 0.0)
@@ -84,12 +83,6 @@ class Fences:
     def _is_beyond(self, values: FloatArray) -> npt.NDArray[np.bool_]:
         """Return which cells are beyond the fences."""
         return np.asarray((values < self.low) | (values > self.high))
-
-
-def _blocks(values: FloatArray) -> Iterator[FloatArray]:
-    """Yield all rows in views of bounded size: nearly always, nothing is beyond."""
-    for first in range(0, len(values), _BLOCK_ROWS):
-        yield values[first : first + _BLOCK_ROWS]
 
 
 def _interpolated(

@@ -39,61 +39,11 @@ def to_onnx(weights: Weights, layout: Layout) -> bytes:
     """
     n_series = weights["lstm.weight_ih_l0"].shape[1]
     hidden_size = weights["lstm.weight_hh_l0"].shape[1]
-    layers = range(sum(name.startswith("lstm.weight_ih_l") for name in weights))
-    carries = layout.is_overlapping
-    # Rows become (rows, batch, D); what the last layer gives becomes (origins, hidden).
-    if carries:
-        arrange = helper.make_node("Unsqueeze", ["bounded", "second_axis"], ["below_0"])
-        origins = helper.make_node(
-            "Squeeze", [f"below_{len(layers)}", "second_axis"], ["origins"]
-        )
-    else:
-        arrange = helper.make_node(
-            "Transpose", ["bounded"], ["below_0"], perm=[1, 0, 2]
-        )
-        origins = helper.make_node(
-            "Squeeze", [f"next_hidden_{layers[-1]}", "first_axis"], ["origins"]
-        )
-    nodes = [
-        helper.make_node("Clip", [ROWS, "lower_bound", "upper_bound"], ["bounded"]),
-        arrange,
-        *(node for layer in layers for node in _layer(layer, hidden_size, carries)),
-        origins,
-        helper.make_node(
-            "Gemm", ["origins", "head.weight", "head.bias"], ["flat"], transB=1
-        ),
-    ]
-    if adds_origin(layout, n_series):
-        nodes += [
-            helper.make_node("Reshape", ["flat", "sequence_shape"], ["changes"]),
-            helper.make_node("Add", ["below_0", "changes"], [RECONSTRUCTIONS]),
-        ]
-    else:
-        nodes.append(
-            helper.make_node("Reshape", ["flat", "sequence_shape"], [RECONSTRUCTIONS])
-        )
-    sequence_shape = [layout.prediction_length, n_series]
-    constants: dict[str, npt.NDArray[Any]] = {
-        "lower_bound": np.array(-INPUT_BOUND, dtype=np.float32),
-        "upper_bound": np.array(INPUT_BOUND, dtype=np.float32),
-        "head.weight": weights["head.weight"],
-        "head.bias": weights["head.bias"],
-        "first_axis": np.array([0], dtype=np.int64),
-        "second_axis": np.array([1], dtype=np.int64),
-        "sequence_shape": np.array([-1, *sequence_shape], dtype=np.int64),
-    }
-    for layer in layers:
-        constants |= _parameters(weights, layer)
-    states = [f"{kind}_{layer}" for layer in layers for kind in ("hidden", "cell")]
-    state_shape = [1, 1, hidden_size]
-    rows_shape = ["R", n_series] if carries else ["N", layout.context_length, n_series]
-    inputs = [_declared(ROWS, rows_shape)]
-    outputs = [_declared(RECONSTRUCTIONS, [rows_shape[0], *sequence_shape])]
-    if carries:
-        inputs += [_declared(name, state_shape) for name in states]
-        outputs += [_declared(f"next_{name}", state_shape) for name in states]
+    n_layers = sum(name.startswith("lstm.weight_ih_l") for name in weights)
+    inputs, outputs = _ports(layout, n_series, hidden_size, n_layers)
+    constants = _constants(weights, layout, n_series, n_layers)
     graph = helper.make_graph(
-        nodes,
+        _nodes(layout, n_series, hidden_size, n_layers),
         "StackedLSTM",
         inputs,
         outputs,
@@ -105,6 +55,75 @@ def to_onnx(weights: Weights, layout: Layout) -> bytes:
     onnx.checker.check_model(model, full_check=True)
     serialised: bytes = model.SerializeToString(deterministic=True)
     return serialised
+
+
+def _nodes(
+    layout: Layout, n_series: int, hidden_size: int, n_layers: int
+) -> list[NodeProto]:
+    """Return the nodes of the whole graph, in the order of computing."""
+    carries, layers = layout.is_overlapping, range(n_layers)
+    # Rows become (rows, batch, D); what the last layer gives becomes (origins, hidden).
+    if carries:
+        arrange = helper.make_node("Unsqueeze", ["bounded", "second_axis"], ["below_0"])
+        last = [f"below_{n_layers}", "second_axis"]
+    else:
+        arrange = helper.make_node(
+            "Transpose", ["bounded"], ["below_0"], perm=[1, 0, 2]
+        )
+        last = [f"next_hidden_{layers[-1]}", "first_axis"]
+    head = ["origins", "head.weight", "head.bias"]
+    nodes = [
+        helper.make_node("Clip", [ROWS, "lower_bound", "upper_bound"], ["bounded"]),
+        arrange,
+        *(node for layer in layers for node in _layer(layer, hidden_size, carries)),
+        helper.make_node("Squeeze", last, ["origins"]),
+        helper.make_node("Gemm", head, ["flat"], transB=1),
+    ]
+    if adds_origin(layout, n_series):
+        return [
+            *nodes,
+            helper.make_node("Reshape", ["flat", "sequence_shape"], ["changes"]),
+            helper.make_node("Add", ["below_0", "changes"], [RECONSTRUCTIONS]),
+        ]
+    reshape = helper.make_node("Reshape", ["flat", "sequence_shape"], [RECONSTRUCTIONS])
+    return [*nodes, reshape]
+
+
+def _constants(
+    weights: Weights, layout: Layout, n_series: int, n_layers: int
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the constants of the graph, by name."""
+    constants: dict[str, npt.NDArray[Any]] = {
+        "lower_bound": np.array(-INPUT_BOUND, dtype=np.float32),
+        "upper_bound": np.array(INPUT_BOUND, dtype=np.float32),
+        "head.weight": weights["head.weight"],
+        "head.bias": weights["head.bias"],
+        "first_axis": np.array([0], dtype=np.int64),
+        "second_axis": np.array([1], dtype=np.int64),
+        "sequence_shape": np.array(
+            [-1, layout.prediction_length, n_series], dtype=np.int64
+        ),
+    }
+    for layer in range(n_layers):
+        constants |= _parameters(weights, layer)
+    return constants
+
+
+def _ports(
+    layout: Layout, n_series: int, hidden_size: int, n_layers: int
+) -> tuple[list[ValueInfoProto], list[ValueInfoProto]]:
+    """Return the declarations of the graph's inputs and outputs."""
+    carries = layout.is_overlapping
+    rows_shape = ["R", n_series] if carries else ["N", layout.context_length, n_series]
+    inputs = [_declared(ROWS, rows_shape)]
+    sequences = [rows_shape[0], layout.prediction_length, n_series]
+    outputs = [_declared(RECONSTRUCTIONS, sequences)]
+    if carries:
+        states = [f"{s}_{i}" for i in range(n_layers) for s in ("hidden", "cell")]
+        shape = [1, 1, hidden_size]
+        inputs += [_declared(name, shape) for name in states]
+        outputs += [_declared(f"next_{name}", shape) for name in states]
+    return inputs, outputs
 
 
 def _layer(layer: int, hidden_size: int, carries: bool) -> list[NodeProto]:

@@ -2,12 +2,13 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, ScaledArray
+from lstm_ad.blocks import in_blocks
 from lstm_ad.processes import ALONE, ProcessGroup
 
 logger = logging.getLogger(__name__)
@@ -21,7 +22,6 @@ holds wherever the network runs. Errors are taken against the values as they are
 spike itself scores as low as it should.
 """
 
-_BLOCK_ROWS = 65536
 
 CONSTANT_RANGE = 1e-12
 """A series whose range is at most this part of its magnitude does not vary."""
@@ -67,10 +67,11 @@ class Scaler:
         # In units of the magnitude: the squares of 1e200 and 1e-200 are no numbers.
         zero = np.zeros(len(unit))
         n_rows = group.sum(np.array([float(sum(len(part) for part in parts))]))
-        total = sum(((block / unit).sum(axis=0) for block in _blocks(parts)), zero)
+        total = sum(((block / unit).sum(axis=0) for block in in_blocks(*parts)), zero)
         mean = group.sum(total) / n_rows
         squares = sum(
-            (((block / unit - mean) ** 2).sum(axis=0) for block in _blocks(parts)), zero
+            (((block / unit - mean) ** 2).sum(axis=0) for block in in_blocks(*parts)),
+            zero,
         )
         deviation = np.sqrt(group.sum(squares) / n_rows)
 
@@ -105,7 +106,7 @@ def value_range(
     """
     low = np.full(parts[0].shape[1], np.inf)
     high = -low
-    for block in _blocks(parts):
+    for block in in_blocks(*parts):
         low = np.minimum(low, block.min(axis=0))
         high = np.maximum(high, block.max(axis=0))
     return group.minimum(low), -group.minimum(-high)
@@ -118,13 +119,6 @@ def is_constant(low: FloatArray, high: FloatArray) -> npt.NDArray[np.bool_]:
         CONSTANT_RANGE * magnitude, _SMALLEST_RANGE
     )
     return constant
-
-
-def _blocks(parts: Sequence[FloatArray]) -> Iterator[FloatArray]:
-    """Yield all rows of ``parts`` in views of bounded size: copies must not add up."""
-    for part in parts:
-        for first in range(0, len(part), _BLOCK_ROWS):
-            yield part[first : first + _BLOCK_ROWS]
 
 
 def _scale_of_constant(value: FloatArray) -> FloatArray:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray
+from lstm_ad.blocks import in_blocks
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.processes import ALONE, ProcessGroup
 from lstm_ad.scoring.gaussian import (
@@ -23,7 +24,7 @@ from lstm_ad.scoring.gaussian import (
 )
 from lstm_ad.scoring.held_out import held_out_distances
 from lstm_ad.scoring.limits import Limits
-from lstm_ad.scoring.moments import Moments, in_blocks
+from lstm_ad.scoring.moments import Moments
 from lstm_ad.scoring.scan import MARGINS, Scan, Scanner
 
 MAX_SAMPLED = 2**22
@@ -182,7 +183,7 @@ def _cap(
     absurd = [
         np.concatenate(
             [np.empty(0, bool)]
-            + [limits.is_absurd(block).any(axis=1) for block in in_blocks([part])]
+            + [limits.is_absurd(block).any(axis=1) for block in in_blocks(part)]
         )
         for part in errors.parts
     ]

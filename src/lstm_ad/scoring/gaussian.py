@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray
+from lstm_ad.blocks import in_blocks
 from lstm_ad.model.scaling import name_series
 from lstm_ad.processes import ALONE, ProcessGroup
 from lstm_ad.scoring.limits import Limits
-from lstm_ad.scoring.moments import Moments, in_blocks
+from lstm_ad.scoring.moments import Moments
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ class Gaussian:
         is_fixed = deviation < RESOLUTION * scales
         deviation = np.maximum(deviation, regularisation.floor * scales)
         products = np.zeros((len(deviation), len(deviation)))
-        for block in map(limits.apply, in_blocks(errors)):
+        for block in map(limits.apply, in_blocks(*errors)):
             z = _standardised(block, moments.mean, deviation, regularisation.corner)
             products += z.T @ z
         correlation = group.sum(products) / moments.n_rows

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from lstm_ad.axes import FloatArray
+from lstm_ad.blocks import in_blocks
 from lstm_ad.scoring.gaussian import Gaussian
-from lstm_ad.scoring.moments import in_blocks
 
 N_FOLDS = 10
 """Runs of calibration rows, each scored by a Gaussian fitted to the others."""
@@ -47,6 +47,6 @@ def held_out_distances(
             held_out.append((part[begin:end], found[begin:end]))
         gaussian = fit(others)
         for rows, found in held_out:
-            blocks = [gaussian.distances(block) for block in in_blocks([rows])]
+            blocks = [gaussian.distances(block) for block in in_blocks(rows)]
             found[:] = np.concatenate([np.empty(0), *blocks])
     return distances

@@ -2,15 +2,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from lstm_ad.axes import FloatArray
+from lstm_ad.blocks import in_blocks
 from lstm_ad.processes import ALONE, ProcessGroup
 from lstm_ad.scoring.limits import Limits
-
-_BLOCK_ROWS = 65536
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +41,10 @@ class Moments:
         n_rows = group.sum(np.array([float(sum(map(len, errors)))]))[0]
         zero = np.zeros(errors[0].shape[1])
         kept = functools.partial(map, limits.apply)
-        total = sum((part.sum(axis=0) for part in kept(in_blocks(errors))), zero)
+        total = sum((part.sum(axis=0) for part in kept(in_blocks(*errors))), zero)
         mean = group.sum(total) / max(n_rows, 1)
         squares = sum(
-            (np.square(part - mean).sum(axis=0) for part in kept(in_blocks(errors))),
+            (np.square(part - mean).sum(axis=0) for part in kept(in_blocks(*errors))),
             zero,
         )
         return cls(n_rows, mean, group.sum(squares) / max(n_rows, 1))
@@ -56,10 +55,3 @@ class Moments:
             return np.zeros_like(mean)
         deviation: FloatArray = np.sqrt(self.variance + np.square(self.mean - mean))
         return deviation
-
-
-def in_blocks(parts: Sequence[FloatArray]) -> Iterator[FloatArray]:
-    """Yield all rows of arrays in views of bounded size: copies must not add up."""
-    for part in parts:
-        for first in range(0, len(part), _BLOCK_ROWS):
-            yield part[first : first + _BLOCK_ROWS]

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lstm_ad.data import rows as rows_module
 from lstm_ad.data.rows import LABELS, TRAINING, VALIDATION, Rows, store
 from lstm_ad.exceptions import SettingError
 from lstm_ad.model.scaling import Scaler
@@ -80,14 +79,3 @@ def test_a_full_disk_is_said_in_one_sentence(
         f"job needs 12 bytes there for each value of its files; the variable TMPDIR "
         f"names another folder."
     )
-
-
-def test_blocks_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Together they are all rows."""
-    monkeypatch.setattr(rows_module, "BLOCK_ROWS", 2)
-
-    assert [b.tolist() for b in rows_module.in_blocks(np.arange(5))] == [
-        [0, 1],
-        [2, 3],
-        [4],
-    ]
