@@ -421,22 +421,6 @@ def test_a_request_is_one_line_of_the_log_and_a_ping_none(
     assert "/ping" not in server.log
 
 
-def test_a_missing_model_folder_ends_the_server(tmp_path: Path, launch_server) -> None:
-    """As a spoilt model does: a code that is not 0, and one sentence of what and where.
-
-    The port is not left open by a master that starts worker after worker.
-    """
-    server = launch_server(tmp_path / "nowhere")
-    returncode = server.process.wait(DEADLINE_SECONDS)
-
-    expected = f"{tmp_path}/nowhere/model/model.json cannot be read: No such file or "
-    errors = [line for line in server.log.splitlines() if line.startswith("ERROR")]
-    assert returncode != 0
-    assert errors == [f"ERROR {expected}directory."]
-    assert not server.is_listening()
-    assert "Traceback" not in server.log
-
-
 PROBE = """
 import os, serve
 def count_threads(server):

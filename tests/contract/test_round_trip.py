@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from lstm_ad import artifacts
-from lstm_ad.scoring.detector import LSTMAD, Scores
 
 CSV = {"Content-Type": "text/csv", "Accept": "text/csv"}
 
@@ -15,11 +14,6 @@ def read(body: bytes) -> np.ndarray:
     """Return an answer as the original's own clients read it."""
     lines = body.decode().split("\n")[:-1]
     return np.array([[float(c) if c else np.nan for c in x.split(",")] for x in lines])
-
-
-def table(scores: Scores) -> np.ndarray:
-    """Return scores as the columns of an answer."""
-    return np.column_stack([scores.normality_score, scores.reconstruction])
 
 
 def test_a_trained_saved_loaded_and_served_model_scores_as_itself(
@@ -40,7 +34,8 @@ def test_a_trained_saved_loaded_and_served_model_scores_as_itself(
     answer = server.request("POST", "/invocations", as_csv(series), CSV)
 
     received = read(answer.body)
-    expected = table(artifacts.load(opt_ml.model_dir, n_threads=1).score(series))
+    scores = artifacts.load(opt_ml.model_dir, n_threads=1).score(series)
+    expected = np.column_stack([scores.normality_score, scores.reconstruction])
     assert received.tobytes() == expected.tobytes()
     assert np.isnan(received[:10]).all()
     assert np.isfinite(received[10:]).all()
@@ -68,22 +63,3 @@ def test_the_endpoint_answers_as_batch_transform_does(
 
     assert real_time.status == 200
     assert real_time.body == transformed.body
-
-
-def test_what_is_saved_again_scores_the_same(
-    model_dir: Path, tmp_path: Path, tiny_fit, detector: LSTMAD, make_series: Callable
-) -> None:
-    """A loaded model, saved once more, is still the same model."""
-    series = make_series(123, seed=9)
-    loaded = artifacts.load(model_dir)
-    weights = {name: value.copy() for name, value in tiny_fit.weights.items()}
-    artifacts.save(tmp_path / "again", _with(tiny_fit, loaded, weights))
-
-    again = artifacts.load(tmp_path / "again").score(series)
-
-    assert table(again).tobytes() == table(detector.score(series)).tobytes()
-
-
-def _with(fit, detector: LSTMAD, weights: dict) -> artifacts.Fit:
-    """Return a fit with another detector and other weights."""
-    return type(fit)(**{**vars(fit), "detector": detector, "weights": weights})
