@@ -25,6 +25,7 @@ from sagemaker_container.job import (
     prepare_training,
     write_failure,
 )
+from sagemaker_container.limits import Limits
 from sagemaker_container.memory import keep_freed_memory
 from sagemaker_container.process import (
     disable_telemetry,
@@ -122,6 +123,7 @@ def run(
         ),
         environment.checkpoint_dir,
         group,
+        Limits.of_container().memory_bytes,
     )
     logger.info("Scoring the model.")
     for line in metrics.final_lines(result.losses, result.best_epoch):

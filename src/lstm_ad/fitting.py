@@ -18,7 +18,7 @@ from lstm_ad.axes import FloatArray, ScaledArray
 from lstm_ad.blocks import in_blocks
 from lstm_ad.data.partition import Owned, Part, Partition
 from lstm_ad.data.rows import Rows, append, mapped
-from lstm_ad.data.validate import check_range
+from lstm_ad.data.validate import check_memory, check_range
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.losses import Loss
 from lstm_ad.model.export import export, export_difference
@@ -92,6 +92,7 @@ def fit(
     control: Control | None = None,
     checkpoint_dir: Path | None = None,
     group: ProcessGroup = ALONE,
+    memory_bytes: int | None = None,
 ) -> Fit:
     """Return a detector fitted to normal data, the same in all processes.
 
@@ -110,15 +111,18 @@ def fit(
         checkpoint_dir: Where the first process keeps what is needed to go on; None
             keeps nothing.
         group: The processes that fit.
+        memory_bytes: What the processes of this host have together; None checks
+            nothing.
 
     Raises:
+        HyperparameterError: If the errors of a row are too many for that memory.
         SeriesError: If a series is too short, or has another number of columns than
             the others, or if the labels do not fit. The message names the file.
         SettingError: If the scratch folder cannot be written.
         TrainingError: If training diverges from its first epoch on, or if the saved
             network does not reconstruct as the trained one.
     """
-    job = _prepare(rows, hyperparameters, group)
+    job = _prepare(rows, hyperparameters, group, memory_bytes)
     logger.info("Training the model.")
     trained = _train(job, control or Control(), checkpoint_dir)
     runtime = export(trained.network)
@@ -152,7 +156,12 @@ def fit(
     return result
 
 
-def _prepare(rows: Rows, hyperparameters: Hyperparameters, group: ProcessGroup) -> _Job:
+def _prepare(
+    rows: Rows,
+    hyperparameters: Hyperparameters,
+    group: ProcessGroup,
+    memory_bytes: int | None,
+) -> _Job:
     """Check the rows, and standardise them."""
     partition = Partition.of(rows, hyperparameters, group)
     given, hyperparameters = (
@@ -167,6 +176,9 @@ def _prepare(rows: Rows, hyperparameters: Hyperparameters, group: ProcessGroup) 
             hyperparameters.preset,
             ", ".join(f"{name}={value}" for name, value in sorted(changed.items())),
         )
+    n_processes = group.gather(group.host).count(group.host)
+    if memory_bytes is not None:
+        check_memory(partition.n_series, hyperparameters, n_processes, memory_bytes)
     shares = [part.share(rows, group) for part in partition.fitting]
     fences = Fences.of(shares, group)
     scaler = Scaler.fit([fences.repair(part) for part in shares], group)

@@ -7,7 +7,7 @@ import pytest
 from lstm_ad import fitting
 from lstm_ad.artifacts import Fit
 from lstm_ad.data.rows import Rows
-from lstm_ad.exceptions import SeriesError
+from lstm_ad.exceptions import HyperparameterError, SeriesError
 from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.model import runtime
@@ -23,6 +23,17 @@ from lstm_ad.threshold.labelled import choose_threshold
 def weights_of(result: Fit) -> dict[str, bytes]:
     """Return the weights, byte for byte."""
     return {name: value.tobytes() for name, value in result.weights.items()}
+
+
+def test_a_gaussian_too_large_for_the_memory_is_refused_before_training(
+    tiny: Hyperparameters, make_series, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of two series it needs 320 bytes."""
+    caplog.set_level("INFO")
+    with pytest.raises(HyperparameterError, match="^The Gaussian of 2 errors"):
+        fit(Rows.of({"a": make_series(400)}), tiny, memory_bytes=319)
+
+    assert "Training the model." not in caplog.messages
 
 
 def test_the_first_part_of_each_file_fits_and_the_last_calibrates(
