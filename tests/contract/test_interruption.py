@@ -242,14 +242,17 @@ def test_checkpoints_of_another_job_are_refused(
     fit(Rows.of(training, validation), tiny, checkpoint_dir=tmp_path)
     changed = make_series(300)
     changed[7, 1] = np.nextafter(changed[7, 1], np.inf)
-    job = {
-        "a value": ({"a": changed}, validation, tiny),
-        "a setting": (training, validation, dataclasses.replace(tiny, lr=0.02)),
-        "the validation": (training, {}, tiny),
+    rows, settings = {
+        "a value": (Rows.of({"a": changed}, validation), tiny),
+        "a setting": (
+            Rows.of(training, validation),
+            dataclasses.replace(tiny, lr=0.02),
+        ),
+        "the validation": (Rows.of(training), tiny),
     }[change]
     caplog.clear()
 
-    found = fit(*job, checkpoint_dir=tmp_path)
+    found = fit(rows, settings, checkpoint_dir=tmp_path)
 
     reason = "it was written for other data, hyperparameters or versions."
     found_reasons = {
@@ -258,7 +261,7 @@ def test_checkpoints_of_another_job_are_refused(
         if record.name == "lstm_ad.training.checkpoints"
     }
     assert found_reasons == {reason}
-    afresh = fit(*job)
+    afresh = fit(rows, settings)
     assert found.history == afresh.history
     assert {k: v.tobytes() for k, v in found.weights.items()} == {
         k: v.tobytes() for k, v in afresh.weights.items()

@@ -30,7 +30,7 @@ def test_a_gaussian_too_large_for_the_memory_is_refused_before_training(
 ) -> None:
     """Of two series it needs 320 bytes."""
     caplog.set_level("INFO")
-    with pytest.raises(HyperparameterError, match="^The Gaussian of 2 errors"):
+    with pytest.raises(HyperparameterError, match=r"^The Gaussian of 2 errors"):
         fit(Rows.of({"a": make_series(400)}), tiny, memory_bytes=319)
 
     assert "Training the model." not in caplog.messages
