@@ -251,7 +251,8 @@ def mapped(path: Path, kind: type[Number], mode: Any = "r") -> npt.NDArray[Numbe
     """Return the numbers of a scratch file, mapped into memory."""
     if path.stat().st_size == 0:  # cannot be mapped
         return np.empty(0, dtype=kind)
-    return np.memmap(path, dtype=kind, mode=mode)
+    # Slices of a memmap are memmaps, which take ten times as long to make.
+    return np.asarray(np.memmap(path, dtype=kind, mode=mode))
 
 
 @contextlib.contextmanager
