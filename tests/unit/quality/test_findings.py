@@ -1,206 +1,15 @@
 """What is wrong with dirty data is found by series and row; clean data pass."""
 
-import dataclasses
 import hashlib
-from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from dirty_data import CLEAN, DIRTY, Dirty, N, clean
 from lstm_ad.axes import FloatArray
 from lstm_ad.quality.data_parts import Data, Source
 from lstm_ad.quality.findings import find, reasons
 from lstm_ad.quality.reasons import Level
-
-N = 2000
-T = np.arange(N)
-
-
-def clean(n: int = N, seed: int = 0) -> FloatArray:
-    """Return two noisy sines, around 0 and around 50."""
-    phase = 2 * np.pi * np.arange(n) / 20
-    x = np.column_stack([3 * np.sin(phase), 50 + 7 * np.sin(phase)])
-    return x + np.random.default_rng(seed).normal(scale=0.2, size=x.shape)
-
-
-def changed(
-    rows: slice | list[int], series: int, value: float | FloatArray, n: int = N
-) -> FloatArray:
-    """Return these with some cells changed."""
-    x = clean(n)
-    x[rows, series] = value
-    return x
-
-
-def beside(column: npt.ArrayLike) -> FloatArray:
-    """Return these with one more series."""
-    column = np.asarray(column, dtype=np.float64)
-    return np.column_stack([clean(len(column)), column])
-
-
-def switch(*stretches: range) -> FloatArray:
-    """Return a series that is 1 in some stretches of rows, and else 0."""
-    column = np.zeros(N)
-    for rows in stretches:
-        column[rows] = 1
-    return column
-
-
-def noise(scale: float = 1.0, seed: int = 5) -> FloatArray:
-    """Return Gaussian noise."""
-    return np.random.default_rng(seed).normal(scale=scale, size=N)
-
-
-@dataclasses.dataclass(frozen=True)
-class Dirty:
-    """Dirty data, and what must be said of them."""
-
-    name: str
-    """The finding."""
-    series: int | None
-    """The series, from 0; None for whole files."""
-    row: int | None
-    """The row, from 1; None if there is no single one."""
-    training: FloatArray | Mapping[str, FloatArray]
-    """The training files; an array is ``train.csv``."""
-    validation: FloatArray | None = None
-    """The validation file."""
-    level: Level = Level.CHECK
-    """The level of the finding."""
-    margin: int = 0
-    """How far from the row another one may be named."""
-    is_refused: bool = False
-    """Whether no model can be made of it."""
-
-
-def far(series: int, row: int, x: FloatArray) -> Dirty:
-    """Return data with an absurd value."""
-    return Dirty("far value", series, row, x, level=Level.DO_NOT_USE)
-
-
-def clock(series: int, x: FloatArray) -> Dirty:
-    """Return data with a column that is refused."""
-    return Dirty("clock", series, None, x, level=Level.DO_NOT_USE, is_refused=True)
-
-
-START_UP = clean()
-START_UP[:100] += 60 * np.exp(-np.arange(100) / 40)[:, np.newaxis] + 20
-OTHER_UNIT = clean()
-OTHER_UNIT[:600] /= 100
-
-DIRTY = {
-    "one cell of -9999": far(0, 701, changed([700], 0, -9999)),
-    "-9999 in the calibration part": far(0, 1901, changed([1900], 0, -9999)),
-    "three cells of -200": far(1, 101, changed([100, 500, 900], 1, -200)),
-    "0 among 50s": Dirty("far value", 1, 301, changed([300], 1, 0)),
-    "3.4e38": far(0, 1201, changed([1200], 0, 3.4e38)),
-    "a run of 65535": far(1, 41, changed(slice(40, 44), 1, 65535)),
-    "1e20 in the last row": far(0, N, changed([N - 1], 0, 1e20)),
-    "a short run of 999": far(0, 601, changed(slice(600, 606), 0, 999)),
-    "-9999 in the validation data": Dirty(
-        "far value", 0, 78, clean(seed=1), changed([77], 0, -9999), Level.DO_NOT_USE
-    ),
-    "-200 in every twentieth row": Dirty(
-        "sentinel", 0, 8, changed(slice(7, None, 20), 0, -200), level=Level.DO_NOT_USE
-    ),
-    "a start-up": Dirty("unlike stretch", 0, 1, START_UP),
-    "drift in the last 13 %": Dirty(
-        "unlike stretch",
-        1,
-        1741,
-        changed(slice(1740, N), 1, noise()[:260] + 90),
-        margin=40,
-    ),
-    "another unit in the first 30 %": Dirty("unlike stretch", 1, 1, OTHER_UNIT),
-    "a fault inside": Dirty(
-        "unlike stretch",
-        1,
-        801,
-        changed(slice(800, 900), 1, noise()[:100] + 120),
-        margin=40,
-    ),
-    "a valve of the first 80 % alone": Dirty(
-        "parts differ",
-        2,
-        201,
-        beside(switch(*(range(k, k + 10) for k in (200, 500, 900, 1300)))),
-    ),
-    "a level of the last 20 % alone": Dirty(
-        "parts differ", 1, 1601, changed(slice(1600, N), 1, noise()[:400] + 90)
-    ),
-    "a stand-by pump": Dirty(
-        "constant until later",
-        2,
-        None,
-        beside(np.where(T < 1600, 0, 48_000 + noise(100))),
-        level=Level.DO_NOT_USE,
-    ),
-    "a pump at one speed": Dirty(
-        "constant until later", 2, 1601, beside(np.where(T < 1600, 0, 48_000))
-    ),
-    "a label column": Dirty(
-        "constant until later",
-        2,
-        1501,
-        beside(np.zeros(N)),
-        np.column_stack([clean(seed=1), T >= 1500]),
-    ),
-    "an index from 1000": clock(2, beside(1000 + T)),
-    "a clock in tenths": clock(0, np.column_stack([T * 0.1, clean()])),
-    "a clock that counts down": clock(2, beside(5000 - 2 * T)),
-    "seconds since 1970": clock(2, beside(1.7e9 + 60 * T)),
-    "uneven seconds since 1970": clock(2, beside(1.7e9 + 60 * T + T % 7)),
-    "milliseconds since 1970": clock(2, beside(1.7e12 + 60e3 * T + T % 7)),
-    "a unit number": Dirty(
-        "unit number",
-        0,
-        None,
-        {
-            f"{k}.csv": np.column_stack([np.full(500, float(k)), clean(500, k)])
-            for k in range(101, 105)
-        },
-    ),
-    "a meter": Dirty("counter", 2, None, beside(np.cumsum(np.abs(noise())))),
-    "an angle": Dirty("angle", 2, None, beside(np.cumsum(5 + noise()) % 360)),
-    "an angle in radians": Dirty(
-        "angle", 2, None, beside(np.cumsum(0.1 + noise(0.01)) % (2 * np.pi))
-    ),
-    "a meter that starts again": Dirty(
-        "restarting counter", 2, None, beside(np.cumsum(np.abs(noise())) % 100)
-    ),
-    "a constant of 0.004": Dirty("constant", 2, None, beside(np.full(N, 0.004))),
-    "1.7e15 and a little": Dirty("constant", 2, None, beside(1.7e15 + T % 997)),
-    "a stuck sensor": Dirty("stuck", 0, 401, changed(slice(400, 480), 0, 1.25)),
-    "two files alike": Dirty(
-        "copied file", None, None, {"a.csv": clean(), "b.csv": clean()}
-    ),
-    "training data as validation": Dirty("copied file", None, None, clean(), clean()),
-    "rows twice": Dirty(
-        "copied rows", None, 1001, np.concatenate([clean(1000), clean(1000)])
-    ),
-    "validation cut from training": Dirty(
-        "copied rows", None, 1, clean(), clean()[1000:1500]
-    ),
-    "two series alike": Dirty("copied series", 2, None, beside(clean()[:, 0])),
-}
-
-RNG = np.random.default_rng(7)
-CLEAN = {
-    "sines": clean(),
-    "few rows": clean(40),
-    "a rare state": beside(switch(range(300, 303))),
-    "one-hot series": np.column_stack([clean(), np.eye(3)[T // 50 % 3]]),
-    "long constant stretches": beside(np.where(T // 400 % 2, 20.0, 20 + noise())),
-    "heavy tails": beside(RNG.standard_t(3, N)),
-    "skewed": beside(np.exp(RNG.normal(size=N))),
-    "a trend": beside(T * 0.01 + noise()),
-    "loads that come and go": beside(np.where(T // 200 % 2 == 0, 10, 40) + noise()),
-    "a random walk": beside(np.cumsum(noise())),
-    "a sawtooth": beside(T % 60 + noise(0.3)),
-    "rounded": beside(np.round(noise())),
-    "bursts": beside(noise(0.01) + (T // 50 % 8 == 3) * 5),
-}
 
 
 def described(dirty: Dirty) -> Data:
@@ -210,9 +19,7 @@ def described(dirty: Dirty) -> Data:
         """Return a file to describe."""
         return Source(name, x, hashlib.sha256(x.tobytes()).hexdigest())
 
-    files = dirty.training
-    if isinstance(files, np.ndarray):
-        files = {"train.csv": files}
+    files = dirty.files
     training = [source(name, x) for name, x in files.items()]
     validation = dirty.validation
     return Data.of(
