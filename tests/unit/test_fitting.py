@@ -70,15 +70,19 @@ def test_the_first_part_of_each_file_fits_and_the_last_calibrates(
         assert result.losses[name].mse == pytest.approx(mse, rel=1e-4)
 
 
+@pytest.mark.parametrize("settings", ["tiny", "overlapping"])
 def test_the_calibration_part_does_not_train_the_network(
-    tiny: Hyperparameters, make_series
+    settings: str, make_series, request: pytest.FixtureRequest
 ) -> None:
     """Other rows there: the same weights, bit by bit, and another Gaussian."""
+    hyperparameters = request.getfixturevalue(settings)
     series, other = make_series(400), make_series(400)
     other[320:] += 1.0
     validation = {"valid": make_series(60, seed=1)}
 
-    first, second = (fit(Rows.of({"a": s}, validation), tiny) for s in (series, other))
+    first, second = (
+        fit(Rows.of({"a": s}, validation), hyperparameters) for s in (series, other)
+    )
 
     assert weights_of(first) == weights_of(second)
     assert (first.detector.gaussian.mean != second.detector.gaussian.mean).all()
@@ -177,42 +181,84 @@ def test_fewer_calibration_errors_than_series_give_finite_scores(
     )
 
 
-def test_training_needs_a_series(tiny: Hyperparameters) -> None:
-    """The message says so."""
-    expected = "There are no training series: at least one is needed."
-
-    with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
-        fit(Rows.of({}), tiny)
-
-
-@pytest.mark.parametrize("channel", ["training", "validation"])
-def test_files_of_other_widths_are_refused(
-    tiny: Hyperparameters, make_series, channel: str
+@pytest.mark.parametrize(
+    ("settings", "training", "validation", "message"),
+    [
+        ("tiny", {}, {}, "There are no training series: at least one is needed."),
+        (
+            "tiny",
+            {"a.csv": (400, 2), "b.csv": (400, 1)},
+            {},
+            "b.csv: the number of columns differs between files: 1 were found, but "
+            "a.csv has 2.",
+        ),
+        (
+            "tiny",
+            {"a.csv": (400, 2)},
+            {"b.csv": (400, 1)},
+            "b.csv: the number of columns differs between files: 1 were found, but "
+            "a.csv has 2.",
+        ),
+        (
+            "tiny",
+            {"a.csv": (400, 2), "b.csv": (90, 2)},
+            {},
+            "b.csv: the file is too short for a sequence-length of 10: 90 rows were "
+            "found, of which 72 would fit the LSTM and 18 the Gaussian, but 20 and 20 "
+            "are needed. Use files of at least 98 rows, or a sequence-length of at "
+            "most 9.",
+        ),
+        (
+            "overlapping",
+            {"a.csv": (27, 2)},
+            {},
+            "a.csv: the file is too short for a context-length of 10 and a "
+            "prediction-length of 6: 27 rows were found, of which 22 would fit the "
+            "LSTM and 5 the Gaussian, but 16 and 6 are needed. Use files of at least "
+            "28 rows.",
+        ),
+        (
+            "tiny",
+            {"a.csv": (400, 2)},
+            {"v.csv": (10, 2)},
+            "v.csv: the file is too short for a sequence-length of 10: 10 rows were "
+            "found, but at least 11 are needed.",
+        ),
+        (
+            "overlapping",
+            {"a.csv": (400, 2)},
+            {"v.csv": (14, 2)},
+            "v.csv: the file is too short for a context-length of 10 and a "
+            "prediction-length of 6: 14 rows were found, but at least 15 are needed.",
+        ),
+    ],
+)
+def test_files_that_cannot_be_used_are_refused(
+    settings: str,
+    training: dict[str, tuple[int, int]],
+    validation: dict[str, tuple[int, int]],
+    message: str,
+    request: pytest.FixtureRequest,
 ) -> None:
-    """The message names both files and both widths."""
-    files = {"training": {"a.csv": make_series(400)}, "validation": {}}
-    files[channel] = {**files[channel], "b.csv": make_series(400)[:, :1]}
-    expected = (
-        "b.csv: the number of columns differs between files: 1 were found, but a.csv "
-        "has 2."
+    """With what was found, and with what would do."""
+    rows = Rows.of(
+        {name: np.zeros(shape) for name, shape in training.items()},
+        {name: np.zeros(shape) for name, shape in validation.items()},
     )
 
-    with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
-        fit(Rows.of(files["training"], files["validation"]), tiny)
+    with pytest.raises(SeriesError, match=f"^{re.escape(message)}$"):
+        fit(rows, request.getfixturevalue(settings))
 
 
-def test_a_file_too_short_is_refused_with_both_ways_out(
-    tiny: Hyperparameters, make_series
+@pytest.mark.parametrize(("settings", "n_rows"), [("tiny", 11), ("overlapping", 15)])
+def test_the_shortest_validation_file_is_accepted(
+    settings: str, n_rows: int, make_series, request: pytest.FixtureRequest
 ) -> None:
-    """Worked by hand: a fifth of 99 rows is 20 rounded; of 90 it is 18, so L = 9."""
-    expected = (
-        "b.csv: the file is too short for a sequence-length of 10: 90 rows were found, "
-        "of which 72 would fit the LSTM and 18 the Gaussian, but 20 and 20 are needed. "
-        "Use files of at least 98 rows, or a sequence-length of at most 9."
-    )
+    """It gives one row with a score."""
+    one_epoch = dataclasses.replace(request.getfixturevalue(settings), epochs=1)
+    rows = Rows.of({"a.csv": make_series(400)}, {"v.csv": make_series(n_rows)})
 
-    with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
-        fit(Rows.of({"a.csv": make_series(400), "b.csv": make_series(90)}), tiny)
+    assert fit(rows, one_epoch).n_rows["valid"] == n_rows
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.2, 0.37, 0.5, 0.73, 0.9])
@@ -250,19 +296,6 @@ def test_the_sequence_length_that_a_short_file_is_told_is_accepted(
             Rows.of({"a": make_series(43)}),
             dataclasses.replace(fits, sequence_length=5),
         )
-
-
-def test_a_validation_file_too_short_is_refused(
-    tiny: Hyperparameters, make_series
-) -> None:
-    """It needs one row more than a sequence; the message says so."""
-    expected = (
-        "v.csv: the file is too short for a sequence-length of 10: 10 rows were found, "
-        "but at least 11 are needed."
-    )
-
-    with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
-        fit(Rows.of({"a.csv": make_series(400)}, {"v.csv": make_series(10)}), tiny)
 
 
 def test_a_context_longer_than_a_run_can_be_saved(
@@ -383,43 +416,6 @@ def test_overlapping_the_selection_loss_is_of_the_calibration_part_alone(
     )
 
 
-def test_overlapping_the_calibration_part_does_not_train_the_network(
-    overlapping: Hyperparameters, make_series
-) -> None:
-    """Other rows there: the same weights, bit by bit, and another Gaussian."""
-    series, other = make_series(400), make_series(400)
-    other[320:] += 1.0
-    validation = {"valid": make_series(60, seed=1)}
-
-    first, second = (
-        fit(Rows.of({"a": s}, validation), overlapping) for s in (series, other)
-    )
-
-    assert weights_of(first) == weights_of(second)
-    assert (first.detector.gaussian.mean != second.detector.gaussian.mean).all()
-
-
-def test_overlapping_a_short_file_is_refused_with_what_would_do(
-    overlapping: Hyperparameters, make_series
-) -> None:
-    """Worked by hand: 16 rows fit the LSTM at least, and 6 the Gaussian.
-
-    A fifth of 27 rows is 5 rounded, of 28 it is 6.
-    """
-    expected = (
-        "a.csv: the file is too short for a context-length of 10 and a "
-        "prediction-length of 6: 27 rows were found, of which 22 would fit the LSTM "
-        "and 5 the Gaussian, but 16 and 6 are needed. Use files of at least 28 rows."
-    )
-
-    with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
-        fit(Rows.of({"a.csv": make_series(27)}), overlapping)
-    one_epoch = dataclasses.replace(overlapping, epochs=1)
-    assert (
-        fit(Rows.of({"a.csv": make_series(28)}), one_epoch).n_rows["calibration"] == 6
-    )
-
-
 @pytest.mark.parametrize("fraction", [0.01, 0.2, 0.37, 0.5, 0.73, 0.9])
 @pytest.mark.parametrize("lengths", [(10, 6, 2), (1, 2, 1), (3, 12, 4), (7, 3, 3)])
 def test_the_rows_that_a_short_file_is_told_are_the_fewest(
@@ -452,25 +448,6 @@ def test_the_rows_that_a_short_file_is_told_are_the_fewest(
     accepted = fit(Rows.of({"a": make_series(fits[0])}), settings)
 
     assert sum(accepted.n_rows.values()) == fits[0]
-
-
-def test_overlapping_a_short_validation_file_is_refused(
-    overlapping: Hyperparameters, make_series
-) -> None:
-    """14 rows have no score: one more is needed, and enough."""
-    training = {"a.csv": make_series(400)}
-    expected = (
-        "v.csv: the file is too short for a context-length of 10 and a "
-        "prediction-length of 6: 14 rows were found, but at least 15 are needed."
-    )
-
-    with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
-        fit(Rows.of(training, {"v.csv": make_series(14)}), overlapping)
-    one_epoch = dataclasses.replace(overlapping, epochs=1)
-    assert (
-        fit(Rows.of(training, {"v.csv": make_series(15)}), one_epoch).n_rows["valid"]
-        == 15
-    )
 
 
 def test_the_row_of_a_value_too_far_off_is_that_of_its_file(

@@ -59,10 +59,7 @@ def train(make_series):
         control: Control | None = None,
     ) -> Trained:
         return train_network(
-            rows_of(fitting, selection),
-            hyperparameters=hyperparameters,
-            control=control or Control(),
-            checkpoints=None,
+            rows_of(fitting, selection), hyperparameters, control or Control(), None
         )
 
     return run
@@ -74,21 +71,21 @@ def bits(trained: Trained) -> dict[str, bytes]:
     return {name: value.numpy().tobytes() for name, value in state.items()}
 
 
+@pytest.fixture(params=["tiny", "overlapping"])
+def settings(request: pytest.FixtureRequest) -> Hyperparameters:
+    """Return settings without and with overlapping sequences."""
+    return request.getfixturevalue(request.param)
+
+
 def test_the_same_seed_gives_the_same_weights_bit_by_bit(
-    train, tiny: Hyperparameters
+    train, settings: Hyperparameters
 ) -> None:
-    """Initial weights, dropout, phases and the order of the batches included."""
-    first, second = train(tiny), train(tiny)
+    """Initial weights, dropout, phases and order of batches; another seed does not."""
+    first, second = train(settings), train(settings)
 
     assert bits(first) == bits(second)
     assert first.history == second.history
-
-
-def test_another_seed_gives_other_weights(train, tiny: Hyperparameters) -> None:
-    """The seed is the job's, not a constant."""
-    other = dataclasses.replace(tiny, seed=1)
-
-    assert bits(train(tiny)) != bits(train(other))
+    assert bits(train(dataclasses.replace(settings, seed=1))) != bits(first)
 
 
 def test_training_ignores_and_leaves_the_callers_random_states(
@@ -105,9 +102,9 @@ def test_training_ignores_and_leaves_the_callers_random_states(
     assert bits(train(tiny)) == bits(first)
 
 
-def test_the_loss_falls(train, tiny: Hyperparameters) -> None:
+def test_the_loss_falls(train, settings: Hyperparameters) -> None:
     """On two sines a tiny network halves it in 30 epochs."""
-    history = train(dataclasses.replace(tiny, epochs=30)).history
+    history = train(dataclasses.replace(settings, epochs=30)).history
 
     assert history[-1].train.mse < 0.5 * history[0].train.mse
     assert history[-1].valid.mse < 0.5 * history[0].valid.mse
@@ -120,9 +117,9 @@ def test_each_epoch_is_reported_once_in_order(make_series, tiny) -> None:
 
     trained = train_network(
         rows_of(series, series, "calibration"),
-        hyperparameters=tiny,
-        control=Control(on_epoch_end=reported.append),
-        checkpoints=None,
+        tiny,
+        Control(on_epoch_end=reported.append),
+        None,
     )
 
     assert [metrics.epoch for metrics in reported] == [1, 2, 3]
@@ -142,12 +139,7 @@ def test_the_training_loss_is_the_mean_over_the_elements_of_the_pairs(tiny) -> N
     rows = [values[:20], values[20:]]
     hardly = dataclasses.replace(tiny, lr=1e-9, epochs=1, batch_size=1)
 
-    (metrics,) = train_network(
-        rows_of(rows, rows),
-        hyperparameters=hardly,
-        control=Control(),
-        checkpoints=None,
-    ).history
+    (metrics,) = train_network(rows_of(rows, rows), hardly, Control(), None).history
 
     assert metrics.train.mse == pytest.approx((4 + 9) / 2, rel=1e-5)
     assert metrics.train.mae == pytest.approx((2 + 3) / 2, rel=1e-5)
@@ -163,10 +155,7 @@ def test_the_validation_loss_covers_every_row_after_the_first_sequence(tiny) -> 
     hardly = dataclasses.replace(tiny, lr=1e-9, epochs=1)
 
     (metrics,) = train_network(
-        rows_of(fitting, [values[:13], values[13:]]),
-        hyperparameters=hardly,
-        control=Control(),
-        checkpoints=None,
+        rows_of(fitting, [values[:13], values[13:]]), hardly, Control(), None
     ).history
 
     assert metrics.valid.mse == pytest.approx((3 * 4 + 15 * 16) / 18, rel=1e-5)
@@ -179,10 +168,7 @@ def test_gradients_are_clipped_to_norm_1(tiny, tmp_path) -> None:
     folder = CheckpointFolder(tmp_path, fingerprint="0" * 64)
 
     train_network(
-        rows_of(rows, rows),
-        hyperparameters=dataclasses.replace(tiny, epochs=1),
-        control=Control(),
-        checkpoints=folder,
+        rows_of(rows, rows), dataclasses.replace(tiny, epochs=1), Control(), folder
     )
 
     arrays = folder.latest().arrays
@@ -222,18 +208,14 @@ def _two_devices(monkeypatch: pytest.MonkeyPatch) -> list[torch.nn.Module]:
     return wrapped
 
 
-@pytest.mark.parametrize("settings", ["tiny", "overlapping"])
 def test_several_devices_share_the_batches_with_the_same_result(
-    train,
-    settings: str,
-    request: pytest.FixtureRequest,
+    train, settings: Hyperparameters, request: pytest.FixtureRequest
 ) -> None:
     """With two devices torch.nn.DataParallel runs; the weights keep their names."""
-    hyperparameters = request.getfixturevalue(settings)
-    alone = bits(train(hyperparameters))
+    alone = bits(train(settings))
 
     wrapped = request.getfixturevalue("_two_devices")
-    together = train(hyperparameters)
+    together = train(settings)
 
     assert wrapped == [together.network]
     assert bits(together) == alone
@@ -274,14 +256,21 @@ def job(make_series, tiny: Hyperparameters, tmp_path: Path) -> Callable[..., Tra
     ) -> Trained:
         return train_network(
             rows_of([fitting], [selection], "calibration"),
-            hyperparameters=dataclasses.replace(tiny, **changes),
-            control=control or Control(),
-            checkpoints=CheckpointFolder(tmp_path / folder, "f" * 64)
-            if folder
-            else None,
+            dataclasses.replace(tiny, **changes),
+            control or Control(),
+            CheckpointFolder(tmp_path / folder, "f" * 64) if folder else None,
         )
 
     return run
+
+
+APART = {"batch_size": 8}
+OVERLAPPING = {
+    "context_length": 6,
+    "prediction_length": 4,
+    "sequence_stride": 2,
+    "batch_size": 6,
+}
 
 
 def stop_after(n_steps: int) -> Callable[[], bool]:
@@ -298,16 +287,21 @@ def _every_epoch_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_every_epoch_is_kept")
 @pytest.mark.parametrize("n_steps", [1, 2, 4, 5, 9, 12])
+@pytest.mark.parametrize("lengths", [APART, OVERLAPPING])
 def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(
-    job: Callable[..., Trained], n_steps: int, caplog: pytest.LogCaptureFixture
+    job: Callable[..., Trained],
+    lengths: dict[str, int],
+    n_steps: int,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Bit by bit, wherever within an epoch it was stopped: 4 steps make one."""
     caplog.set_level(logging.INFO)
-    whole = job(batch_size=8, epochs=4)
-    stopped = job(Control(should_stop=stop_after(n_steps)), "c", batch_size=8, epochs=4)
+    job = functools.partial(job, epochs=4, **lengths)
+    whole = job()
+    stopped = job(Control(should_stop=stop_after(n_steps)), "c")
     reported: list[EpochMetrics] = []
 
-    resumed = job(Control(on_epoch_end=reported.append), "c", batch_size=8, epochs=4)
+    resumed = job(Control(on_epoch_end=reported.append), "c")
 
     n_done = (n_steps - 1) // 4
     assert len(stopped.history) == n_done
@@ -415,10 +409,14 @@ def test_training_ends_when_patience_does(
     ) == (patience > 0)
 
 
+@pytest.mark.parametrize("is_stopped", [False, True])
 def test_a_loss_that_is_no_number_in_the_first_epoch_names_the_learning_rate(
-    job: Callable[..., Trained],
+    job: Callable[..., Trained], is_stopped: bool
 ) -> None:
-    """There is no model to fall back to. NaN stands for weights that exploded."""
+    """There is no model to fall back to, not even when asked to stop at once.
+
+    NaN stands for weights that exploded.
+    """
     values = np.full((100, 2), np.nan, dtype=np.float32)
 
     with pytest.raises(
@@ -426,17 +424,7 @@ def test_a_loss_that_is_no_number_in_the_first_epoch_names_the_learning_rate(
         match=r"^The loss of epoch 1 is not a finite number with a peak learning rate "
         r"\(lr\) of 0\.01: a smaller lr is needed\.$",
     ):
-        job(fitting=values)
-
-
-def test_stopped_with_exploded_weights_there_is_no_model(
-    job: Callable[..., Trained],
-) -> None:
-    """Never a model of NaN, not even when asked to stop at once."""
-    values = np.full((100, 2), np.nan, dtype=np.float32)
-
-    with pytest.raises(TrainingError, match="The loss of epoch 1 is not a finite"):
-        job(Control(should_stop=lambda: True), fitting=values)
+        job(Control(should_stop=lambda: is_stopped), fitting=values)
 
 
 def test_a_later_loss_that_is_no_number_returns_to_the_best_weights(
@@ -486,31 +474,6 @@ def test_each_epoch_sees_another_phase_of_the_series(
     assert len({round(metrics.calibration.mse, 5) for metrics in history}) == 1
 
 
-def overlaps(job: Callable[..., Trained]) -> Callable[..., Trained]:
-    """Return the function that runs the small job with overlapping sequences."""
-    lengths = {"context_length": 6, "prediction_length": 4, "sequence_stride": 2}
-    return functools.partial(job, batch_size=8, **lengths)
-
-
-def test_overlapping_the_same_seed_gives_the_same_weights(
-    train, overlapping: Hyperparameters
-) -> None:
-    """Bit by bit, and other ones than without overlap or with another seed."""
-    first, second = train(overlapping), train(overlapping)
-
-    assert bits(first) == bits(second)
-    assert first.history == second.history
-    assert bits(train(dataclasses.replace(overlapping, seed=1))) != bits(first)
-
-
-def test_overlapping_the_loss_falls(train, overlapping: Hyperparameters) -> None:
-    """On two sines a tiny network halves it in 30 epochs."""
-    history = train(dataclasses.replace(overlapping, epochs=30)).history
-
-    assert history[-1].train.mse < 0.5 * history[0].train.mse
-    assert history[-1].valid.mse < 0.5 * history[0].valid.mse
-
-
 def test_the_overlapping_training_loss_is_the_mean_over_all_sequences(tiny) -> None:
     """Worked by hand: untrained and hardly learning, each repeats its origin's row.
 
@@ -529,10 +492,7 @@ def test_the_overlapping_training_loss_is_the_mean_over_all_sequences(tiny) -> N
     )
 
     (metrics,) = train_network(
-        rows_of(rows, rows, "calibration"),
-        hyperparameters=hardly,
-        control=Control(),
-        checkpoints=None,
+        rows_of(rows, rows, "calibration"), hardly, Control(), None
     ).history
 
     assert metrics.train.mse == pytest.approx((1 + 4 + 9 + 16) / 4 / 64, rel=1e-4)
@@ -559,32 +519,14 @@ def test_the_overlapping_selection_loss_leaves_out_what_does_not_exist(tiny) -> 
 
     (metrics,) = train_network(
         rows_of(fitting, [ramps[:9, np.newaxis], ramps[9:, np.newaxis]]),
-        hyperparameters=settings,
-        control=Control(),
-        checkpoints=None,
+        settings,
+        Control(),
+        None,
     ).history
 
     errors = [1, 2, 3, 4, 1, 2, 3, 1, 1, 2]
     assert metrics.valid.mse == pytest.approx(np.square(errors).mean(), rel=1e-4)
     assert metrics.valid.mae == pytest.approx(np.mean(errors), rel=1e-4)
-
-
-@pytest.mark.usefixtures("_every_epoch_is_kept")
-@pytest.mark.parametrize("n_steps", [1, 2, 4, 5, 9])
-def test_an_overlapping_run_that_was_stopped_goes_on_as_if_it_had_not(
-    job: Callable[..., Trained], n_steps: int
-) -> None:
-    """Bit by bit, wherever within an epoch it was stopped."""
-    job = overlaps(job)
-    whole = job(batch_size=6, epochs=4)
-    stopped = job(Control(should_stop=stop_after(n_steps)), "c", batch_size=6, epochs=4)
-
-    resumed = job(None, "c", batch_size=6, epochs=4)
-
-    assert len(stopped.history) < 4
-    assert resumed.history == whole.history
-    assert resumed.best_epoch == whole.best_epoch
-    assert bits(resumed) == bits(whole)
 
 
 def test_bf16_learns_what_fp32_learns(train, tiny: Hyperparameters) -> None:
