@@ -147,6 +147,12 @@ def latency(base: Path, seconds: float) -> None:
                 statistics.median(timed(lambda b=b: post(b)) for _ in range(300))
                 for b in (to_csv(series[:51]), to_csv(series[:99]))
             ]
+        waits = [
+            statistics.median(
+                timed(lambda e=e: post_once(port, body, e)) for _ in range(50)
+            )
+            for e in (False, True)
+        ]
     print("\nLatency of a 200 x 2 request, milliseconds")
     print(f"| {'':18} | {'p50':>7} | {'p99':>7} | {'requests/s':>10} | errors |")
     print(f"| {'bare network':18} | {forward * 1e3:7.2f} | {'':7} | {'':10} | {'':6} |")
@@ -158,6 +164,10 @@ def latency(base: Path, seconds: float) -> None:
     print(
         f"a new row of a growing series, after 50 and after 98 others: "
         f"{growing[0] * 1e3:.2f} and {growing[1] * 1e3:.2f} ms"
+    )
+    print(
+        f"on a new connection, and with Expect: 100-continue, whose answer the client "
+        f"waits for: {waits[0] * 1e3:.2f} and {waits[1] * 1e3:.2f} ms"
     )
     limit = 2 * 16 / THREADS * alone.p50
     print(
@@ -354,6 +364,31 @@ def caller(
 
     with contextlib.closing(connection):
         yield post
+
+
+def post_once(port: int, body: bytes, expects: bool) -> None:
+    """Post a body over a connection of its own, as curl does above 1 MB if it expects.
+
+    Args:
+        port: The server's.
+        body: A series as CSV.
+        expects: Whether to wait for the interim answer before the body is sent.
+    """
+    head = (
+        "POST /invocations HTTP/1.1\r\nHost: here\r\nContent-Type: text/csv\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stream = connection.makefile("rb")
+        expectation = "Expect: 100-continue\r\n" if expects else ""
+        connection.sendall(f"{head}{expectation}\r\n".encode())
+        if expects:
+            assert stream.readline().split()[1] == b"100"
+            stream.readline()
+        connection.sendall(body)
+        assert stream.readline().split()[1] == b"200"
+        stream.read()
 
 
 def resident(port: int, field: str = "VmRSS") -> float:

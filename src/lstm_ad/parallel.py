@@ -27,6 +27,11 @@ class Turns:
         self._n_free = n_turns
         self._waiting: deque[threading.Lock] = deque()
 
+    @property
+    def n_waiting(self) -> int:
+        """How many threads wait for a turn."""
+        return len(self._waiting)
+
     @contextlib.contextmanager
     def take(self) -> Iterator[None]:
         """Wait for a turn, and have it until the end of the block."""
@@ -92,6 +97,11 @@ class Cores:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+    @property
+    def n_waiting(self) -> int:
+        """How many threads wait to compute."""
+        return self._turns.n_waiting
 
     def turn(self) -> contextlib.AbstractContextManager[None]:
         """Wait until the caller may compute; until the end of the block it may.

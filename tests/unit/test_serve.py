@@ -6,11 +6,17 @@ from types import SimpleNamespace
 from sagemaker_container.settings import ServerSettings
 from serve import Server
 
+SETTINGS = ServerSettings(Path(), 8080, 4, 1, 100, False, ("score",), n_gpus=2)
+
+
+def test_connections_are_kept_for_longer_than_sagemaker_lets_them_idle() -> None:
+    """Closed before the client's own 65 s, it could lose the request of that moment."""
+    assert Server(SETTINGS).cfg.keepalive > 65
+
 
 def test_each_worker_gets_the_gpu_that_is_used_least() -> None:
     """Chosen before the fork; a new worker takes the place of the one that ended."""
-    settings = ServerSettings(Path(), 8080, 4, 1, 100, False, ("score",), n_gpus=2)
-    server = Server(settings)
+    server = Server(SETTINGS)
     arbiter = SimpleNamespace(WORKERS={})
 
     def start(pid: int) -> int:

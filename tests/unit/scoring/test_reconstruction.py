@@ -1,4 +1,6 @@
+import dataclasses
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from lstm_ad.model.network import StackedLSTM
 from lstm_ad.model.onnx_graph import to_onnx
 from lstm_ad.model.runtime import OnnxNetwork
 from lstm_ad.model.scaling import Scaler
+from lstm_ad.parallel import Cores
 from lstm_ad.scoring.reconstruction import Reconstructor, error_vectors
 
 
@@ -193,3 +196,29 @@ def test_too_few_rows_for_overlapping_sequences_are_refused() -> None:
     with pytest.raises(SeriesError, match=f"^{re.escape(expected)}$"):
         np.vstack([*reconstructor.errors(np.zeros((35, 2)))])
     assert np.vstack([*reconstructor.errors(np.zeros((36, 2)))]).shape == (1, 4)
+
+
+@pytest.mark.parametrize("layout", [Layout(2, 2, 2), Layout(4, 2, 1)])
+def test_whatever_computes_waits_for_its_turn(layout: Layout) -> None:
+    """One limit for sequences that overlap and for those that do not."""
+    cores = Cores(1)
+    reconstructor = dataclasses.replace(
+        overlapping_reconstructor(random_network(layout)), cores=cores
+    )
+    n_series = reconstructor.network.n_series
+    done = threading.Event()
+
+    def compute() -> None:
+        """Reconstruct a short series."""
+        list(reconstructor.reconstruct(np.zeros((9, n_series))))
+        done.set()
+
+    thread = threading.Thread(target=compute)
+    with cores.turn():
+        thread.start()
+        while not cores.n_waiting and thread.is_alive():
+            thread.join(0.001)
+        assert not done.is_set()
+    thread.join(60)
+
+    assert done.is_set()
