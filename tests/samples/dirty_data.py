@@ -46,6 +46,13 @@ def switch(*stretches: range) -> FloatArray:
     return column
 
 
+def resting(row: int) -> FloatArray:
+    """Return these beside a pump that rests for 16 rows of 20, with a broken cell."""
+    column = np.where(T % 20 < 16, 0, 4 + noise(0.1))
+    column[row] = -9999
+    return beside(column)
+
+
 def noise(scale: float = 1.0, seed: int = 5) -> FloatArray:
     """Return Gaussian noise."""
     return np.random.default_rng(seed).normal(scale=scale, size=N)
@@ -100,6 +107,7 @@ OTHER_UNIT[:600] /= 100
 DIRTY = {
     "one cell of -9999": far(0, 701, changed([700], 0, -9999)),
     "-9999 in the calibration part": far(0, 1901, changed([1900], 0, -9999)),
+    "-9999 in a pump that mostly rests": far(2, 1901, resting(1900)),
     "three cells of -200": far(1, 101, changed([100, 500, 900], 1, -200)),
     "0 among 50s": Dirty("far value", 1, 301, changed([300], 1, 0)),
     "3.4e38": far(0, 1201, changed([1200], 0, 3.4e38)),

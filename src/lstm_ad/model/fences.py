@@ -9,9 +9,9 @@ bit changes.
 A cell is absurd if it lies beyond the fences of its series: the range of the training
 rows but for half a per cent on each side, widened by itself on each side (7.7 standard
 deviations of a Gaussian). There are no fences where a series does not vary by itself
-(its quartiles are equal): rare states, switches and one-hot series are no dirt. Nor is
-what happens in more than one row in a thousand, or, from ten times as far away on, in
-more than one in two hundred.
+(its outer tenths are equal): rare states and switches that seldom close are no dirt.
+Nor is what happens in more than one row in a thousand, or, from ten times as far away
+on, in more than one in two hundred.
 """
 
 import dataclasses
@@ -29,6 +29,9 @@ SAMPLE_ROWS = 4096
 
 TAIL = 0.005
 """The fraction of sampled rows on either side that fences ignore."""
+
+OUTER = 0.1
+"""The fraction of rows on either side between which a series varies, if it does."""
 
 MAX_SHARES = {1.0: 0.001, 10.0: 0.005}
 """The fraction of rows up to which they are dirt, by the distance beyond the range of
@@ -54,11 +57,9 @@ class Fences:
         """
         _, own = sample(parts, max(1, SAMPLE_ROWS // group.size))
         rows = np.concatenate(group.gather(own))
-        lower, upper = np.quantile(rows, [0.25, 0.75], axis=0)
         low, high = fences(rows)
-        return cls(
-            np.where(upper > lower, low, -np.inf), np.where(upper > lower, high, np.inf)
-        )
+        varies = varying(rows)
+        return cls(np.where(varies, low, -np.inf), np.where(varies, high, np.inf))
 
     def repair(self, values: FloatArray) -> FloatArray:
         """Return ``values``, of shape ``(T, D)``, with a few absurd ones replaced.
@@ -95,6 +96,16 @@ def _interpolated(
         at = np.flatnonzero(is_absurd[:, series])
         smooth[at, series] = np.interp(at, plausible, values[plausible, series])
     return smooth
+
+
+def varying(rows: FloatArray) -> npt.NDArray[np.bool_]:
+    """Return which series vary by themselves: ``(D,)``, of rows of shape ``(n, D)``.
+
+    What rests for more than half of the time and then runs does vary; a switch that
+    seldom closes does not.
+    """
+    low, high = np.quantile(rows, [OUTER, 1 - OUTER], axis=0)
+    return np.asarray(high > low)
 
 
 def fences(rows: FloatArray) -> FloatArray:

@@ -11,7 +11,7 @@ constant until later   do not use   one value in the training rows, many others 
                                     check if these are few
 far value              do not use   at most 1 row in 200, at least 10 ranges of all
                                     others from them, where a series varies by itself
-                                    (its quartiles differ); check from 2 ranges on
+                                    (its tenths differ); check from 2 ranges on
 sentinel               do not use   the extreme is a known code for a missing reading,
                                     likewise far from the others
 unlike stretch         check        one stretch, at most a third of the rows, lies as

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.profile import Profile
 from lstm_ad.data.running import N_STRETCHES
-from lstm_ad.model.fences import TAIL
+from lstm_ad.model.fences import TAIL, varying
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.reasons import Level
 
@@ -36,8 +36,7 @@ def find_far_values(data: Data) -> Iterator[Finding]:
     """Yield single values far outside all others."""
     for part in data.parts:
         profile = part.profile
-        varies = profile.quantiles[2] > profile.quantiles[0]
-        for series in map(int, np.flatnonzero(varies)):
+        for series in map(int, np.flatnonzero(varying(profile.sample))):
             at = _far_rows(profile, series)
             if part is not data.fitting:
                 at = at[_is_beyond(data.fitting.profile, series, profile, at)]

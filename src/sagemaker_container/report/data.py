@@ -1,7 +1,8 @@
 """Show what the data of a training look like: a table with small pictures, numbers."""
 
+import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,10 @@ from lstm_ad.quality.data_parts import Data, Finding, Part
 from lstm_ad.quality.examination import Examination
 
 MAX_SERIES = 50
-"""Series that the table shows: those with a finding, then the first ones."""
+"""Series that the table shows: some of each finding, then those without, then all."""
+
+MAX_ALIKE = 5
+"""Series with the same findings that come before all others."""
 
 N_TENTHS = 10
 
@@ -39,11 +43,10 @@ def data_table(examination: Examination) -> DataTable | None:
         for series in finding.series:
             names = found.setdefault(series, [])
             names += [finding.name] * (finding.name not in names)
-    ranked = sorted(range(data.n_series), key=lambda series: series not in found)
-    shown = sorted(ranked[:MAX_SERIES])
+    shown = _shown(data.n_series, found)
     return DataTable(
         f"{len(shown)} of {data.n_series} series"
-        f"{'' if len(shown) == data.n_series else ', those with a finding first'}. "
+        f"{'' if len(shown) == data.n_series else ', some of each finding first'}. "
         f"The picture shows the range of the values over time in the training files; "
         f"the calibration part is lighter. Median and deviation (1.48 median absolute "
         f"deviations) are those of the rows that the LSTM is trained on.",
@@ -56,6 +59,19 @@ def data_table(examination: Examination) -> DataTable | None:
             for series in shown
         ],
     )
+
+
+def _shown(n_series: int, found: Mapping[int, Sequence[str]]) -> list[int]:
+    """Return which series the table shows: a thousand constants hide nothing else."""
+    alike: collections.Counter[tuple[str, ...]] = collections.Counter()
+    first: list[int] = []
+    others: list[int] = []
+    for series in range(n_series):
+        names = tuple(found.get(series, ()))
+        alike[names] += 1
+        (first if names and alike[names] <= MAX_ALIKE else others).append(series)
+    others.sort(key=lambda series: series in found)
+    return sorted([*first, *others][:MAX_SERIES])
 
 
 def data_numbers(examination: Examination) -> dict[str, Any]:

@@ -27,15 +27,40 @@ def with_cells(rows: list[int], value: float) -> FloatArray:
         (np.arange(4000) % 1000 == 7).astype(float)[:, np.newaxis],
         np.where(np.arange(4000) % 500 < 20, RNG.normal(size=4000), 0.0)[:, np.newaxis],
         np.where(np.arange(4000) % 400 < 10, 500.0, NOISE[:, 0])[:, np.newaxis],
+        np.where(np.arange(4000) % 20 < 16, 0.0, NOISE[:, 0])[:, np.newaxis],
         np.full((10, 1), 7.0),
     ],
-    ids=["noise", "tails", "one-hot", "rare", "seldom", "frequent peaks", "constant"],
+    ids=[
+        "noise",
+        "tails",
+        "one-hot",
+        "rare",
+        "seldom",
+        "frequent peaks",
+        "resting",
+        "constant",
+    ],
 )
 def test_series_without_absurd_cells_are_returned_as_they_are(
     series: FloatArray,
 ) -> None:
     """Not even copied: not one bit of a model changes."""
     assert Fences.of([series]).repair(series) is series
+
+
+@pytest.mark.parametrize(
+    ("share", "is_repaired"), [(0.8, True), (0.95, False)], ids=["rests", "switch"]
+)
+def test_what_rests_most_of_the_time_varies_and_a_rare_switch_does_not(
+    share: float, is_repaired: bool
+) -> None:
+    """Told by the outer tenths: a broken cell of a pump is one, at rest or not."""
+    series = np.where(np.arange(4000) % 20 < 20 * share, 0.0, NOISE[:, 0])[:, None]
+    series[3000] = -9999.0
+
+    repaired = Fences.of([series]).repair(series)
+
+    assert (repaired is not series) == is_repaired
 
 
 @pytest.mark.parametrize("value", [-9999.0, 0.0, 3.4e38, 80.0])

@@ -37,6 +37,22 @@ def test_the_table_is_bounded_and_shows_what_has_a_finding(n_series: int) -> Non
     assert f"of {n_series} series" in table.caption
 
 
+def test_a_thousand_constants_hide_no_other_finding() -> None:
+    """Five of them stand for all; the table goes on with series that are well."""
+    series = np.random.default_rng(0).normal(size=(500, 1000))
+    series[:, 10:900] = 0.0
+    series[100, 950] = -9999.0
+    data = Data.of([Source("a.csv", series, "")], [400])
+
+    table = data_table(Examination(data, tuple(find(data))))
+
+    assert table is not None
+    found = [(name, cells[-1]) for name, _, cells in table.rows if cells[-1]]
+    constants = [(str(name), "constant") for name in range(11, 16)]
+    assert found == [*constants, ("951", "far value")]
+    assert len(table.rows) == MAX_SERIES
+
+
 def test_a_series_of_few_rows_has_a_picture() -> None:
     """Fewer rows than the picture has columns."""
     table = data_table(examined(1, n_rows=20))
