@@ -195,19 +195,14 @@ def test_errors_of_separate_series_do_not_depend_on_each_other(
     assert inspected.dependent.tolist() == []
 
 
-def test_dependent_errors_are_found(tiny_fit: Fit, training, validation) -> None:
-    """Here those of a series are always twice those of the other."""
-    errors = np.random.default_rng(0).normal(size=(500, 1)) * [1.0, 2.0]
+@pytest.mark.parametrize(("n_rows", "dependent"), [(500, [0, 1]), (4, [])])
+def test_dependent_errors_are_found_in_enough_rows(
+    tiny_fit: Fit, training, validation, n_rows: int, dependent: list[int]
+) -> None:
+    """Here those of a series are twice those of the other; any four rows nearly are."""
+    errors = np.random.default_rng(0).normal(size=(n_rows, 1)) * [1.0, 2.0]
     doubled = dataclasses.replace(tiny_fit, calibration_errors=errors)
 
-    assert inspect(doubled, Rows.of(training, validation)).dependent.tolist() == [0, 1]
+    found = inspect(doubled, Rows.of(training, validation))
 
-
-def test_too_few_rows_do_not_show_what_depends_on_each_other(
-    tiny_fit: Fit, training, validation
-) -> None:
-    """Any four errors of two series are nearly dependent: nothing is said of them."""
-    errors = np.random.default_rng(0).normal(size=(4, 1)) * [1.0, 2.0]
-    few = dataclasses.replace(tiny_fit, calibration_errors=errors)
-
-    assert inspect(few, Rows.of(training, validation)).dependent.tolist() == []
+    assert found.dependent.tolist() == dependent

@@ -14,7 +14,7 @@ from lstm_ad.quality.data_parts import Finding
 from lstm_ad.quality.inspection import Inspection, inspect
 from lstm_ad.quality.reasons import Level, Reason
 from lstm_ad.quality.verdict import judge
-from lstm_ad.threshold.decision import Decision, LabelledThreshold
+from lstm_ad.threshold.decision import LabelledThreshold
 
 LABELLED = LabelledThreshold(
     threshold=-10.0,
@@ -319,9 +319,9 @@ def test_what_is_wrong_with_the_data_is_said_first(good: Fit, seen: Inspection) 
 
 def test_dependent_series_are_named(good: Fit, seen: Inspection) -> None:
     """Likewise."""
-    (reason,) = judge(
-        good, dataclasses.replace(seen, dependent=np.array([0, 1]))
-    ).reasons
+    dependent = dataclasses.replace(seen, dependent=np.array([0, 1]))
+
+    (reason,) = judge(good, dependent).reasons
 
     assert reason.finding == (
         "The errors of series 1 and 2 depend on each other linearly: they say the same "
@@ -342,10 +342,3 @@ def test_the_worst_reason_comes_first_and_decides(good: Fit, seen: Inspection) -
         Level.CHECK,
         Level.CHECK,
     ]
-
-
-def test_a_decision_is_all_that_the_threshold_is_judged_by() -> None:
-    """The fields that the rules read are those that every decision has."""
-    names = {field.name for field in dataclasses.fields(Decision)}
-
-    assert {"interval", "tail", "n_rows", "n_independent", "max_alarm_rate"} <= names
