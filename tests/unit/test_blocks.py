@@ -21,3 +21,15 @@ def test_blocks_are_bounded_in_numbers_not_in_rows(
 
     assert [len(block) for block in found] == expected
     np.testing.assert_array_equal(np.concatenate(found), rows)
+
+
+def test_small_arrays_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of files would else cost as many steps; a large one is not copied."""
+    monkeypatch.setattr(blocks, "BLOCK_NUMBERS", 6)
+    parts = [np.arange(n) for n in (2, 0, 3, 2, 8, 1)]
+
+    found = [*in_blocks(*parts)]
+
+    assert [len(block) for block in found] == [5, 2, 6, 2, 1]
+    np.testing.assert_array_equal(np.concatenate(found), np.concatenate(parts))
+    assert np.shares_memory(found[2], parts[4])
