@@ -97,10 +97,6 @@ class Rows:
         """Send no values to another process: it maps the store itself."""
         return Rows, (self.folder, self.files)
 
-    def of_channel(self, channel: str) -> list[File]:
-        """Return the files of a channel."""
-        return [file for file in self.files if file.channel == channel]
-
     def find(self, file: File) -> File | None:
         """Return what this host has under the name of a file, if anything."""
         return self._by_name.get((file.channel, file.name))

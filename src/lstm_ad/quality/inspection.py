@@ -12,7 +12,6 @@ from lstm_ad.data.rows import Rows
 from lstm_ad.processes import ALONE, ProcessGroup
 from lstm_ad.scoring.detector import LSTMAD
 from lstm_ad.scoring.gaussian import needed_shrinkage
-from lstm_ad.scoring.reconstruction import error_vectors
 from lstm_ad.scoring.scan import Scanner
 
 MAX_SHOWN = 4
@@ -153,11 +152,11 @@ class _Look:
         scanner = Scanner(detector.scan)
         scores, reconstruction = [], []
         for rows, reconstructions in detector.reconstructor.reconstruct(series):
-            errors = error_vectors(series[rows], reconstructions)
             vectors = detector.reconstructor.error_vectors(
                 series, rows, reconstructions
             )
             scores.append(scanner.of(detector.gaussian.distances(vectors))[0])
+            errors = vectors[:, : n_each * series.shape[1]]  # without changes of level
             reconstruction.append(reconstructions.mean(axis=1))
             row = np.arange(rows.start, rows.stop)[:, np.newaxis]
             # The k-th reconstruction is from k strides ago, further into its sequence.
