@@ -9,7 +9,6 @@ import numpy as np
 
 from lstm_ad.hyperparameters import DETECTION, Hyperparameters
 from lstm_ad.scoring.calibrate import Calibrated, Errors, Settings, calibrate
-from lstm_ad.scoring.limits import varying
 from measures import FloatArray
 
 LAGS = {True: 100, False: 10}
@@ -55,7 +54,6 @@ def linear_model(
         Errors.alone([errors(train[max(cut - n_unscored, 0) :])]),
         Errors.alone([errors(train[:cut])]),
         scale,
-        varying(train[:cut]),
         Settings.of(settings, train.shape[1]),
     )
     return calibrated, errors(test), n_unscored

@@ -5,12 +5,10 @@ import functools
 import importlib.metadata
 import itertools
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from lstm_ad.artifacts import Fit
@@ -31,7 +29,6 @@ from lstm_ad.processes import ALONE, ProcessGroup
 from lstm_ad.scoring.calibrate import Errors, Settings, calibrate, in_order
 from lstm_ad.scoring.detector import LSTMAD
 from lstm_ad.scoring.gaussian import Gaussian
-from lstm_ad.scoring.limits import varying
 from lstm_ad.scoring.reconstruction import Reconstructor
 from lstm_ad.scoring.scan import Scan
 from lstm_ad.threshold.calibration import decide
@@ -238,7 +235,6 @@ def _calibrate(job: _Job, reconstructor: Reconstructor) -> _Calibrated:
         calibration,
         training,
         job.scaler.scale,
-        _varying(job),
         Settings.of(job.hyperparameters, partition.n_series),
         group,
     )
@@ -315,18 +311,6 @@ def _errors(
         [int(first[index]) for index in mine] or [0],
         int(first[-1]),
     )
-
-
-def _varying(job: _Job) -> npt.NDArray[np.bool_]:
-    """Return which series vary by themselves, from rows at equal distances."""
-    rows, group = job.rows, job.group
-    step = math.ceil(job.partition.n_rows["train"] / MAX_KEPT_ERRORS)
-    mine = [
-        (index, np.array(part.values(rows)[::step]))
-        for index, part in enumerate(job.partition.fitting)
-        if part.scorer == group.rank
-    ]
-    return varying(np.concatenate(in_order(mine, group)))
 
 
 def _with_labels(job: _Job, detector: LSTMAD) -> LSTMAD:

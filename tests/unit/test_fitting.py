@@ -14,7 +14,6 @@ from lstm_ad.model import runtime
 from lstm_ad.model.scaling import Scaler
 from lstm_ad.scoring.calibrate import Errors, Settings, calibrate
 from lstm_ad.scoring.gaussian import WIDE, Gaussian
-from lstm_ad.scoring.limits import Limits
 from lstm_ad.scoring.moments import Moments
 from lstm_ad.threshold.calibration import decide
 from lstm_ad.threshold.labelled import choose_threshold
@@ -350,7 +349,7 @@ def test_overlapping_the_parts_share_no_row_that_counts(
     training = [files["a"][:320], files["b"][:164]]
     training = [np.vstack([*reconstructor.errors(part)]) for part in training]
     scale = reconstructor.scaler.scale
-    moments = Moments.of(training, Limits.none(6))
+    moments = Moments.of(training)
     expected = Gaussian.fit(errors, scale, WIDE, moments)
     assert [len(e) for e in errors] == [80, 41]
     assert result.n_rows == {"train": 484, "valid": 0, "calibration": 121}
@@ -526,7 +525,6 @@ def test_the_decision_is_learnt_from_held_out_scores_of_the_calibration_part(
         Errors.alone([errors]),
         Errors.alone([training]),
         detector.reconstructor.scaler.scale,
-        np.array([True, True]),
         Settings.of(overlapping_fit.hyperparameters, n_series=2),
     )
 

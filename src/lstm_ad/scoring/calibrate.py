@@ -1,4 +1,4 @@
-"""Fit what scores errors: their limits, their Gaussian, and the scan over windows.
+"""Fit what scores errors: their Gaussian, and the scan over windows.
 
 Errors of the rows that the LSTM was not trained on are what new normal data have;
 errors of the rows that it was trained on say what else is normal now and then.
@@ -10,10 +10,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray
-from lstm_ad.blocks import in_blocks
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.processes import ALONE, ProcessGroup
 from lstm_ad.scoring.gaussian import (
@@ -23,13 +21,8 @@ from lstm_ad.scoring.gaussian import (
     Regularisation,
 )
 from lstm_ad.scoring.held_out import held_out_distances
-from lstm_ad.scoring.limits import Limits
 from lstm_ad.scoring.moments import Moments
 from lstm_ad.scoring.scan import MARGINS, Scan, Scanner
-
-MAX_SAMPLED = 2**22
-"""Numbers that robust deviations are estimated from; of more errors, rows at equal
-distances are taken."""
 
 MAX_GATHERED = 2**24
 """Calibration rows that levels and threshold are estimated from; of more, the first
@@ -124,7 +117,6 @@ def calibrate(
     calibration: Errors,
     training: Errors | None,
     scale: FloatArray,
-    varies: npt.NDArray[np.bool_],
     settings: Settings,
     group: ProcessGroup = ALONE,
 ) -> Calibrated:
@@ -134,26 +126,14 @@ def calibrate(
         calibration: Errors on the calibration rows.
         training: Errors on the rows that the LSTM was trained on; None leaves them out.
         scale: The standard deviations of the series, of shape ``(D,)``.
-        varies: Which series vary, of shape ``(D,)``: see
-            :func:`lstm_ad.scoring.limits.varying`.
         settings: How errors are scored.
         group: The processes that have errors.
     """
-    most = MAX_SAMPLED // calibration.parts[0].shape[1]
-    sample = calibration.sample(most, group)
-    others = sample[:0] if training is None else training.sample(most, group)
-    floor = settings.regularisation.floor * np.tile(
-        scale, sample.shape[1] // len(scale)
-    )
-    limits = Limits.of(sample, others, varies, floor)
     fit = functools.partial(
         Gaussian.fit,
         scale=scale,
         regularisation=settings.regularisation,
-        training=None
-        if training is None
-        else Moments.of(training.parts, limits, group),
-        limits=limits,
+        training=None if training is None else Moments.of(training.parts, group),
         group=group,
     )
     gaussian = fit(calibration.parts)
@@ -163,35 +143,10 @@ def calibrate(
         calibration.n_rows,
         functools.partial(fit, is_quiet=True),
     )
-    _cap(calibration, distances, limits, group)
     found = _gathered(calibration, distances, group)
     scan = Scan.fit(found, settings.lengths, settings.margin, settings.adaptation_rows)
     scores = [gaussian.log_likelihood_at(Scanner(scan).of(part)[0]) for part in found]
     return Calibrated(gaussian, scan, scores)
-
-
-def _cap(
-    errors: Errors,
-    distances: Sequence[FloatArray],
-    limits: Limits,
-    group: ProcessGroup,
-) -> None:
-    """Lower the distances of rows with an absurd error to the largest of the others.
-
-    A single row would else fill every window that it is in, and with it the levels.
-    """
-    absurd = [
-        np.concatenate(
-            [np.empty(0, bool)]
-            + [limits.is_absurd(block).any(axis=1) for block in in_blocks(part)]
-        )
-        for part in errors.parts
-    ]
-    pairs = list(zip(distances, absurd, strict=True))
-    mine = max(found[~rows].max(initial=0.0) for found, rows in pairs)
-    largest = -group.minimum(np.array([-mine]))[0]
-    for found, rows in pairs:
-        found[rows] = np.minimum(found[rows], largest)
 
 
 def _gathered(

@@ -13,7 +13,6 @@ from lstm_ad.axes import FloatArray
 from lstm_ad.blocks import in_blocks
 from lstm_ad.model.scaling import name_series
 from lstm_ad.processes import ALONE, ProcessGroup
-from lstm_ad.scoring.limits import Limits
 from lstm_ad.scoring.moments import Moments
 
 logger = logging.getLogger(__name__)
@@ -75,7 +74,6 @@ class Gaussian:
         scale: FloatArray,
         regularisation: Regularisation = MAXIMUM_LIKELIHOOD,
         training: Moments | None = None,
-        limits: Limits | None = None,
         group: ProcessGroup = ALONE,
         is_quiet: bool = False,
     ) -> "Gaussian":
@@ -103,12 +101,10 @@ class Gaussian:
             regularisation: What is estimated otherwise than by maximum likelihood.
             training: The moments of errors on the rows that the LSTM was trained on;
                 None leaves them out.
-            limits: Beyond which errors are left out; None takes all of them.
             group: The processes that have errors.
             is_quiet: Whether to do without warnings.
         """
-        limits = limits or Limits.none(errors[0].shape[1])
-        moments = Moments.of(errors, limits, group)
+        moments = Moments.of(errors, group)
         scales = np.tile(scale, len(moments.mean) // len(scale))
         deviation: FloatArray = np.sqrt(moments.variance)
         if training is not None:
@@ -116,7 +112,7 @@ class Gaussian:
         is_fixed = deviation < RESOLUTION * scales
         deviation = np.maximum(deviation, regularisation.floor * scales)
         products = np.zeros((len(deviation), len(deviation)))
-        for block in map(limits.apply, in_blocks(*errors)):
+        for block in in_blocks(*errors):
             z = _standardised(block, moments.mean, deviation, regularisation.corner)
             products += z.T @ z
         correlation = group.sum(products) / moments.n_rows

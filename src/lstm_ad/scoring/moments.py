@@ -1,7 +1,6 @@
 """What errors of many rows, in many processes, add up to."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +8,6 @@ import numpy as np
 from lstm_ad.axes import FloatArray
 from lstm_ad.blocks import in_blocks
 from lstm_ad.processes import ALONE, ProcessGroup
-from lstm_ad.scoring.limits import Limits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +25,6 @@ class Moments:
     def of(
         cls,
         errors: Sequence[FloatArray],
-        limits: Limits,
         group: ProcessGroup = ALONE,
     ) -> "Moments":
         """Return the moments of errors, in two passes: squares are around the mean.
@@ -35,16 +32,14 @@ class Moments:
         Args:
             errors: Of this process, each of shape ``(T, K * D)``; at least one array,
                 which may have no rows.
-            limits: Beyond which they are left out.
             group: The processes that have errors.
         """
         n_rows = group.sum(np.array([float(sum(map(len, errors)))]))[0]
         zero = np.zeros(errors[0].shape[1])
-        kept = functools.partial(map, limits.apply)
-        total = sum((part.sum(axis=0) for part in kept(in_blocks(*errors))), zero)
+        total = sum((part.sum(axis=0) for part in in_blocks(*errors)), zero)
         mean = group.sum(total) / max(n_rows, 1)
         squares = sum(
-            (np.square(part - mean).sum(axis=0) for part in kept(in_blocks(*errors))),
+            (np.square(part - mean).sum(axis=0) for part in in_blocks(*errors)),
             zero,
         )
         return cls(n_rows, mean, group.sum(squares) / max(n_rows, 1))

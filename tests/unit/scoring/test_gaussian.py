@@ -14,7 +14,6 @@ from lstm_ad.scoring.gaussian import (
     Gaussian,
     Regularisation,
 )
-from lstm_ad.scoring.limits import Limits
 from lstm_ad.scoring.moments import Moments
 
 THREE_POINTS = np.array([[0.0, 0.0], [2.0, 2.0], [1.0, 4.0]])
@@ -326,24 +325,9 @@ def test_a_deviation_is_the_larger_of_calibration_and_training_rows() -> None:
     training = np.array([[0.0, 0.5], [0.0, -0.5], [0.0, 0.5], [4.0, -0.5]])
     errors = SQUARE * [0.1, 1.0]
 
-    gaussian = Gaussian.fit(
-        [errors], ONES, training=Moments.of([training], Limits.none(2))
-    )
+    gaussian = Gaussian.fit([errors], ONES, training=Moments.of([training]))
 
     np.testing.assert_allclose(np.sqrt(np.diag(gaussian.covariance)), [2.0, 1.0])
-
-
-def test_absurd_errors_are_fitted_as_their_median() -> None:
-    """One broken reading of 1e6 leaves the Gaussian that of the median, 0.25."""
-    broken, kept = SQUARE.copy(), SQUARE.copy()
-    broken[0, 1], kept[0, 1] = 1e6, 0.25
-    limits = Limits(np.full(2, 0.25), np.full(2, 5.0))
-
-    gaussian = Gaussian.fit([broken], ONES, limits=limits)
-
-    expected = Gaussian.fit([kept], ONES)
-    assert gaussian.mean.tolist() == expected.mean.tolist()
-    assert gaussian.covariance.tolist() == expected.covariance.tolist()
 
 
 @pytest.mark.parametrize("cuts", [[20], [0, 7, 59], [59, 60]])
