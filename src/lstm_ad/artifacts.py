@@ -167,6 +167,7 @@ def load(model_dir: Path, n_threads: int = 1, gpu: int = 0) -> LSTMAD:
             network,
             Cores(n_threads),
             has_level=described.n_level_entries > 0,
+            max_gap=described.max_gap,
         ),
         Gaussian(
             arrays["gaussian.mean"],
@@ -232,6 +233,7 @@ def _description(fit: Fit, files: Mapping[str, bytes]) -> bytes:
             len(fit.detector.gaussian.mean)
             - network.n_series * network.layout.n_reconstructions
         ),
+        "max_gap": fit.detector.reconstructor.max_gap,
         "adaptation_rows": fit.detector.scan.adaptation_rows,
         "huber_corner": fit.detector.gaussian.corner,
         "decision": model_json.without_arrays(fit.detector.decision),

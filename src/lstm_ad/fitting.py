@@ -9,18 +9,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from lstm_ad.artifacts import Fit
 from lstm_ad.axes import FloatArray, ScaledArray
 from lstm_ad.blocks import in_blocks
 from lstm_ad.data.partition import Owned, Part, Partition
-from lstm_ad.data.rows import Rows, append, mapped
+from lstm_ad.data.rows import File, Rows, append, mapped
 from lstm_ad.data.validate import check_memory, check_range
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.losses import Loss
 from lstm_ad.model.export import export, export_difference
 from lstm_ad.model.fences import Fences
+from lstm_ad.model.gaps import Holder
 from lstm_ad.model.network import StackedLSTM
 from lstm_ad.model.runtime import OnnxNetwork
 from lstm_ad.model.scaling import Scaler
@@ -59,7 +61,10 @@ class _Job:
     fences: Fences
     scaler: Scaler
     scaled: ScaledArray
-    """All rows of the host, standardised, with plausible values in absurd cells."""
+    """All rows of the host, standardised, with plausible values in absurd cells, and
+    what is held where values are missing."""
+    observed: npt.NDArray[np.bool_] | None
+    """Which of them are not missing; None if all are there."""
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -128,6 +133,7 @@ def fit(
         runtime,
         Cores(torch.get_num_threads()),
         has_level=job.hyperparameters.scores_levels(job.partition.n_series),
+        max_gap=job.hyperparameters.longest_gap,
     )
     calibrated = _calibrate(job, reconstructor)
     detector = LSTMAD(
@@ -184,10 +190,29 @@ def _prepare(
         if part.scorer == group.rank:
             values = fences.repair(part.values(rows))
             check_range(part.file.name, part.start, values, scaler)
-    scaled = rows.scaled(lambda block: scaler.transform(fences.repair(block)), group)
-    if not len(scaled):  # this host has no file
-        scaled = np.empty((0, partition.n_series), dtype=np.float32)
-    return _Job(rows, partition, hyperparameters, group, fences, scaler, scaled)
+    max_gap = hyperparameters.longest_gap
+
+    def standardised(file: File) -> Iterator[ScaledArray]:
+        """Yield the rows of a file as the network reads them."""
+        values = rows.values(file)
+        starts = [stretch.start for stretch in file.stretches(max_gap)]
+        for start, stop in itertools.pairwise([0, *starts, len(values)]):
+            holder = Holder(scaler.mean, max_gap)
+            for block in in_blocks(values[start:stop]):
+                yield scaler.transform(holder.fill(fences.repair(block)))
+
+    def not_missing(file: File) -> Iterator[npt.NDArray[np.bool_]]:
+        """Yield which values of a file are there."""
+        return (~np.isnan(block) for block in in_blocks(rows.values(file)))
+
+    n_series = partition.n_series
+    scaled = rows.derived("scaled", np.float32, standardised, n_series, group)
+    observed = None
+    if any(group.gather(any(file.n_missing.any() for file in rows.files))):
+        observed = rows.derived("observed", np.bool_, not_missing, n_series, group)
+    return _Job(
+        rows, partition, hyperparameters, group, fences, scaler, scaled, observed
+    )
 
 
 def _train(job: _Job, control: Control, checkpoint_dir: Path | None) -> Trained:
@@ -212,6 +237,7 @@ def _train(job: _Job, control: Control, checkpoint_dir: Path | None) -> Trained:
     return train_network(
         TrainingRows(
             job.scaled,
+            job.observed,
             fitting=Owned.of(partition.fitting, rows),
             evaluated={
                 name: Owned.of(parts, rows) for name, parts in evaluated.items()
@@ -336,10 +362,14 @@ def _with_labels(job: _Job, detector: LSTMAD) -> LSTMAD:
     return dataclasses.replace(detector, decision=decision)
 
 
-def _scaled(part: Part, job: _Job) -> ScaledArray:
-    """Return the standardised values of a part, of shape ``(T, D)``."""
+def _scaled(part: Part, job: _Job) -> tuple[ScaledArray, npt.NDArray[np.bool_] | None]:
+    """Return the standardised values of a part, and which are there, if not all.
+
+    Both are of shape ``(T, D)``.
+    """
     first = job.rows.first(part.file)
-    return job.scaled[first + part.start : first + part.stop]
+    rows = slice(first + part.start, first + part.stop)
+    return job.scaled[rows], None if job.observed is None else job.observed[rows]
 
 
 def _difference(job: _Job, network: StackedLSTM, runtime: OnnxNetwork) -> float:
@@ -350,7 +380,8 @@ def _difference(job: _Job, network: StackedLSTM, runtime: OnnxNetwork) -> float:
     """
     for part in job.partition.selection:
         if job.group.rank in part.owners:
-            return export_difference(network, runtime, _scaled(part, job))
+            scaled, _ = _scaled(part, job)
+            return export_difference(network, runtime, scaled)
     return 0.0
 
 
@@ -364,14 +395,19 @@ def _repeat_last_value(job: _Job) -> Loss:
         for part in job.partition.selection:
             if part.scorer != job.group.rank:
                 continue
-            series = _scaled(part, job)
+            series, observed = _scaled(part, job)
             for start in range(0, len(series) - layout.context_length, step):
                 first = start + layout.context_length
                 stop = first + step + layout.prediction_length
                 some = series[first - 1 : stop].astype(np.float64)
                 last = some[: step : layout.stride]  # (N, D)
                 for lead in range(layout.prediction_length):
-                    targets = some[1 + lead : 1 + lead + step : layout.stride]
+                    rows = slice(1 + lead, 1 + lead + step, layout.stride)
+                    targets = some[rows]
+                    if observed is not None:
+                        targets = np.where(
+                            observed[first - 1 : stop][rows], targets, np.nan
+                        )
                     yield targets - last[: len(targets)]
 
     return Loss.of(errors(), job.group)

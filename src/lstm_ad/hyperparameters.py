@@ -19,6 +19,9 @@ from lstm_ad.model.layout import Layout
 FP32, BF16 = "fp32", "bf16"
 """Single precision, and products of numbers with 8 bits of mantissa."""
 
+REFUSE, HOLD = "refuse", "hold"
+"""What is done with missing values: nothing, or the last value is held."""
+
 DOCUMENT, DETECTION = "document", "detection"
 """The document's defaults, and what finds the most anomalies."""
 
@@ -201,6 +204,19 @@ class Hyperparameters:
         "The target rate of false alarms, as a fraction of normal time steps: it sets "
         "the threshold.",
     )
+    missing_values: str = _declare_choice(
+        (REFUSE, HOLD),
+        "The treatment of missing values: files and requests that have some are "
+        "refused, or the network reads the last value, and the score is of what is "
+        "there.",
+    )
+    max_gap: int = _declare(
+        0,
+        0,
+        100_000,
+        "The longest run of time steps over which a missing value is held; 0 = half "
+        "of context-length.",
+    )
     precision: str = _declare_choice(
         (FP32, BF16),
         "The numbers that the network is trained with: bf16 is faster, but rounds "
@@ -242,6 +258,13 @@ class Hyperparameters:
             prediction_length=prediction_length,
             stride=self.sequence_stride or prediction_length,
         )
+
+    @property
+    def longest_gap(self) -> int:
+        """Over how many rows a missing value is held; 0 if none may be missing."""
+        if self.missing_values == REFUSE:
+            return 0
+        return self.max_gap or max(1, self.layout.context_length // 2)
 
     def window_lengths(self, n_series: int) -> tuple[int, ...]:
         """Return the lengths of the windows that are scored, in rows, rising.

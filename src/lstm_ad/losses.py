@@ -27,14 +27,14 @@ class Loss:
         """Return the loss of all ``errors`` together, each of shape ``(T, D)``.
 
         Args:
-            errors: Of this process.
+            errors: Of this process; NaN where the truth is missing.
             group: The processes that have errors.
         """
         squares = absolutes = n_elements = 0.0
         for part in errors:
-            squares += float(np.square(part).sum())
-            absolutes += float(np.abs(part).sum())
-            n_elements += part.size
+            squares += float(np.nansum(np.square(part)))
+            absolutes += float(np.nansum(np.abs(part)))
+            n_elements += np.count_nonzero(~np.isnan(part))
         sums = group.sum(np.array([squares, absolutes, n_elements]))
         squares, absolutes, n_elements = sums.tolist()
         return cls(mse=squares / n_elements, mae=absolutes / n_elements)

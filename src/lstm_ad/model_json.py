@@ -40,6 +40,8 @@ class Description:
     n_level_entries: Count
     """Entries of an error vector beside the errors: see
     :attr:`lstm_ad.scoring.reconstruction.Reconstructor.has_level`."""
+    max_gap: Count
+    """See :attr:`lstm_ad.scoring.reconstruction.Reconstructor.max_gap`."""
     adaptation_rows: Count
     """See :attr:`lstm_ad.scoring.scan.Scan.adaptation_rows`."""
     huber_corner: Positive

@@ -29,6 +29,8 @@ def test_names_and_defaults_are_the_documented_ones() -> None:
         "max-anomaly-length": 1,
         "adaptation-rows": 0,
         "max-alarm-rate": 0.001,
+        "missing-values": "refuse",
+        "max-gap": 0,
         "precision": "fp32",
         "seed": 0,
         "preset": "document",

@@ -19,8 +19,9 @@ from lstm_ad.axes import FloatArray
 from lstm_ad.data import labels as labelling
 from lstm_ad.data.rows import LABELS, TRAINING, VALIDATION, File, Rows
 from lstm_ad.data.validate import check_files, refuse_index_columns
+from lstm_ad.exceptions import SeriesError
 from lstm_ad.hyperparameters import Hyperparameters
-from lstm_ad.model.sequences import Ranges
+from lstm_ad.model.sequences import Ranges, n_worth_fitting
 from lstm_ad.processes import ALONE, ProcessGroup, share
 
 logger = logging.getLogger(__name__)
@@ -162,7 +163,11 @@ class Partition:
             for file, owners in listing[VALIDATION]
             if labels
         )
-        n_fitting = sum(map(len, fitting))
+        n_calibrating = sum(
+            part.stop
+            - max(part.start, hyperparameters.n_fitting(part.file.n_timesteps))
+            for part in calibration
+        )
         surplus = max(0, layout.n_borrowed - layout.context_length)
         return cls(
             n_series=training[0].n_series,
@@ -177,9 +182,9 @@ class Partition:
             labelled=_dealt(labelled),
             labels=labels,
             n_rows={
-                "train": n_fitting,
+                "train": sum(map(len, fitting)),
                 "valid": sum(map(len, validating)),
-                "calibration": sum(f.n_timesteps for f in training) - n_fitting,
+                "calibration": n_calibrating,
             },
             digest=_digest(file for files in listing.values() for file, _ in files),
         )
@@ -216,13 +221,32 @@ def _owned(
 def _cut(
     training: Iterable[tuple[File, Owners]], hyperparameters: Hyperparameters
 ) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
-    """Return what the LSTM is fitted to, and what the Gaussian is fitted to."""
+    """Return what the LSTM is fitted to, and what the Gaussian is fitted to.
+
+    Raises:
+        SeriesError: If gaps leave nothing for one of them.
+    """
+    layout = hyperparameters.layout
     fitting, calibration = [], []
     for file, owners in training:
-        cut, end = hyperparameters.n_fitting(file.n_timesteps), file.n_timesteps
-        first = cut - hyperparameters.layout.n_borrowed
-        fitting.append(Part(file, 0, cut, owners))
-        calibration.append(Part(file, first, end, owners))
+        cut = hyperparameters.n_fitting(file.n_timesteps)
+        series = file.stretches(hyperparameters.longest_gap)
+        shortest = layout.n_shortest if len(series) == 1 else n_worth_fitting(layout)
+        for stretch in series:
+            first = max(stretch.start, cut - layout.n_borrowed)
+            before = Part(file, stretch.start, min(stretch.stop, cut), owners)
+            after = Part(file, first, stretch.stop, owners)
+            if len(before) >= shortest:
+                fitting.append(before)
+            if stretch.stop > cut and len(after) > layout.n_unscored:
+                calibration.append(after)
+    if not fitting or not calibration:
+        raise SeriesError(
+            f"The gaps in the training files leave no stretch that is long enough: at "
+            f"least {n_worth_fitting(layout)} rows are needed to fit the LSTM, and "
+            f"{layout.n_unscored + 1} at the end of a file to fit the Gaussian; a "
+            f"larger max-gap bridges longer gaps."
+        )
     return _dealt(fitting), _dealt(calibration)
 
 
@@ -235,19 +259,33 @@ def _stretches(
     """Return the rows that validate, by file: all, or what labels say is normal.
 
     Raises:
-        SeriesError: If the labels do not fit.
+        SeriesError: If the labels do not fit, or if gaps leave nothing.
     """
+    layout = hyperparameters.layout
+    series = {
+        file.name: file.stretches(hyperparameters.longest_gap) for file in validation
+    }
     if not labels:
-        return {file.name: [range(file.n_timesteps)] for file in validation}
+        found = {
+            name: [stretch for stretch in some if len(stretch) > layout.n_unscored]
+            for name, some in series.items()
+        }
+        if validation and not any(found.values()):
+            raise SeriesError(
+                f"The gaps in the validation files leave no stretch of more than "
+                f"{layout.n_unscored} rows; a larger max-gap bridges longer gaps."
+            )
+        return found
     n_timesteps = {file.name: file.n_timesteps for file in validation}
     n_unscored = hyperparameters.n_unscored(n_series)
     labelling.check(labels, n_timesteps, n_unscored)
-    found: dict[str, list[range]] = {}
-    for name, stretch in labelling.normal_stretches(
-        labels, hyperparameters.layout.n_unscored
-    ):
-        found.setdefault(name, []).append(stretch)
-    return found
+    normal: dict[str, list[range]] = {}
+    for name, stretch in labelling.normal_stretches(labels, layout.n_unscored):
+        for other in series[name]:
+            both = range(max(stretch.start, other.start), min(stretch.stop, other.stop))
+            if len(both) > layout.n_unscored:
+                normal.setdefault(name, []).append(both)
+    return normal
 
 
 def _dealt(chosen: Iterable[Part]) -> tuple[Part, ...]:

@@ -21,14 +21,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lstm_ad.axes import FloatArray, ScaledArray
-from lstm_ad.blocks import Number, in_blocks
+from lstm_ad.axes import FloatArray, IndexArray
+from lstm_ad.blocks import Number
 from lstm_ad.exceptions import SettingError
+from lstm_ad.model.gaps import Gaps, stretches
 from lstm_ad.processes import ProcessGroup
 
 TRAINING, VALIDATION, LABELS = "training", "validation", "labels"
 
-_VALUES, _SCALED = "values", "scaled"
+_VALUES = "values"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,11 +54,24 @@ class File:
     """The largest value of each series, of shape ``(D,)``."""
     counts_from: float | None
     """The first value of column 1 if that counts the rows, from 0 or 1."""
+    n_missing: IndexArray
+    """The missing values of each series, of shape ``(D,)``."""
+    gaps: tuple[tuple[int, int], ...]
+    """The runs of rows in which all series are missing: see
+    :func:`lstm_ad.model.gaps.gaps`."""
 
     @property
     def key(self) -> tuple[str, list[str]]:
         """What files are ordered by: their channel, folder by folder and their name."""
         return self.channel, self.name.split("/")
+
+    def stretches(self, max_gap: int) -> list[range]:
+        """Return the runs of rows that are a series each.
+
+        Args:
+            max_gap: See :func:`lstm_ad.model.gaps.stretches`.
+        """
+        return stretches(self.n_timesteps, self.gaps, max_gap)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,15 +126,24 @@ class Rows:
         numbers = self._numbers[found.offset :][: found.n_timesteps * found.n_series]
         return numbers.reshape(-1, found.n_series)[start:stop]
 
-    def scaled(
-        self, transform: Callable[[FloatArray], ScaledArray], group: ProcessGroup
-    ) -> ScaledArray:
-        """Return all rows of this host, standardised: a second file, mapped.
+    def derived(
+        self,
+        name: str,
+        kind: type[Number],
+        derive: Callable[[File], Iterator[npt.NDArray[Number]]],
+        n_series: int,
+        group: ProcessGroup,
+    ) -> npt.NDArray[Number]:
+        """Return something of all rows of this host: another file, mapped.
 
         The first process of the host writes it, while the others wait.
 
         Args:
-            transform: The standardisation, for values of shape ``(rows, D)``.
+            name: What the scratch file is called.
+            kind: The type of its numbers.
+            derive: Yields what there is of the rows of a file, of shape ``(rows, D)``,
+                in order.
+            n_series: ``D``.
             group: The processes of the job.
 
         Returns:
@@ -129,22 +152,14 @@ class Rows:
         Raises:
             SettingError: If the file cannot be written.
         """
-        path = self.folder / _SCALED
+        path = self.folder / name
         files = [file for file in self.files if file.channel != LABELS]
         if group.local_rank == 0:
-            append(
-                path,
-                (
-                    transform(block)
-                    for file in files
-                    for block in in_blocks(self.values(file))
-                ),
-            )
+            append(path, (block for file in files for block in derive(file)))
         group.wait()
         # Writable for torch, and shared: a private one must fit into the memory.
-        return mapped(path, np.float32, "r+").reshape(
-            -1, files[0].n_series if files else 1
-        )
+        numbers = mapped(path, kind, "r+")
+        return numbers.reshape(len(numbers) // n_series, n_series)
 
     @functools.cached_property
     def _numbers(self) -> FloatArray:
@@ -199,6 +214,8 @@ class _Facts:
         self.n_timesteps = 0
         self.low, self.high = np.array([np.inf]), np.array([-np.inf])
         self.counts_from = math.nan
+        self.n_missing = np.zeros(1, dtype=np.int64)
+        self._gaps = Gaps()
         self._digest = hashlib.sha256()
 
     def add(self, block: FloatArray) -> None:
@@ -210,8 +227,10 @@ class _Facts:
         count = self.counts_from + self.n_timesteps + np.arange(len(block))
         if not np.array_equal(block[:, 0], count):
             self.counts_from = math.nan
-        self.low = np.minimum(self.low, block.min(axis=0))
-        self.high = np.maximum(self.high, block.max(axis=0))
+        self.low = np.fmin(self.low, np.fmin.reduce(block, axis=0))
+        self.high = np.fmax(self.high, np.fmax.reduce(block, axis=0))
+        self.n_missing = self.n_missing + np.count_nonzero(np.isnan(block), axis=0)
+        self._gaps.add(block)
         self.n_timesteps += len(block)
         self._digest.update(np.ascontiguousarray(block).data)
 
@@ -227,6 +246,8 @@ class _Facts:
             self.low,
             self.high,
             None if math.isnan(self.counts_from) else self.counts_from,
+            self.n_missing,
+            tuple(self._gaps.found),
         )
 
 

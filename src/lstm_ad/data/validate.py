@@ -135,7 +135,8 @@ def check_range(name: str, first_row: int, part: FloatArray, scaler: Scaler) -> 
     """
     low = scaler.mean - MAX_DEVIATIONS * scaler.scale
     high = scaler.mean + MAX_DEVIATIONS * scaler.scale
-    outside = (part.min(axis=0) < low) | (part.max(axis=0) > high)
+    smallest, largest = (f.reduce(part, axis=0) for f in (np.fmin, np.fmax))
+    outside = (smallest < low) | (largest > high)
     if outside.any():
         column = int(np.argmax(outside))
         values = part[:, column]

@@ -15,6 +15,7 @@ on, in more than one in two hundred.
 """
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -76,7 +77,7 @@ class Fences:
             is_absurd = (values < self.low - more) | (values > self.high + more)
             n_absurd = np.count_nonzero(is_absurd, axis=0)
             few = (n_absurd > 0) & (n_absurd <= max(1, share * len(values)))
-            few &= n_absurd < len(values)
+            few &= n_absurd < np.count_nonzero(~np.isnan(values), axis=0)
             if few.any():
                 values = _interpolated(values, is_absurd, np.flatnonzero(few))
         return values
@@ -92,7 +93,8 @@ def _interpolated(
     """Return a copy with plausible values in the absurd cells of the chosen series."""
     smooth = values.copy()
     for series in chosen:
-        plausible = np.flatnonzero(~is_absurd[:, series])
+        is_plausible = ~is_absurd[:, series] & ~np.isnan(values[:, series])
+        plausible = np.flatnonzero(is_plausible)
         at = np.flatnonzero(is_absurd[:, series])
         smooth[at, series] = np.interp(at, plausible, values[plausible, series])
     return smooth
@@ -104,13 +106,33 @@ def varying(rows: FloatArray) -> npt.NDArray[np.bool_]:
     What rests for more than half of the time and then runs does vary; a switch that
     seldom closes does not.
     """
-    low, high = np.quantile(rows, [OUTER, 1 - OUTER], axis=0)
+    low, high = quantiles(rows, [OUTER, 1 - OUTER])
     return np.asarray(high > low)
+
+
+def quantiles(rows: FloatArray, probabilities: Sequence[float]) -> FloatArray:
+    """Return quantiles of each series, missing values left out.
+
+    Args:
+        rows: Of shape ``(n, D)``.
+        probabilities: Of ``k`` quantiles.
+
+    Returns:
+        Of shape ``(k, D)``; NaN for a series without values.
+    """
+    found: FloatArray
+    if np.isnan(rows).any():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a series without values
+            found = np.nanquantile(rows, probabilities, axis=0)
+    else:
+        found = np.quantile(rows, probabilities, axis=0)
+    return found
 
 
 def fences(rows: FloatArray) -> FloatArray:
     """Return the bounds that sampled rows, of shape ``(n, D)``, set: ``(2, D)``."""
-    low, high = np.quantile(rows, [TAIL, 1 - TAIL], axis=0)
+    low, high = quantiles(rows, [TAIL, 1 - TAIL])
     width = np.where(high > low, high - low, np.inf)
     return np.stack([low - width, high + width])
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, ScaledArray
 from lstm_ad.blocks import in_blocks
+from lstm_ad.exceptions import SeriesError
 from lstm_ad.processes import ALONE, ProcessGroup
 
 logger = logging.getLogger(__name__)
@@ -56,23 +57,33 @@ class Scaler:
 
         Args:
             parts: Series of shape ``(T, D)``, of this process; they may have no rows,
-                but those of all processes must have one.
+                and NaN where a value is missing, but all processes together must have
+                a value of each series.
             group: The processes that have parts.
+
+        Raises:
+            SeriesError: If a series has no value at all.
         """
         low, high = value_range(parts, group)
+        if (is_unseen := low > high).any():
+            raise SeriesError(
+                f"Without any value in the rows that fit the LSTM: "
+                f"{name_series(is_unseen)}. Leave the column out, or give rows with "
+                f"values."
+            )
         magnitude = np.maximum(np.abs(low), np.abs(high))
         unit = np.where(magnitude > _SMALLEST_RANGE, magnitude, 1.0)
         constant = is_constant(low, high)
 
         # In units of the magnitude: the squares of 1e200 and 1e-200 are no numbers.
-        zero = np.zeros(len(unit))
-        n_rows = group.sum(np.array([float(sum(len(part) for part in parts))]))
-        total = sum(((block / unit).sum(axis=0) for block in in_blocks(*parts)), zero)
+        total, squares, n_rows = np.zeros((3, len(unit)))
+        for block in in_blocks(*parts):
+            n_rows += np.count_nonzero(~np.isnan(block), axis=0)
+            total += np.nansum(block / unit, axis=0)
+        n_rows = group.sum(n_rows)
         mean = group.sum(total) / n_rows
-        squares = sum(
-            (((block / unit - mean) ** 2).sum(axis=0) for block in in_blocks(*parts)),
-            zero,
-        )
+        for block in in_blocks(*parts):
+            squares += np.nansum((block / unit - mean) ** 2, axis=0)
         deviation = np.sqrt(group.sum(squares) / n_rows)
 
         if constant.any():
@@ -107,8 +118,8 @@ def value_range(
     low = np.full(parts[0].shape[1], np.inf)
     high = -low
     for block in in_blocks(*parts):
-        low = np.minimum(low, block.min(axis=0))
-        high = np.maximum(high, block.max(axis=0))
+        low = np.fmin(low, np.fmin.reduce(block, axis=0))
+        high = np.fmax(high, np.fmax.reduce(block, axis=0))
     return group.minimum(low), -group.minimum(-high)
 
 

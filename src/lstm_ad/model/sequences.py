@@ -102,6 +102,16 @@ class Segments:
         return self.n_read + self.layout.prediction_length
 
 
+def n_worth_fitting(layout: Layout) -> int:
+    """Return how many rows a stretch between gaps needs to be learnt from.
+
+    All segments have the origins that fit into the shortest series: where sequences
+    overlap, one short stretch would make every epoch many times as long.
+    """
+    more = ROWS_PER_CONTEXT * layout.context_length if layout.is_overlapping else 0
+    return layout.n_shortest + more
+
+
 @dataclasses.dataclass(frozen=True)
 class Ranges:
     """Consecutive rows of several series, on a common axis of rows."""

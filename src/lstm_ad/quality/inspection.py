@@ -10,8 +10,8 @@ from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.partition import Part, Partition
 from lstm_ad.data.rows import Rows
 from lstm_ad.processes import ALONE, ProcessGroup
+from lstm_ad.scoring.correlation import needed_shrinkage
 from lstm_ad.scoring.detector import LSTMAD
-from lstm_ad.scoring.gaussian import needed_shrinkage
 from lstm_ad.scoring.scan import Scanner
 
 MAX_SHOWN = 4
@@ -107,20 +107,23 @@ def inspect(fit: Fit, rows: Rows, group: ProcessGroup = ALONE) -> Inspection:
     squares = np.sum([summary.squares for summary in summaries], axis=0)
     counts = np.sum([summary.counts for summary in summaries], axis=0)
     by_series = np.sum([summary.by_series for summary in summaries], axis=0)
-    lowest = min(found, key=lambda index: (float(found[index].score.min()), index))
+    lowest = min(
+        found,
+        key=lambda index: (float(found[index].score.min(initial=np.inf)), index),
+    )
     stretch = None
     if lowest in looks:
-        stretch = _stretch(looks[lowest], available[lowest], by_series, fit)
-    n_series = len(by_series)
+        stretch = _stretch(looks[lowest], available[lowest], by_series[0], fit)
+    n_series = by_series.shape[1]
     return Inspection(
         part="valid" if partition.validation else "calibration",
         n_rows=sum(map(len, _first_rows(available, fit))),
         n_available=sum(map(len, available)),
         normality_score=score,
         n_alarms=int(fit.detector.decision.is_anomaly(score).sum()),
-        error_by_position=_root(squares[0], counts * n_series),
-        repeated_by_position=_root(squares[1], counts * n_series),
-        error_by_series=_root(by_series, counts.sum()),
+        error_by_position=_root(squares[0], counts[0]),
+        repeated_by_position=_root(squares[1], counts[1]),
+        error_by_series=_root(*by_series),
         stretch=next(one for one in group.gather(stretch) if one is not None),
         dependent=_dependent(fit.calibration_errors[:, :n_series]),
     )
@@ -145,10 +148,11 @@ class _Look:
         scale = detector.reconstructor.scaler.scale
         n_each, stride = layout.n_reconstructions, layout.stride
         length = layout.prediction_length
-        self.squares = np.zeros((2, length))
-        """Of reconstructing and of repeating, at each position in a sequence."""
-        self.counts = np.zeros(length)
-        self.by_series = np.zeros(series.shape[1])
+        self.squares, self.counts = np.zeros((2, 2, length))
+        """Of reconstructing and of repeating, at each position in a sequence: the sum
+        over series, and how many values it is of."""
+        self.by_series = np.zeros((2, series.shape[1]))
+        """Likewise of reconstructing each series."""
         scanner = Scanner(detector.scan)
         scores, reconstruction = [], []
         for rows, reconstructions in detector.reconstructor.reconstruct(series):
@@ -164,19 +168,26 @@ class _Look:
             origin = row - position - 1  # (rows, K)
             standardised = errors.reshape(len(row), n_each, -1) / scale
             repeated = (series[rows][:, np.newaxis] - series[origin]) / scale
-            for sums, kind in zip(self.squares, (standardised, repeated), strict=True):
-                each = np.square(kind).sum(axis=2)
-                sums += np.bincount(position.ravel(), each.ravel(), minlength=length)
-            self.counts += np.bincount(position.ravel(), minlength=length)
-            self.by_series += np.square(standardised).sum(axis=(0, 1))
-        evidence = np.concatenate(scores)
-        self.score = detector.gaussian.log_likelihood_at(evidence[~np.isnan(evidence)])
-        """Of the rows that have one: the last ones."""
+            for number, kind in enumerate((standardised, repeated)):
+                squares, there = np.square(kind), ~np.isnan(kind)
+                for total, each in (
+                    (self.squares, np.nansum(squares, axis=2)),
+                    (self.counts, np.count_nonzero(there, axis=2)),
+                ):
+                    total[number] += np.bincount(
+                        position.ravel(), each.ravel(), minlength=length
+                    )
+            squares = np.square(standardised)
+            self.by_series[0] += np.nansum(squares, axis=(0, 1))
+            self.by_series[1] += np.count_nonzero(~np.isnan(squares), axis=(0, 1))
+        self.scores = detector.gaussian.log_likelihood_at(np.concatenate(scores))
+        """Of the last rows; NaN where a row has none."""
         self.reconstruction = np.concatenate(reconstruction)
 
     def summary(self) -> _Summary:
         """Return what all processes need of it."""
-        return _Summary(self.score, self.squares, self.counts, self.by_series)
+        score = self.scores[~np.isnan(self.scores)]
+        return _Summary(score, self.squares, self.counts, self.by_series)
 
 
 def _first_rows(available: Sequence[Part], fit: Fit) -> Iterator[Part]:
@@ -201,11 +212,10 @@ def _first_rows(available: Sequence[Part], fit: Fit) -> Iterator[Part]:
 
 def _stretch(look: _Look, part: Part, by_series: FloatArray, fit: Fit) -> Stretch:
     """Return a closer look at the file that has the lowest score."""
-    n_unscored = len(look.series) - len(look.score)
-    lowest = n_unscored + int(look.score.argmin())
     n_before = len(look.series) - len(look.reconstruction)
+    lowest = n_before + int(np.nanargmin(look.scores))
     errors = np.abs(look.series[lowest] - look.reconstruction[lowest - n_before])
-    main = int((errors / fit.detector.reconstructor.scaler.scale).argmax())
+    main = int(np.nanargmax(errors / fit.detector.reconstructor.scaler.scale))
     order = np.argsort(-by_series, kind="stable")
     others = order[order != main][: MAX_SHOWN - 1]
     columns = np.sort(np.append(others, main))
@@ -216,7 +226,7 @@ def _stretch(look: _Look, part: Part, by_series: FloatArray, fit: Fit) -> Stretc
         columns=columns,
         values=look.series[:, columns],
         reconstruction=_after(n_before, look.reconstruction[:, columns]),
-        normality_score=_after(n_unscored, look.score),
+        normality_score=_after(n_before, look.scores),
         lowest=lowest,
         around=slice(max(lowest - n_around, 0), lowest + n_around + 1),
     )
@@ -244,7 +254,8 @@ def _dependent(errors: FloatArray) -> IndexArray:
     Args:
         errors: Of shape ``(m, D)``.
     """
-    deviation = errors.std(axis=0)
+    errors = errors[~np.isnan(errors).any(axis=1)]
+    deviation = errors.std(axis=0) if len(errors) else np.zeros(errors.shape[1])
     if len(errors) <= 2 * errors.shape[1] or not (deviation > 0).all():
         return np.empty(0, dtype=np.int64)
     standardised = (errors - errors.mean(axis=0)) / deviation

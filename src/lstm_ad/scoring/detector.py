@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lstm_ad.axes import FloatArray, IndexArray
+from lstm_ad.model.gaps import Gaps, stretches
 from lstm_ad.scoring.gaussian import Gaussian
 from lstm_ad.scoring.reconstruction import Reconstructor, check_length
 from lstm_ad.scoring.scan import SINGLE_ROWS, Scan, Scanner, WindowMeans
@@ -20,7 +21,8 @@ class Scores:
     """The log-likelihood of the reconstruction errors, in nats, of shape ``(T,)``; low
     = anomalous. With longer windows than single rows, that of the worst window: see
     :mod:`lstm_ad.scoring.scan`. NaN for the first rows: they have no reconstruction, or
-    their shortest window is not full."""
+    their shortest window is not full; nor have rows most of whose values are
+    missing."""
     reconstruction: FloatArray
     """Of shape ``(T, D)``, in the units of the series; the mean of a row's
     reconstructions where it has several. NaN for the first rows."""
@@ -40,6 +42,8 @@ class Scores:
     """-1 where a series is below its reconstruction, 1 where it is not, on average over
     the window that the score is of. Of shape ``(T, D)``; None if it was not asked for;
     NaN where there is no score."""
+    n_missing: IndexArray | None = None
+    """How many values of each row are missing, of shape ``(T,)``."""
 
     @classmethod
     def joined(cls, parts: Sequence["Scores"]) -> "Scores":
@@ -102,16 +106,17 @@ class LSTMAD:
         """Return the normality score and the reconstruction of each time step.
 
         Sequences are cut from the first row on, so both depend on where the series
-        starts. They do not depend on anything else that is scored.
+        starts. They do not depend on anything else that is scored. After a gap that is
+        longer than the detector holds values, the series starts anew.
 
         Args:
             series: Of shape ``(T, D)``, in the units of the training data, longer than
-                the rows that have no score.
+                the rows that have no score; NaN where a value is missing.
             with_contributions: Whether to say, too, which series a score comes from.
 
         Raises:
             SeriesError: If ``series`` has another number of columns than the training
-                data, or too few rows.
+                data, too few rows, or missing values that the detector does not hold.
         """
         return Scores.joined(list(self.score_in_parts(series, with_contributions)))
 
@@ -120,8 +125,6 @@ class LSTMAD:
     ) -> Iterator[Scores]:
         """Yield what :meth:`score` returns, some rows at a time and in order.
 
-        The first part is the rows that have no scores.
-
         Args:
             series: As for :meth:`score`.
             with_contributions: As for :meth:`score`.
@@ -129,19 +132,45 @@ class LSTMAD:
         Raises:
             SeriesError: As :meth:`score`, before anything is yielded.
         """
+        self.reconstructor.check(series)
         check_length(len(series), self.n_unscored)
-        windows = _Windows(self, with_contributions)
-        for rows, reconstructions in self.reconstructor.reconstruct(series):
-            if rows.start == self.reconstructor.network.layout.n_unscored:
-                nothing = np.full((rows.start, series.shape[1]), np.nan)
-                yield Scores(
-                    normality_score=np.full(rows.start, np.nan),
-                    reconstruction=nothing,
-                    lasting=np.zeros(rows.start, dtype=np.int64),
-                    contribution=nothing if with_contributions else None,
-                    direction=nothing if with_contributions else None,
-                )
-            yield windows.score(series, rows, reconstructions)
+        gaps = Gaps()
+        gaps.add(series)
+        n_done = 0
+        for stretch in stretches(len(series), gaps.found, self.reconstructor.max_gap):
+            some = series[stretch.start : stretch.stop]
+            first = len(some)
+            if first > self.n_unscored:
+                first = self.reconstructor.network.layout.n_unscored
+            nothing = series[n_done : stretch.start + first]
+            if len(nothing):
+                yield _without_scores(nothing, with_contributions)
+            windows = _Windows(self, with_contributions)
+            if first < len(some):
+                for rows, reconstructions in self.reconstructor.reconstruct(some):
+                    yield windows.score(some, rows, reconstructions)
+            n_done = stretch.stop
+        if n_done < len(series):
+            yield _without_scores(series[n_done:], with_contributions)
+
+
+def _without_scores(series: FloatArray, with_contributions: bool) -> Scores:
+    """Return what there is to say of rows without a score, of shape ``(T, D)``."""
+    nothing = np.full(series.shape, np.nan)
+    return Scores(
+        normality_score=np.full(len(series), np.nan),
+        reconstruction=nothing,
+        lasting=np.zeros(len(series), dtype=np.int64),
+        contribution=nothing if with_contributions else None,
+        direction=nothing if with_contributions else None,
+        n_missing=_n_missing(series),
+    )
+
+
+def _n_missing(series: FloatArray) -> IndexArray:
+    """Return how many values of each row are missing, of shape ``(T,)``."""
+    n_missing: IndexArray = np.isnan(series).sum(axis=1, dtype=np.int64)
+    return n_missing
 
 
 class _Windows:
@@ -190,6 +219,7 @@ class _Windows:
             lasting=np.where(has_none, 0, self._lengths[number]),
             contribution=contribution,
             direction=direction,
+            n_missing=_n_missing(values),
         )
 
 

@@ -10,15 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray
-from lstm_ad.blocks import in_blocks
 from lstm_ad.model.scaling import name_series
 from lstm_ad.processes import ALONE, ProcessGroup
+from lstm_ad.scoring.correlation import Correlation
+from lstm_ad.scoring.incomplete import expected, has_enough
 from lstm_ad.scoring.moments import Moments
 
 logger = logging.getLogger(__name__)
-
-MAX_CONDITION = 1e6
-"""The largest ratio between the eigenvalues of the errors' correlation matrix."""
 
 RESOLUTION = 1e-5
 """The smallest standard deviation of errors, in standard deviations of the series: the
@@ -91,12 +89,13 @@ class Gaussian:
         - Errors that depend on each other linearly (duplicated or collinear series,
           or fewer rows than series): the correlation matrix R is shrunk towards the
           identity, ``(1 - a) R + a I``, with the smallest ``a`` that brings its
-          condition number down to ``MAX_CONDITION``. The variances stay as they are.
+          condition number down to :data:`~lstm_ad.scoring.correlation.MAX_CONDITION`.
+          The variances stay as they are.
 
         Args:
             errors: Target minus reconstruction on the calibration rows of this process,
                 each array of shape ``(T, K * D)``, in the units of the series; at
-                least one array, which may have no rows.
+                least one array, which may have no rows. NaN where a value is missing.
             scale: The standard deviations of the series, of shape ``(D,)``.
             regularisation: What is estimated otherwise than by maximum likelihood.
             training: The moments of errors on the rows that the LSTM was trained on;
@@ -109,21 +108,19 @@ class Gaussian:
         deviation: FloatArray = np.sqrt(moments.variance)
         if training is not None:
             deviation = np.maximum(deviation, training.deviation_from(moments.mean))
+        deviation = np.where(moments.n_rows > 0, deviation, scales)
         is_fixed = deviation < RESOLUTION * scales
         deviation = np.maximum(deviation, regularisation.floor * scales)
-        products = np.zeros((len(deviation), len(deviation)))
-        for block in in_blocks(*errors):
-            z = _standardised(block, moments.mean, deviation, regularisation.corner)
-            products += z.T @ z
-        correlation = group.sum(products) / moments.n_rows
-        np.fill_diagonal(correlation, 1.0)
-        n_prior = regularisation.prior_rows * len(correlation) ** 2
-        correlation = _shrunk(correlation, n_prior / (n_prior + moments.n_rows))
-        amount, is_dependent = needed_shrinkage(correlation)
-        correlation = _shrunk(correlation, amount)
+        standardise = functools.partial(
+            _standardised,
+            mean=moments.mean,
+            deviation=deviation,
+            corner=regularisation.corner,
+        )
+        found = Correlation.of(errors, standardise, regularisation.prior_rows, group)
         if not is_quiet:
-            _warn(is_fixed, is_dependent, amount, len(scale), int(moments.n_rows))
-        covariance = correlation * np.outer(deviation, deviation)
+            _warn(is_fixed, found, len(scale))
+        covariance = found.matrix * np.outer(deviation, deviation)
         return cls(moments.mean, covariance, regularisation.corner)
 
     def log_likelihood(self, errors: FloatArray) -> FloatArray:
@@ -133,10 +130,12 @@ class Gaussian:
 
         Args:
             errors: Target minus reconstruction, of shape ``(T, K * D)``, in the units
-                of the series.
+                of the series; NaN where a value is missing.
 
         Returns:
-            Log-likelihood in nats, of shape ``(T,)``; higher is more normal.
+            Log-likelihood in nats, of shape ``(T,)``; higher is more normal. Where some
+            errors are missing, its expected value given the others; NaN where more
+            than half are.
         """
         return self.log_likelihood_at(self.distances(errors))
 
@@ -150,8 +149,10 @@ class Gaussian:
             Of shape ``(T,)``.
         """
         _, whitening, _ = self._factors
-        whitened = self._standardised(errors) @ whitening.T
+        whitened = self._completed(errors) @ whitening.T
         distances: FloatArray = np.einsum("td,td->t", whitened, whitened)
+        if (n_missing := np.count_nonzero(np.isnan(errors), axis=1)).any():
+            distances = np.where(has_enough(errors), distances + n_missing, np.nan)
         return distances
 
     def log_likelihood_at(self, distances: FloatArray) -> FloatArray:
@@ -175,24 +176,36 @@ class Gaussian:
 
         Returns:
             Of shape ``(T, D)``, at least 0. The drops of series that are correlated
-            need not sum to the distance.
+            need not sum to the distance. Missing errors count as what is expected of
+            them, so a series without any has a drop of 0; NaN where a row has no
+            likelihood.
         """
         _, whitening, _ = self._factors
         precision = whitening.T @ whitening
         n_each = len(precision) // n_series
         blocks = precision.reshape(n_each, n_series, n_each, n_series)
         blocks = np.einsum("kdld->dkl", blocks)
-        gradients = self._standardised(errors) @ precision
+        gradients = self._completed(errors) @ precision
         gradients = gradients.reshape(len(errors), n_each, n_series).transpose(2, 1, 0)
         # With P_BB = L L', the drop is the squared norm of L^-1 (P e)_B.
         whitened = np.linalg.solve(np.linalg.cholesky(blocks), gradients)  # (D, K, T)
         drops: FloatArray = np.einsum("dkt,dkt->td", whitened, whitened)
+        if (is_missing := np.isnan(errors)).any():
+            by_series = is_missing.reshape(len(errors), n_each, n_series)
+            drops[by_series.all(axis=1)] = 0.0
+            drops[~has_enough(errors)] = np.nan
         return drops
 
-    def _standardised(self, errors: FloatArray) -> FloatArray:
-        """Return errors in standard deviations from their mean, large ones less."""
-        deviation, _, _ = self._factors
-        return _standardised(errors, self.mean, deviation, self.corner)
+    def _completed(self, errors: FloatArray) -> FloatArray:
+        """Return errors in standard deviations from their mean, large ones less.
+
+        Missing ones are what is expected given the others.
+        """
+        deviation, whitening, _ = self._factors
+        standardised = _standardised(errors, self.mean, deviation, self.corner)
+        if np.isnan(standardised).any():
+            return expected(standardised, whitening.T @ whitening)
+        return standardised
 
     @functools.cached_property
     def _factors(self) -> tuple[FloatArray, FloatArray, float]:
@@ -214,23 +227,6 @@ class Gaussian:
         return deviation, whitening, float(log_normaliser)
 
 
-def needed_shrinkage(
-    correlation: FloatArray,
-) -> tuple[float, npt.NDArray[np.bool_]]:
-    """Return how far a correlation matrix must be shrunk to be well-conditioned.
-
-    Returns:
-        How far, from 0 to 1, and whether each error is among those that depend on each
-        other linearly.
-    """
-    eigenvalues, eigenvectors = np.linalg.eigh(correlation)
-    smallest, largest = max(eigenvalues[0], 0.0), eigenvalues[-1]
-    is_small = eigenvalues < largest / MAX_CONDITION
-    is_dependent = (np.abs(eigenvectors[:, is_small]) > 0.1).any(axis=1)
-    excess = max(largest - MAX_CONDITION * smallest, 0.0)
-    return float(excess / (excess + MAX_CONDITION - 1)), is_dependent
-
-
 def _standardised(
     errors: FloatArray, mean: FloatArray, deviation: FloatArray, corner: float
 ) -> FloatArray:
@@ -248,11 +244,7 @@ def _standardised(
 
 
 def _warn(
-    is_fixed: npt.NDArray[np.bool_],
-    is_dependent: npt.NDArray[np.bool_],
-    amount: float,
-    n_series: int,
-    n_rows: int,
+    is_fixed: npt.NDArray[np.bool_], correlation: Correlation, n_series: int
 ) -> None:
     """Name the series whose errors have no density of their own."""
     if is_fixed.any():
@@ -261,17 +253,11 @@ def _warn(
             "will score very low.",
             name_series(np.any(is_fixed.reshape(-1, n_series), axis=0)),
         )
-    if amount:
+    if correlation.amount:
         logger.warning(
             "The errors of %s depend on each other linearly in the %d rows of "
             "the calibration part: their correlations are shrunk by %.1e.",
-            name_series(np.any(is_dependent.reshape(-1, n_series), axis=0)),
-            n_rows,
-            amount,
+            name_series(np.any(correlation.is_dependent.reshape(-1, n_series), axis=0)),
+            correlation.n_rows,
+            correlation.amount,
         )
-
-
-def _shrunk(correlation: FloatArray, amount: float) -> FloatArray:
-    """Return ``correlation`` moved towards the identity."""
-    shrunk: FloatArray = (1 - amount) * correlation + amount * np.eye(len(correlation))
-    return shrunk

@@ -14,8 +14,8 @@ from lstm_ad.processes import ALONE, ProcessGroup
 class Moments:
     """The number, the mean and the variance of errors: what their rows add up to."""
 
-    n_rows: float
-    """Rows; 0 if there are none."""
+    n_rows: FloatArray
+    """How many of each entry there are, of shape ``(K * D,)``."""
     mean: FloatArray
     """Of shape ``(K * D,)``."""
     variance: FloatArray
@@ -31,22 +31,20 @@ class Moments:
 
         Args:
             errors: Of this process, each of shape ``(T, K * D)``; at least one array,
-                which may have no rows.
+                which may have no rows. NaN where a value is missing.
             group: The processes that have errors.
         """
-        n_rows = group.sum(np.array([float(sum(map(len, errors)))]))[0]
-        zero = np.zeros(errors[0].shape[1])
-        total = sum((part.sum(axis=0) for part in in_blocks(*errors)), zero)
-        mean = group.sum(total) / max(n_rows, 1)
-        squares = sum(
-            (np.square(part - mean).sum(axis=0) for part in in_blocks(*errors)),
-            zero,
-        )
-        return cls(n_rows, mean, group.sum(squares) / max(n_rows, 1))
+        n_rows, total, squares = np.zeros((3, errors[0].shape[1]))
+        for block in in_blocks(*errors):
+            n_rows += np.count_nonzero(~np.isnan(block), axis=0)
+            total += np.nansum(block, axis=0)
+        n_rows = group.sum(n_rows)
+        mean = group.sum(total) / np.maximum(n_rows, 1)
+        for block in in_blocks(*errors):
+            squares += np.nansum(np.square(block - mean), axis=0)
+        return cls(n_rows, mean, group.sum(squares) / np.maximum(n_rows, 1))
 
     def deviation_from(self, mean: FloatArray) -> FloatArray:
         """Return the root of the mean square about another mean; 0 without rows."""
-        if not self.n_rows:
-            return np.zeros_like(mean)
-        deviation: FloatArray = np.sqrt(self.variance + np.square(self.mean - mean))
-        return deviation
+        squares = self.variance + np.square(self.mean - mean)
+        return np.where(self.n_rows > 0, np.sqrt(squares), 0.0)

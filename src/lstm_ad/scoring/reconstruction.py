@@ -8,6 +8,7 @@ import numpy as np
 
 from lstm_ad.axes import FloatArray, ScaledArray
 from lstm_ad.exceptions import SeriesError
+from lstm_ad.model.gaps import Holder
 from lstm_ad.model.runtime import OnnxNetwork
 from lstm_ad.model.scaling import Scaler
 from lstm_ad.model.sequences import aligned, input_sequences
@@ -28,6 +29,9 @@ class Reconstructor:
     has_level: bool = False
     """Whether error vectors also hold the change of each series' level: see
     :meth:`error_vectors`."""
+    max_gap: int = 0
+    """The longest run of rows over which a missing value is held: see
+    :mod:`lstm_ad.model.gaps`. 0 = no value may be missing."""
 
     @property
     def n_errors(self) -> int:
@@ -43,7 +47,7 @@ class Reconstructor:
 
         Args:
             series: Of shape ``(T, D)``, with more than ``layout.n_unscored`` rows, in
-                the units of the training data.
+                the units of the training data; NaN where a value is missing.
 
         Yields:
             Some rows, and all ``K`` reconstructions of each, of shape ``(rows, K, D)``,
@@ -51,13 +55,14 @@ class Reconstructor:
 
         Raises:
             SeriesError: If ``series`` has another number of columns than the training
-                data, or too few rows.
+                data, too few rows, or missing values that the model does not hold.
         """
-        self._check(series)
+        self.check(series)
+        held = Holder(self.scaler.mean, self.max_gap).fill(series)
         layout = self.network.layout
         reconstruct = self._carried if layout.is_overlapping else self._apart
         first = layout.n_unscored
-        for scaled in reconstruct(series):
+        for scaled in reconstruct(held):
             rows = slice(first, min(first + len(scaled), len(series)))
             first = rows.stop
             yield rows, self.scaler.inverse_transform(scaled[: rows.stop - rows.start])
@@ -71,8 +76,8 @@ class Reconstructor:
         Yields:
             Target minus reconstruction, signed, in the units of the series, of shape
             ``(rows, K * D)``: all series' errors from the nearest origin first, and
-            the changes of level, if they are asked for. Some rows at a time and in
-            order, ``T - layout.n_unscored`` in all.
+            the changes of level, if they are asked for; NaN where a value is missing.
+            Some rows at a time and in order, ``T - layout.n_unscored`` in all.
 
         Raises:
             SeriesError: As :meth:`reconstruct`.
@@ -87,7 +92,8 @@ class Reconstructor:
 
         Where the LSTM maps to the change from the last row, it follows a shift of the
         level within a few rows. So one more entry says by how much the mean of the last
-        rows, a tenth of a context, is above that of a whole context.
+        rows, a tenth of a context, is above that of a whole context; of those rows
+        that have a value.
 
         Args:
             series: As for :meth:`reconstruct`.
@@ -102,10 +108,14 @@ class Reconstructor:
             return errors
         context = self.network.layout.context_length
         before = series[rows.start - context + 1 : rows.stop]
-        means = [
-            window_sums(before, length)[context - length :] / length
-            for length in (max(1, context // 10), context)
-        ]
+        is_there = ~np.isnan(before)
+        known = np.where(is_there, before, 0.0)
+        with np.errstate(invalid="ignore"):  # none of the rows may have a value
+            means = [
+                window_sums(known, length)[context - length :]
+                / window_sums(is_there.astype(np.float64), length)[context - length :]
+                for length in (max(1, context // 10), context)
+            ]
         return np.hstack([errors, means[0] - means[1]])
 
     def _apart(self, series: FloatArray) -> Iterator[ScaledArray]:
@@ -142,13 +152,22 @@ class Reconstructor:
                 yield aligned(at_origins, layout)
             before = at_origins[-(layout.n_reconstructions - 1) :]
 
-    def _check(self, series: FloatArray) -> None:
-        """Refuse a series that the network cannot read."""
+    def check(self, series: FloatArray) -> None:
+        """Refuse a series that the network cannot read.
+
+        Raises:
+            SeriesError: As :meth:`reconstruct`.
+        """
         n_timesteps, n_series = series.shape
         if n_series != self.network.n_series:
             raise SeriesError(
                 f"The number of columns is wrong: {n_series} were found, but the model "
                 f"was trained on {self.network.n_series} series, one per column."
+            )
+        if not self.max_gap and np.isnan(series).any():
+            raise SeriesError(
+                "The series has missing values, but the model was trained with "
+                "missing-values=refuse."
             )
         check_length(n_timesteps, self.network.layout.n_unscored)
 

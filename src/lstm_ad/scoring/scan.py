@@ -14,6 +14,9 @@ anomaly has lasted.
 
 A length takes part once its window is full, and never with rows of another file. Longer
 windows must clear their level by a margin: they give more chances to be wrong.
+
+A row has no distance where most of its values are missing, and then no score. The mean
+of a window is that of the rows in it that have one, if these are at least half.
 """
 
 import dataclasses
@@ -122,25 +125,37 @@ class WindowMeans:
         """Return the means of the next rows.
 
         Args:
-            values: Of shape ``(T,)`` or ``(T, D)``.
+            values: Of shape ``(T,)`` or ``(T, D)``; NaN where there is none.
 
         Returns:
-            Of shape ``(W, T)`` or ``(W, T, D)``, a window each; NaN until it is full.
+            Of shape ``(W, T)`` or ``(W, T, D)``, a window each; NaN until it is full,
+            and where fewer than half of its rows have a value.
         """
         joined = values
         if self._before is not None:
             joined = np.concatenate([self._before, values])
         n_before = len(joined) - len(values)
         self._before = joined[max(len(joined) - self._lengths[-1] + 1, 0) :].copy()
-        means = np.full((len(self._lengths), *joined.shape), np.nan)
-        sums = window_sums(joined, self._lengths[0])
+        is_missing = np.isnan(joined)
+        if not is_missing.any():
+            return self._means(joined)[:, n_before:]
+        means = self._means(np.nan_to_num(joined))
+        present = self._means(1.0 - is_missing)
+        present[present < 0.5] = np.nan
+        whole: FloatArray = means / present
+        return whole[:, n_before:]
+
+    def _means(self, values: FloatArray) -> FloatArray:
+        """Return the means of all windows, as :meth:`of` those of rows without NaN."""
+        means = np.full((len(self._lengths), *values.shape), np.nan)
+        sums = window_sums(values, self._lengths[0])
         for mean, length in zip(means, self._lengths, strict=True):
-            if length > len(joined):
+            if length > len(values):
                 break
             if length > self._lengths[0]:
                 sums = sums[length // 2 :] + sums[: -(length // 2)]
             mean[length - 1 :] = sums / length
-        return means[:, n_before:]
+        return means
 
 
 class Scanner:
@@ -159,12 +174,14 @@ class Scanner:
         """Return the evidence at the next rows, and the window it comes from.
 
         Args:
-            distances: Squared Mahalanobis distances, of shape ``(T,)``.
+            distances: Squared Mahalanobis distances, of shape ``(T,)``; NaN where a
+                row has none.
 
         Returns:
             As :meth:`Scan.worst`, relative to what lasts if the detector adapts.
         """
         worst, number = self._scan.worst(self._means.of(distances))
+        worst[np.isnan(distances)] = np.nan
         return self._adaptation.of(worst), number
 
 

@@ -35,7 +35,8 @@ def decide(
 
     Args:
         scores: Of normal data, of shape ``(n,)``, in order.
-        errors: Of each series, target minus reconstruction, of shape ``(n, D)``.
+        errors: Of each series, target minus reconstruction, of shape ``(n, D)``; NaN
+            where a value is missing.
         max_alarm_rate: The fraction.
         lengths: The number of rows of each file, ``n`` in all; rows of different files
             are independent. None if all rows are of one file.
@@ -79,6 +80,11 @@ def _extreme(
     errors: FloatArray, probability: float, lengths: Sequence[int] | None
 ) -> float:
     """Return the error of one series that is exceeded with a probability."""
+    is_there = ~np.isnan(errors)
+    if not is_there.all():
+        bounds = np.cumsum([len(errors)] if lengths is None else lengths)[:-1]
+        lengths = [int(part.sum()) for part in np.split(is_there, bounds)]
+        errors, lengths = errors[is_there], [length for length in lengths if length]
     posterior = TailPosterior.of(errors, estimate_dependence(errors, lengths))
     return posterior.tail(probability).quantile(probability)
 

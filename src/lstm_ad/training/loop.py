@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -76,6 +77,8 @@ class TrainingRows:
 
     values: ScaledArray
     """Of shape ``(rows, D)``, in memory or mapped."""
+    observed: npt.NDArray[np.bool_] | None
+    """Which of them are not missing, likewise; None if all are there."""
     fitting: tuple[Owned, ...]
     """What the LSTM is fitted to: ranges of at least ``C + P`` rows."""
     evaluated: Mapping[str, tuple[Owned, ...]]
@@ -186,6 +189,9 @@ class _Loop:
         self.optimiser = Adam(self.network.parameters())
         home = _home(self.device, rows.values.nbytes)
         self.values = torch.from_numpy(rows.values).to(home)
+        self.observed = None
+        if rows.observed is not None:
+            self.observed = torch.from_numpy(rows.observed).to(home)
         self.history: tuple[EpochMetrics, ...] = ()
         self.best_epoch = 0
         self.best: dict[str, Tensor] = {}
@@ -289,7 +295,7 @@ class _Loop:
         """Take one optimiser step per batch; return the loss, or None if stopped."""
         settings = self.hyperparameters
         self.parallel.train()
-        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
         n_elements = 0
         shares, sizes, seat = self._deal(epoch)
         for step, (starts, n_segments) in enumerate(zip(shares, sizes, strict=True)):
@@ -303,23 +309,29 @@ class _Loop:
             if len(starts[mine]):  # of a small batch, not every process has a part
                 if variation is not None:
                     variation = variation[mine].to(self.device)
-                windows = self._windows(starts[mine]).clamp(-INPUT_BOUND, INPUT_BOUND)
+                windows = self._windows(self.values, starts[mine])
+                windows = windows.clamp(-INPUT_BOUND, INPUT_BOUND)
                 with torch.autocast(
                     self.device.type,
                     torch.bfloat16,
                     enabled=self.precision == BF16,
                 ):
                     errors = self._errors(windows, variation)
+                missing = self._missing(starts[mine])
+                if missing is not None:
+                    errors = errors.masked_fill(missing, 0.0)
+                    sums[2] += missing.sum()
                 loss = errors.square().sum() / n_in_batch
                 loss.backward()  # type: ignore[no-untyped-call]
-                sums += _sums(errors.detach())
+                sums[:2] += _sums(errors.detach())
             self._sum_gradients()
             nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
             self.optimiser.step(learning_rate(progress, settings.lr))
             n_elements += n_in_batch
             if stops():
                 return None
-        return _loss(sum_in_place(sums, self.group), n_elements)
+        *losses, n_missing = sum_in_place(sums, self.group)
+        return _loss(torch.stack(losses), n_elements - int(n_missing))
 
     def _deal(self, epoch: int) -> tuple[list[IndexArray], list[int], tuple[int, int]]:
         """Deal the segments of an epoch to its batches.
@@ -363,19 +375,20 @@ class _Loop:
         for parameter, part in zip(parameters, parts, strict=True):
             parameter.grad = part.view_as(parameter)
 
-    def _windows(self, starts: IndexArray) -> Tensor:
+    def _windows(self, values: Tensor, starts: IndexArray) -> Tensor:
         """Return the rows of some segments, where the network is.
 
         Args:
+            values: Of all rows, of shape ``(rows, D)``.
             starts: The first rows of segments, of shape ``(N,)``.
 
         Returns:
             Of shape ``(N, rows, D)``. Rows beyond the last are taken as the last.
         """
-        home = self.values.device
+        home = values.device
         rows = torch.arange(self.segments.n_rows, device=home)
         positions = torch.from_numpy(starts).to(home)[:, None] + rows
-        windows = self.values[positions.clamp(max=len(self.values) - 1)]
+        windows = values[positions.clamp(max=len(values) - 1)]
         if home == self.device:
             return windows
         return windows.pin_memory().to(self.device, non_blocking=True)
@@ -390,10 +403,23 @@ class _Loop:
         Returns:
             Of shape ``(N, M, P, D)``.
         """
-        zero = torch.zeros(1, dtype=torch.int64, device=windows.device)
-        targets = windows[:, self._target_rows(zero)[0]]
         outputs: Tensor = self.parallel(windows[:, : self.segments.n_read], variation)
-        return targets - outputs
+        return self._targets(windows) - outputs
+
+    def _missing(self, starts: IndexArray) -> Tensor | None:
+        """Return which targets of some segments are missing, ``(N, M, P, D)``.
+
+        Args:
+            starts: As for :meth:`_windows`.
+        """
+        if self.observed is None:
+            return None
+        return ~self._targets(self._windows(self.observed, starts))
+
+    def _targets(self, windows: Tensor) -> Tensor:
+        """Return the sequences of some segments' rows, of shape ``(N, M, P, D)``."""
+        zero = torch.zeros(1, dtype=torch.int64, device=windows.device)
+        return windows[:, self._target_rows(zero)[0]]
 
     def _target_rows(self, starts: Tensor) -> Tensor:
         """Return the rows of each sequence of some segments, of shape ``(N, M, P)``."""
@@ -413,7 +439,7 @@ class _Loop:
             everything: The ranges; their owners share the segments evenly.
         """
         self.parallel.eval()
-        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        sums = torch.zeros(4, dtype=torch.float64, device=self.device)
         batch_size = self.hyperparameters.batch_size
         for owned in everything:
             if self.group.rank not in owned.owners:
@@ -425,12 +451,18 @@ class _Loop:
                 batch = slice(first, min(first + batch_size, mine.stop))
                 positions = torch.from_numpy(starts[batch]).to(self.device)
                 end = torch.from_numpy(ends[batch]).to(self.device)
-                errors = self._errors(self._windows(starts[batch]))
+                errors = self._errors(self._windows(self.values, starts[batch]))
                 exists = self._target_rows(positions) < end[:, None, None]  # (N, M, P)
-                count = exists.sum(dtype=torch.float64)[None]
-                sums += torch.cat([_sums(errors * exists[..., None]), count])
-        *losses, n_rows = sum_in_place(sums, self.group)
-        return _loss(torch.stack(losses), int(n_rows) * self.values.shape[1])
+                errors = errors * exists[..., None]
+                sums[2] += exists.sum()
+                missing = self._missing(starts[batch])
+                if missing is not None:
+                    errors = errors.masked_fill(missing, 0.0)
+                    sums[3] += (missing & exists[..., None]).sum()
+                sums[:2] += _sums(errors)
+        *losses, n_rows, n_missing = sum_in_place(sums, self.group)
+        n_elements = int(n_rows) * self.values.shape[1] - int(n_missing)
+        return _loss(torch.stack(losses), n_elements)
 
     def _diverge(self, epoch: int) -> None:
         """End training with the best weights so far, or without any."""

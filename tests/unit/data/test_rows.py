@@ -53,7 +53,13 @@ def test_standardised_rows_are_on_the_axis_of_the_store() -> None:
     rows = Rows.of({"a": TABLE}, {"b": 2 * TABLE}, {"b": np.zeros((3, 1))})
     scaler = Scaler(np.ones(2), np.full(2, 2.0))
 
-    scaled = rows.scaled(scaler.transform, ALONE)
+    scaled = rows.derived(
+        "scaled",
+        np.float32,
+        lambda file: iter([scaler.transform(rows.values(file))]),
+        n_series=2,
+        group=ALONE,
+    )
 
     expected = scaler.transform(np.vstack([TABLE, 2 * TABLE]))
     assert scaled.tolist() == expected.tolist()

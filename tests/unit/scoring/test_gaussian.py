@@ -6,8 +6,8 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lstm_ad.scoring.correlation import MAX_CONDITION
 from lstm_ad.scoring.gaussian import (
-    MAX_CONDITION,
     RESOLUTION,
     UNBOUNDED,
     WIDE,

@@ -49,7 +49,6 @@ def learn(
         Errors.alone([errors]),
         None,
         np.ones(width),
-        np.ones(width, dtype=bool),
         Settings(regularisation, lengths, margin=0.1),
     )
     return found, decide(found.scores[0], errors, RATE)

@@ -38,7 +38,7 @@ def rows_of(fitting: Series, selection: Series, name: str = "valid") -> Training
     parts = [slice(0, n_fitting), slice(n_fitting, None)]
     learnt, chosen = ((Owned((0,), Ranges(first[p], lengths[p])),) for p in parts)
     values = np.concatenate([*fitting, *selection])
-    return TrainingRows(values, learnt, {"train": learnt, name: chosen})
+    return TrainingRows(values, None, learnt, {"train": learnt, name: chosen})
 
 
 def scaled(series: np.ndarray) -> np.ndarray:

@@ -1,0 +1,86 @@
+"""Read series in which values are missing: NaN where nothing was measured.
+
+The network reads the last value that was seen, for at most ``max-gap`` rows, and the
+mean of the series before the first one and after that. So only the past fills a row,
+and the scores of a growing series stay those of the whole. What is filled is no target:
+it counts in no loss, no scaler and no Gaussian. Where *all* series are missing for
+longer than ``max-gap``, the series ends; a new one begins at the next value.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from lstm_ad.axes import FloatArray
+
+
+class Holder:
+    """Fills rows that come some at a time.
+
+    Args:
+        initial: What is read where no value is held, of shape ``(D,)``.
+        max_gap: The longest run of rows over which a value is held.
+    """
+
+    def __init__(self, initial: FloatArray, max_gap: int) -> None:
+        self._initial, self._max_gap = initial, max_gap
+        self._last = initial
+        self._age = np.full(len(initial), max_gap + 1)
+
+    def fill(self, values: FloatArray) -> FloatArray:
+        """Return the next rows, of shape ``(T, D)``, filled; themselves if complete."""
+        if not len(values):
+            return values
+        is_missing = np.isnan(values)
+        if not is_missing.any():
+            self._last, self._age = values[-1], np.zeros(values.shape[1], dtype=int)
+            return values
+        row = np.arange(1, len(values) + 1)[:, np.newaxis]
+        seen = np.maximum.accumulate(np.where(is_missing, 0, row), axis=0)
+        age = np.where(seen > 0, row - seen, row + self._age)
+        known = np.concatenate([self._last[np.newaxis], values])
+        held = np.take_along_axis(known, seen, axis=0)
+        self._last, self._age = held[-1], age[-1]
+        return np.where(age > self._max_gap, self._initial, held)
+
+
+class Gaps:
+    """Finds the runs of rows in which all series are missing: first row, and after it.
+
+    The rows of a file come some at a time.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[tuple[int, int]] = []
+        self._n_rows = 0
+
+    def add(self, values: FloatArray) -> None:
+        """Take in the next rows, of shape ``(T, D)``."""
+        is_empty = np.isnan(values).all(axis=1)
+        edges = np.flatnonzero(np.diff(is_empty, prepend=False, append=False))
+        for start, stop in (edges + self._n_rows).reshape(-1, 2).tolist():
+            if self.found and self.found[-1][1] == start:
+                start, _ = self.found.pop()
+            self.found.append((start, stop))
+        self._n_rows += len(values)
+
+
+def stretches(
+    n_timesteps: int, empty: Iterable[tuple[int, int]], max_gap: int
+) -> list[range]:
+    """Return the runs of rows that are a series each.
+
+    Args:
+        n_timesteps: ``T``.
+        empty: What :class:`Gaps` finds.
+        max_gap: The longest gap within a series; a longer one belongs to it so far.
+    """
+    found, start = [], 0
+    for first, after in empty:
+        if after - first > max_gap:
+            if first > start:
+                found.append(range(start, first + max_gap))
+            start = after
+    if start < n_timesteps:
+        found.append(range(start, n_timesteps))
+    return found

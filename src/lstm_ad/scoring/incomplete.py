@@ -1,0 +1,79 @@
+"""Error vectors of which some entries are missing.
+
+With z an error vector in standard deviations, P the inverse of its correlations, and o
+and m what is there and what is missing, the expected value of the missing part is
+``-(P_mm)^-1 P_mo z_o`` and its covariance ``(P_mm)^-1``. So the expected squared
+distance of the whole vector, given what is there, is the distance of what is there,
+from its marginal distribution, plus the number of missing entries: the same threshold
+holds for it, and a gap alone is no anomaly.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from lstm_ad.axes import FloatArray, IndexArray
+from lstm_ad.blocks import BLOCK_NUMBERS
+
+
+def has_enough(errors: FloatArray) -> npt.NDArray[np.bool_]:
+    """Return which rows have at least half of their errors, of shape ``(T,)``."""
+    n_missing = np.count_nonzero(np.isnan(errors), axis=1)
+    return np.asarray(2 * n_missing <= errors.shape[1])
+
+
+def expected(standardised: FloatArray, precision: FloatArray) -> FloatArray:
+    """Return error vectors with what is expected where entries are missing.
+
+    Args:
+        standardised: In standard deviations, NaN where missing, of shape ``(T, n)``.
+        precision: The inverse of the correlations, of shape ``(n, n)``.
+    """
+    found = np.nan_to_num(standardised)
+    gradients = found @ precision
+    for rows, columns, inverse in _patterns(np.isnan(standardised), precision):
+        at = rows[:, np.newaxis], columns
+        found[at] = -np.einsum("tij,tj->ti", inverse, gradients[at])
+    return found
+
+
+def conditional_covariance(
+    is_missing: npt.NDArray[np.bool_], precision: FloatArray
+) -> FloatArray:
+    """Return the covariances of missing entries, given the others, summed over rows.
+
+    Args:
+        is_missing: Of shape ``(T, n)``.
+        precision: As for :func:`expected`.
+
+    Returns:
+        Of shape ``(n, n)``.
+    """
+    n_errors = len(precision)
+    total = np.zeros(n_errors**2)
+    for _, columns, inverse in _patterns(is_missing, precision):
+        cells = columns[:, :, np.newaxis] * n_errors + columns[:, np.newaxis]
+        total += np.bincount(cells.ravel(), inverse.ravel(), minlength=len(total))
+    return total.reshape(n_errors, n_errors)
+
+
+def _patterns(
+    is_missing: npt.NDArray[np.bool_], precision: FloatArray
+) -> Iterator[tuple[IndexArray, IndexArray, FloatArray]]:
+    """Yield rows with as many missing entries, a bounded number at a time.
+
+    Yields:
+        The rows, of shape ``(N,)``; their missing entries, of shape ``(N, m)``; and
+        ``(P_mm)^-1``, of shape ``(N, m, m)``.
+    """
+    counts = is_missing.sum(axis=1, dtype=np.int64)
+    for count in np.unique(counts[counts > 0]).tolist():
+        everyone = np.flatnonzero(counts == count)
+        size = max(1, BLOCK_NUMBERS // count**2)
+        for first in range(0, len(everyone), size):
+            rows = everyone[first : first + size]
+            columns = np.nonzero(is_missing[rows])[1].reshape(len(rows), count)
+            blocks = precision[columns[:, :, np.newaxis], columns[:, np.newaxis]]
+            inverse = np.linalg.inv(blocks).astype(np.float64, copy=False)
+            yield rows, columns, inverse
