@@ -27,12 +27,13 @@ import numpy as np
 
 from lstm_ad.exceptions import SeriesError
 from sagemaker_container.formats import csv as csv_format
+from sagemaker_container.formats import csv_text
 from sagemaker_container.formats import json as json_format
 
 BLOCK_SIZES = (4, 7, 64, 4 * 2**20)
 """Bytes read at a time: lines, numbers and line ends are cut by the ends of blocks."""
 
-FEW = (0, 0, 100, csv_format._FEW)
+FEW = (0, 0, 100, csv_text.FEW)
 """Bytes below which a block is read by the other parser: both of them are fuzzed."""
 
 SNIPPETS = [
@@ -81,8 +82,8 @@ def main() -> None:
 
 def check(data: bytes, source: random.Random, path: Path, is_json: bool) -> str:
     """Return how both readers took a file; end the run if they differ."""
-    csv_format._BLOCK_SIZE = source.choice(BLOCK_SIZES)
-    csv_format._FEW = source.choice(FEW)
+    csv_text.BLOCK_SIZE = source.choice(BLOCK_SIZES)
+    csv_text.FEW = source.choice(FEW)
     try:
         if is_json:
             found = json_format.read_series(io.BytesIO(data))

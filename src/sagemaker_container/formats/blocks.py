@@ -4,16 +4,16 @@ A format cuts its text into blocks of whole rows, parses a block quickly or not 
 and only then looks for the first thing in it that is wrong.
 """
 
-import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ad.axes import FloatArray
+from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.parallel import Cores
-from sagemaker_container.formats.cells import number_problem, row_length_problem
+from sagemaker_container.formats.table import Cells
+from sagemaker_container.formats.times import Form
 
 _MAX_COLUMNS = 100_000
 """Cells of a row: far more than the covariance of a model can have, and few enough to
@@ -29,8 +29,21 @@ class Block(NamedTuple):
     """The number of cells in the first row of the text."""
 
 
-Parsed = tuple[Block, FloatArray | None]
-"""A block and its cells, of shape ``(T * D,)``, or None if something is wrong."""
+class Parsed(NamedTuple):
+    """A block, and what it holds."""
+
+    block: Block
+    """The text."""
+    numbers: FloatArray | None
+    """The numbers, of shape ``(T * D,)``; None if something is wrong."""
+    n_series: int = 0
+    """``D``: the columns of numbers."""
+    carried: tuple[Cells, ...] = ()
+    """The columns that are carried through, in order."""
+    times: IndexArray | None = None
+    """The time of each row, if there is a column of times."""
+    form: Form | None = None
+    """How they are written."""
 
 
 def gather(
@@ -38,6 +51,7 @@ def gather(
     parse: Callable[[Block], Parsed],
     explain: Callable[[Block, int], SeriesError],
     cores: Cores | None,
+    take: Callable[[Parsed, int], None] = lambda parsed, n_rows_before: None,
 ) -> FloatArray:
     """Return the series that blocks of text hold together.
 
@@ -47,6 +61,8 @@ def gather(
         explain: Returns the error about the first thing in a block that cannot be
             read, given the number of rows before the block.
         cores: What parses blocks while others come; None parses them here.
+        take: Takes what a block holds beside numbers, given the number of rows before
+            the block.
 
     Returns:
         Values of shape ``(T, D)``.
@@ -56,10 +72,12 @@ def gather(
     """
     values = np.empty(0)
     n_rows = n_columns = 0
-    for block, cells in (cores.map if cores else map)(parse, blocks):
+    for parsed in (cores.map if cores else map)(parse, blocks):
+        cells = parsed.numbers
         if cells is None:
-            raise explain(block, n_rows)
-        n_columns = block.n_columns
+            raise explain(parsed.block, n_rows)
+        take(parsed, n_rows)
+        n_columns = parsed.n_series
         start = n_rows * n_columns
         n_rows += len(cells) // n_columns
         if n_rows * n_columns > len(values):
@@ -87,23 +105,3 @@ def refuse_too_many(n_columns: int) -> None:
         raise SeriesError(
             f"Row 1 has {n_columns} cells; use at most {_MAX_COLUMNS}, one per series."
         )
-
-
-def cells_problem(
-    cells: list[bytes], row: int, n_columns: int, number: re.Pattern[bytes]
-) -> str | None:
-    """Return what is wrong with the cells of a row in one sentence, or None.
-
-    Args:
-        cells: The text between the separators.
-        row: The number of the row, from 1.
-        n_columns: The number of cells in the rows before.
-        number: How the format spells a number.
-    """
-    ends_with_comma = not cells[-1].strip()
-    if problem := row_length_problem(row, len(cells), n_columns, ends_with_comma):
-        return problem
-    for column, cell in enumerate(cells, start=1):
-        if problem := number_problem(cell, number):
-            return f"Row {row}, column {column}: {problem}"
-    return None

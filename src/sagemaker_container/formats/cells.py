@@ -83,14 +83,21 @@ def kind_of(cell: bytes) -> str | None:
 
 
 def row_length_problem(
-    row: int, n_cells: int, n_columns: int, ends_with_comma: bool = False
+    place: str, n_cells: int, n_columns: int, ends_with_comma: bool = False
 ) -> str | None:
-    """Return what is wrong with the number of cells in a row, or None."""
+    """Return what is wrong with the number of cells in a row, or None.
+
+    Args:
+        place: The words for the row.
+        n_cells: How many it has.
+        n_columns: How many it needs.
+        ends_with_comma: Whether the last of them is empty.
+    """
     if n_cells == n_columns:
         return None
     trailing = ", and the row ends with a comma" if ends_with_comma else ""
     return (
-        f"Row {row} has {counted(n_cells, 'cell')}{trailing}, but the rows before "
+        f"{place} has {counted(n_cells, 'cell')}{trailing}, but the rows before "
         f"have {n_columns}; all rows need the same number."
     )
 

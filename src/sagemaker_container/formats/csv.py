@@ -18,12 +18,9 @@ gzip               a file that starts as gzip is decompressed
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import gzip
-import io
 import logging
-import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,24 +28,14 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 import orjson
-import pandas as pd
 
 from lstm_ad.axes import FloatArray
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.parallel import Cores
 from sagemaker_container.formats import decimal_comma
-from sagemaker_container.formats.blocks import (
-    Block,
-    Parsed,
-    cells_problem,
-    gather,
-    no_data,
-    refuse_too_many,
-)
-from sagemaker_container.formats.cells import MAX_MAGNITUDE, kind_of
+from sagemaker_container.formats.blocks import gather, no_data
 from sagemaker_container.formats.columns import column_names
-from sagemaker_container.formats.first_row import refuse_column_numbers
-from sagemaker_container.formats.messages import counted, shown
+from sagemaker_container.formats.csv_text import blocks, explain, parse
 
 if TYPE_CHECKING:
     # Types alone: whoever reads a series need not load the runtime of the network.
@@ -56,23 +43,6 @@ if TYPE_CHECKING:
     from lstm_ad.threshold.decision import Decision
 
 logger = logging.getLogger(__name__)
-
-_LF, _COMMA = 10, 44
-_NUMBER = re.compile(rb" *[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)? *")
-_SPACE_WITHIN = re.compile(rb"[^,\n ] +[^,\n ]")
-_CELLS_TO_LINES = bytes(
-    (_LF if code == _COMMA else code) if code in b"0123456789+-.eE, \n" else ord("?")
-    for code in range(256)
-)
-"""One cell per line, and nothing in it that pandas would take for more than a decimal
-number: not ``nan``, ``True``, ``0x10`` or quotes."""
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_BLOCK_SIZE = 4 * 2**20
-"""Bytes that are parsed at a time: what bounds the memory beyond the result."""
-_FEW = 2**14
-"""Bytes that are parsed faster without pandas."""
-_MAX_LINE = 64 * 2**20
-"""Bytes of a row: what does not end is not read into memory to its end."""
 
 
 def read_blocks(path: Path, name: str) -> Iterator[FloatArray]:
@@ -91,10 +61,10 @@ def read_blocks(path: Path, name: str) -> Iterator[FloatArray]:
     """
     n_rows = 0
     with _opened(path, name) as stream:
-        for block in _blocks(stream):
-            _, cells = _parse(block)
+        for block in blocks(stream):
+            cells = parse(block).numbers
             if cells is None:
-                raise _explain(block, n_rows)
+                raise explain(block, n_rows)
             values = cells.reshape(-1, block.n_columns)
             if n_rows == 0:
                 _warn_of_decimal_commas(block.text, name)
@@ -153,7 +123,7 @@ def read_series(stream: BinaryIO, cores: Cores | None = None) -> FloatArray:
         SeriesError: If the stream is empty or cannot be read as it stands. The message
             names the row and the column where there is one.
     """
-    return gather(_blocks(stream), _parse, _explain, cores)
+    return gather(blocks(stream), parse, explain, cores)
 
 
 def write_scores(scores: Scores) -> bytes:
@@ -241,120 +211,3 @@ _COLUMNS: Mapping[str, Callable[[Scores, Decision], list[bytes]]] = {
     "upper": lambda s, decision: _cells(decision.normal_range(s.reconstruction)[1]),
 }
 """The cells of each of ``outputs.OUTPUTS``."""
-
-
-def _blocks(stream: BinaryIO) -> Iterator[Block]:
-    """Yield the stream in blocks of whole lines."""
-    n_columns = 0
-    rest = stream.read(_BLOCK_SIZE)
-    if rest.startswith(_UTF16):
-        raise SeriesError("The text is encoded as UTF-16; use UTF-8.")
-    rest = rest.removeprefix(codecs.BOM_UTF8)
-    while rest:
-        more = stream.read(_BLOCK_SIZE)
-        end = len(rest) if not more else rest.rfind(b"\n") + 1
-        if end:
-            text = rest[:end]
-            if b"\r" in text:
-                text = text.replace(b"\r\n", b"\n")
-            if not text.endswith(b"\n"):
-                text = text.removesuffix(b"\r") + b"\n"
-            if not n_columns:
-                n_columns = text.count(b",", 0, text.find(b"\n")) + 1
-                refuse_too_many(n_columns)
-                refuse_column_numbers(text, n_columns)
-            yield Block(text, n_columns)
-        rest = rest[end:] + more
-        if len(rest) > _MAX_LINE + _BLOCK_SIZE and b"\n" not in rest:
-            raise SeriesError(
-                f"A row is longer than {_MAX_LINE // 2**20} MB; each time step needs a "
-                f"row of its own that ends with LF or CRLF."
-            )
-
-
-def _parse(block: Block) -> Parsed:
-    """Return a block and its cells, or None if one is bad."""
-    characters = np.frombuffer(block.text, dtype=np.uint8)
-    ends = characters[(characters == _COMMA) | (characters == _LF)] == _LF
-    if len(ends) % block.n_columns:
-        return block, None
-    ends = ends.reshape(-1, block.n_columns)
-    if not ends[:, -1].all() or ends[:, :-1].any():
-        return block, None
-    if b" " in block.text and _SPACE_WITHIN.search(block.text):
-        return block, None
-    # One cell per line: a column each would be slow where there are many.
-    lines = block.text.translate(_CELLS_TO_LINES)
-    try:
-        cells = _parse_few(lines) if len(lines) < _FEW else _parse_many(lines)
-    except ValueError:
-        return block, None
-    return block, cells if np.abs(cells).max() <= MAX_MAGNITUDE else None
-
-
-def _parse_few(lines: bytes) -> FloatArray:
-    """Return a number per line; what it costs pandas to begin would be most of it."""
-    return np.array([float(line) for line in lines[:-1].split(b"\n")])
-
-
-def _parse_many(lines: bytes) -> FloatArray:
-    """Return a number per line; to the last bit those that :func:`float` returns."""
-    table = pd.read_csv(
-        io.BytesIO(lines),
-        header=None,
-        dtype=np.float64,
-        na_filter=False,
-        skip_blank_lines=False,
-        engine="c",
-    )
-    numbers: FloatArray = table[0].to_numpy()
-    return numbers
-
-
-def _explain(block: Block, n_rows_before: int) -> SeriesError:
-    """Return the error about the first thing in a block that cannot be read."""
-    lines = block.text[:-1].split(b"\n")
-    for row, line in enumerate(lines, start=n_rows_before + 1):
-        if problem := _line_problem(line, row, block.n_columns):
-            return SeriesError(problem)
-    raise AssertionError("a block that cannot be parsed has a line that cannot")
-
-
-def _line_problem(line: bytes, row: int, n_columns: int) -> str | None:
-    """Return what is wrong with a line in one sentence, or None."""
-    cells = line.split(b",")
-    if b"\x00" in line:
-        return f"Row {row} holds a NUL byte; use plain text in UTF-8."
-    if b"\r" in line:
-        return (
-            f"Row {row} holds a carriage return within the line; end lines with LF or "
-            f"CRLF."
-        )
-    if not line.strip():
-        return f"Row {row} is empty; each row needs {counted(n_columns)}."
-    for delimiter, name in ((b";", "semicolons"), (b"\t", "tabs")):
-        if delimiter in line:
-            return (
-                f"Row {row} holds {name}; use numbers with a decimal point, separated "
-                f"by commas."
-            )
-    if row == 1 and _is_header(cells):
-        return (
-            f"Row 1 is a header, {shown(line)}; leave it out, the first row must be "
-            f"the first time step."
-        )
-    return cells_problem(cells, row, n_columns, _NUMBER)
-
-
-def _is_header(cells: list[bytes]) -> bool:
-    """Return whether the cells of the first row are names.
-
-    They are if not one is a number, and not all of them are something else that a cell
-    of data may hold, such as ``nan``; or if they are what pandas writes over an index.
-    """
-    if not cells[0].strip() and len(cells) > 1:
-        return cells[1:] == [b"%d" % number for number in range(len(cells) - 1)]
-    filled = [cell for cell in cells if cell.strip()]
-    if not filled or any(map(_NUMBER.fullmatch, cells)):
-        return False
-    return any(kind_of(cell) is None for cell in filled)

@@ -116,7 +116,7 @@ def _table(text: bytes, rows: list[tuple[float, ...]]) -> FloatArray:
         if not cells:
             needed = counted(n_columns or 1)
             raise SeriesError(f"Row {row} is empty; each row needs {needed}.")
-        if problem := row_length_problem(row, len(cells), n_columns):
+        if problem := row_length_problem(f"Row {row}", len(cells), n_columns):
             raise SeriesError(problem)
     values = np.fromiter(
         itertools.chain.from_iterable(rows), np.float64, len(rows) * n_columns

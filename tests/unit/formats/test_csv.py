@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as npst
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.parallel import Cores
 from lstm_ad.scoring.detector import LSTMAD, Scores
-from sagemaker_container.formats import csv as csv_format
+from sagemaker_container.formats import csv_text
 from sagemaker_container.formats.csv import (
     read_blocks,
     read_series,
@@ -183,7 +183,7 @@ def spelled(table: np.ndarray) -> bytes:
     return "".join(",".join(map(repr, r)) + "\n" for r in table.tolist()).encode()
 
 
-WHOLE = csv_format._BLOCK_SIZE
+WHOLE = csv_text.BLOCK_SIZE
 
 
 @pytest.mark.parametrize("block_size", [WHOLE, 4, 7, 61])
@@ -195,7 +195,7 @@ def test_what_is_documented_as_accepted_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No row is lost, no cell changed, wherever a block ends: in a cell or line end."""
-    monkeypatch.setattr(csv_format, "_BLOCK_SIZE", block_size)
+    monkeypatch.setattr(csv_text, "BLOCK_SIZE", block_size)
 
     series = parsed(text)
 
@@ -209,7 +209,7 @@ def test_bad_input_is_refused_with_the_place_the_find_and_what_to_use(
     text: bytes, message: str, block_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole sentence; rows are counted across blocks."""
-    monkeypatch.setattr(csv_format, "_BLOCK_SIZE", block_size)
+    monkeypatch.setattr(csv_text, "BLOCK_SIZE", block_size)
 
     with pytest.raises(SeriesError, match=f"^{re.escape(message)}$"):
         parsed(text)
@@ -281,7 +281,7 @@ def test_series_that_begin_with_0_and_1_are_read(text: bytes) -> None:
 def test_rows_are_counted_across_real_blocks() -> None:
     """A fault far behind the first block has its true row."""
     row = b"0.123456789,-1.5\n"
-    n_rows = csv_format._BLOCK_SIZE // len(row) + 1000
+    n_rows = csv_text.BLOCK_SIZE // len(row) + 1000
 
     with pytest.raises(SeriesError, match=f"^Row {n_rows + 1}, column 2: "):
         parsed(row * n_rows + b"1,x\n")
@@ -466,7 +466,7 @@ def test_few_cells_are_read_as_many_are(cells: list[str]) -> None:
     found = []
     for few in (0, len(text) + 1):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(csv_format, "_FEW", few)
+            patch.setattr(csv_text, "FEW", few)
             try:
                 found.append(read_series(io.BytesIO(text)).tobytes())
             except SeriesError as error:
@@ -491,7 +491,7 @@ def test_blocks_parsed_side_by_side_keep_their_order(
     n_threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Threads that parse change neither the values nor the rows that errors name."""
-    monkeypatch.setattr(csv_format, "_BLOCK_SIZE", 16)
+    monkeypatch.setattr(csv_text, "BLOCK_SIZE", 16)
     good = b"".join(b"%d,%d\n" % (row, -row) for row in range(100))
 
     series = read_series(io.BytesIO(good), Cores(n_threads))

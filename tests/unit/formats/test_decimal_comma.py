@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sagemaker_container.formats import csv as csv_format
+from sagemaker_container.formats import csv_text
 from sagemaker_container.formats.csv import read_blocks
 from sagemaker_container.formats.decimal_comma import find
 
@@ -48,7 +48,7 @@ def test_training_warns_of_them_once_per_file(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the file, the row and the remedy; the file is read as it stands."""
-    monkeypatch.setattr(csv_format, "_BLOCK_SIZE", 12)
+    monkeypatch.setattr(csv_text, "BLOCK_SIZE", 12)
     path = tmp_path / "a.csv"
     path.write_bytes(b"23,5\n24,05\n" * 20)
 

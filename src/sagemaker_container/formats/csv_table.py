@@ -1,0 +1,234 @@
+"""Read a table from CSV: numbers, and the times and ids beside them, in one pass."""
+
+import itertools
+from collections.abc import Sequence
+from typing import BinaryIO
+
+import numpy as np
+import pandas as pd
+
+from lstm_ad.axes import IndexArray
+from lstm_ad.data.schema import Schema
+from lstm_ad.exceptions import SeriesError
+from lstm_ad.parallel import Cores
+from sagemaker_container.formats import carried, csv_text, times
+from sagemaker_container.formats.blocks import Block, Parsed, gather, no_data
+from sagemaker_container.formats.cells import number_problem, row_length_problem
+from sagemaker_container.formats.first_row import refuse_column_numbers
+from sagemaker_container.formats.header import Columns, by_place, matched, names_of
+from sagemaker_container.formats.table import Cells, Table, plain
+
+
+def read_table(
+    stream: BinaryIO,
+    schema: Schema,
+    keep: Sequence[str] = (),
+    cores: Cores | None = None,
+    allows_missing: bool = False,
+) -> Table:
+    """Return the table that a stream of CSV holds, read in bounded blocks.
+
+    Args:
+        stream: The text.
+        schema: The columns that a model was trained on.
+        keep: Names of further columns, which are carried through.
+        cores: What parses blocks while others come; None parses them here.
+        allows_missing: Whether cells and rows may be missing.
+
+    Raises:
+        SeriesError: If the stream is empty, cannot be read as it stands or has other
+            columns than the model. The message names the row and the column where
+            there is one.
+    """
+    texts = csv_text.lines(stream)
+    first = next(texts, b"")
+    if not first:
+        raise no_data()
+    n_columns = csv_text.n_cells(first)
+    line, _, rest = first.partition(b"\n")
+    if schema.is_named and _is_header(line):
+        columns = matched(names_of(line), schema, keep)
+        first = rest or next(texts, b"")
+        if not first:
+            raise SeriesError(
+                "There is no row after the header; send at least one row of numbers."
+            )
+    else:
+        if line.startswith(b",") and csv_text.is_header(line.split(b",")):
+            raise SeriesError(csv_text.header_problem(line))
+        columns = by_place(n_columns, schema, keep)
+        refuse_column_numbers(first, n_columns)
+    reader = BlockReader(columns, allows_missing)
+    parts: list[Parsed] = []
+
+    def take(parsed: Parsed, n_rows_before: int) -> None:
+        """Keep what is beside the numbers; these go where they stay."""
+        if columns.carried:
+            reader.check_form(parsed, n_rows_before)
+            parts.append(parsed._replace(block=Block(b"", 0), numbers=None))
+
+    blocks = (Block(text, n_columns) for text in itertools.chain([first], texts))
+    values = gather(blocks, reader.parse, reader.explain, cores, take)
+    cells = {
+        name: Cells.joined([part.carried[number] for part in parts])
+        for number, name in enumerate(columns.carried)
+    }
+    moments = None
+    if columns.timestamp is not None:
+        moments = np.concatenate(
+            [part.times for part in parts if part.times is not None]
+        )
+        times.refuse_other_form(parts[0].form, schema.clock)
+        machines = machines_of(cells[columns.group]) if columns.group else None
+        times.refuse_unsteady(
+            moments,
+            cells[columns.timestamp],
+            columns,
+            schema.clock,
+            machines,
+            allows_missing,
+        )
+    return Table(values, columns.has_header, cells, moments)
+
+
+class BlockReader:
+    """Parses blocks of one table.
+
+    Args:
+        columns: What its columns are.
+        allows_missing: Whether cells may be missing.
+    """
+
+    def __init__(self, columns: Columns, allows_missing: bool) -> None:
+        self._columns = columns
+        self._form: times.Form | None = None
+        self._allows_missing = allows_missing
+        self._numbers = (
+            csv_text.numbers_or_nothing if allows_missing else csv_text.numbers
+        )
+        order = np.argsort(np.argsort(columns.series))
+        is_sorted = list(columns.series) == sorted(columns.series)
+        self._order: IndexArray | None = None if is_sorted else order
+
+    def parse(self, block: Block) -> Parsed:
+        """Return a block and what it holds; no numbers if something is wrong."""
+        columns, text = self._columns, block.text
+        cells: tuple[Cells, ...] = ()
+        if columns.carried:
+            if not _is_plain(text):
+                return Parsed(block, None)
+            found = carried.cut(text, columns.n_columns, [*columns.carried.values()])
+            if found is None:
+                return Parsed(block, None)
+            text, cells = found
+        n_series = len(columns.series)
+        numbers = self._numbers(text, n_series)
+        if numbers is not None and self._order is not None:
+            numbers = numbers.reshape(-1, n_series)[:, self._order].ravel()
+        if columns.timestamp is None:
+            return Parsed(block, numbers, n_series, cells)
+        moments = times.parse(cells[[*columns.carried].index(columns.timestamp)])
+        if moments is None:
+            return Parsed(block, None)
+        return Parsed(block, numbers, n_series, cells, *moments)
+
+    def check_form(self, parsed: Parsed, n_rows_before: int) -> None:
+        """Refuse a block whose times are written unlike those before it.
+
+        Raises:
+            SeriesError: If they are.
+        """
+        if self._form not in (None, parsed.form):
+            raise self.explain(parsed.block, n_rows_before)
+        self._form = parsed.form
+
+    def explain(self, block: Block, n_rows_before: int) -> SeriesError:
+        """Return the error about the first thing in a block that cannot be read."""
+        lines = block.text[:-1].split(b"\n")
+        for row, line in enumerate(lines, start=n_rows_before + 1):
+            if problem := self._line_problem(line, row):
+                return SeriesError(problem)
+        raise AssertionError("a block that cannot be parsed has a line that cannot")
+
+    def _line_problem(self, line: bytes, row: int) -> str | None:
+        """Return what is wrong with a line in one sentence, or None."""
+        columns, place = self._columns, self._columns.place(row)
+        is_row = self._allows_missing and columns.n_columns == 1 and not line.strip()
+        if is_row:
+            return None
+        if problem := csv_text.form_problem(line, place, columns.n_columns):
+            return problem
+        cells = line.split(b",")
+        if columns.carried:
+            if problem := _text_problem(line, place):
+                return problem
+            cells = carried.split(line)
+        numbers = cells
+        if len(cells) == columns.n_columns:
+            numbers = [cells[at] for at in columns.numbers]
+        if problem := csv_text.delimiter_problem(b",".join(numbers), place):
+            return problem
+        if row == 1 and not columns.has_header and csv_text.is_header(cells):
+            return csv_text.header_problem(line)
+        ends_with_comma = not cells[-1].strip()
+        return row_length_problem(
+            place, len(cells), columns.n_columns, ends_with_comma
+        ) or self._cells_problem(cells, row)
+
+    def _cells_problem(self, cells: Sequence[bytes], row: int) -> str | None:
+        """Return what is wrong with the cells of a row, or None."""
+        columns, time = self._columns, -1
+        if columns.timestamp is not None:
+            time = columns.carried[columns.timestamp]
+        for column, cell in enumerate(cells):
+            problem = None
+            if column == time:
+                problem = times.problem(cell, self._form)
+                if not problem:
+                    self._form = times.form_of(cell)
+            elif column in columns.series:
+                if self._allows_missing and csv_text.NO_NUMBER.fullmatch(cell):
+                    continue
+                problem = number_problem(cell, csv_text.NUMBER)
+            if problem:
+                return f"{columns.place(row, column)}: {problem}"
+        return None
+
+
+def machines_of(cells: Sequence[bytes]) -> IndexArray:
+    """Return a number for the machine of each row, of shape ``(T,)``."""
+    codes, _ = pd.factorize(np.array([*map(plain, cells)], dtype=object))
+    return np.asarray(codes, dtype=np.int64)
+
+
+def _is_header(line: bytes) -> bool:
+    """Return whether a first row, with or without quotes, holds names."""
+    return csv_text.is_named([cell.strip().strip(b'"') for cell in carried.split(line)])
+
+
+def _is_plain(text: bytes) -> bool:
+    """Return whether a text may hold columns that are carried through."""
+    return b"\x00" not in text and b"\r" not in text and _is_utf8(text)
+
+
+def _is_utf8(text: bytes) -> bool:
+    """Return whether a text is encoded as UTF-8."""
+    if text.isascii():
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _text_problem(line: bytes, place: str) -> str | None:
+    """Return what is wrong with the text in a line, or None."""
+    if not _is_utf8(line):
+        return f"{place} is not encoded as UTF-8; use UTF-8."
+    if not carried.has_matching_quotes(line):
+        return (
+            f"{place} has quotes that do not match; a cell in quotes is written whole "
+            f"within them, on one line, and quotes within it are doubled."
+        )
+    return None

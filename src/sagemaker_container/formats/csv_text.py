@@ -1,0 +1,231 @@
+"""Cut CSV into blocks of lines, and parse their numbers quickly and strictly.
+
+A block that cannot be parsed is looked through line by line, for the first thing in it
+that is wrong.
+"""
+
+import codecs
+import io
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+import pandas as pd
+
+from lstm_ad.axes import FloatArray
+from lstm_ad.exceptions import SeriesError
+from sagemaker_container.formats.blocks import Block, Parsed, refuse_too_many
+from sagemaker_container.formats.cells import (
+    MAX_MAGNITUDE,
+    kind_of,
+    number_problem,
+    row_length_problem,
+)
+from sagemaker_container.formats.first_row import refuse_column_numbers
+from sagemaker_container.formats.messages import counted, shown
+
+_LF, _COMMA, _MISSING = 10, 44, 1
+NUMBER = re.compile(rb" *[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)? *")
+NO_NUMBER = re.compile(rb" *(nan|NaN)? *")
+_NO_NUMBERS = re.compile(rb"(?<![^,\n])" + NO_NUMBER.pattern + rb"(?=[,\n])")
+_SPACE_WITHIN = re.compile(rb"[^,\n ] +[^,\n ]")
+_CELLS_TO_LINES = bytes(
+    (_LF if code == _COMMA else code) if code in b"0123456789+-.eE, \n" else ord("?")
+    for code in range(256)
+)
+"""One cell per line, and nothing in it that pandas would take for more than a decimal
+number: not ``nan``, ``True``, ``0x10`` or quotes."""
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+BLOCK_SIZE = 4 * 2**20
+"""Bytes that are parsed at a time: what bounds the memory beyond the result."""
+FEW = 2**14
+"""Bytes that are parsed faster without pandas."""
+_MAX_LINE = 64 * 2**20
+"""Bytes of a row: what does not end is not read into memory to its end."""
+
+
+def lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield the stream in pieces of whole lines that end with LF."""
+    rest = stream.read(BLOCK_SIZE)
+    if rest.startswith(_UTF16):
+        raise SeriesError("The text is encoded as UTF-16; use UTF-8.")
+    rest = rest.removeprefix(codecs.BOM_UTF8)
+    while rest:
+        more = stream.read(BLOCK_SIZE)
+        end = len(rest) if not more else rest.rfind(b"\n") + 1
+        if end:
+            text = rest[:end]
+            if b"\r" in text:
+                text = text.replace(b"\r\n", b"\n")
+            if not text.endswith(b"\n"):
+                text = text.removesuffix(b"\r") + b"\n"
+            yield text
+        rest = rest[end:] + more
+        if len(rest) > _MAX_LINE + BLOCK_SIZE and b"\n" not in rest:
+            raise SeriesError(
+                f"A row is longer than {_MAX_LINE // 2**20} MB; each time step needs a "
+                f"row of its own that ends with LF or CRLF."
+            )
+
+
+def blocks(stream: BinaryIO) -> Iterator[Block]:
+    """Yield a stream of numbers alone in blocks of whole lines."""
+    n_columns = 0
+    for text in lines(stream):
+        if not n_columns:
+            n_columns = n_cells(text)
+            refuse_column_numbers(text, n_columns)
+        yield Block(text, n_columns)
+
+
+def n_cells(text: bytes) -> int:
+    """Return the number of cells in the first line of a text.
+
+    Raises:
+        SeriesError: If there are too many.
+    """
+    n_columns = text.count(b",", 0, text.find(b"\n")) + 1
+    refuse_too_many(n_columns)
+    return n_columns
+
+
+def parse(block: Block) -> Parsed:
+    """Return a block and its cells, or None if one is bad."""
+    return Parsed(block, numbers(block.text, block.n_columns), block.n_columns)
+
+
+def numbers(text: bytes, n_columns: int) -> FloatArray | None:
+    """Return the numbers in lines of text, or None if a cell is bad."""
+    characters = np.frombuffer(text, dtype=np.uint8)
+    ends = characters[(characters == _COMMA) | (characters == _LF)] == _LF
+    if len(ends) % n_columns:
+        return None
+    ends = ends.reshape(-1, n_columns)
+    if not ends[:, -1].all() or ends[:, :-1].any():
+        return None
+    if b" " in text and _SPACE_WITHIN.search(text):
+        return None
+    # One cell per line: a column each would be slow where there are many.
+    cells = text.translate(_CELLS_TO_LINES)
+    try:
+        found = _parse_few(cells) if len(cells) < FEW else _parse_many(cells)
+    except ValueError:
+        return None
+    return found if np.abs(found).max() <= MAX_MAGNITUDE else None
+
+
+def numbers_or_nothing(text: bytes, n_columns: int) -> FloatArray | None:
+    """Return the numbers in lines of text, NaN for a missing one, or None."""
+    if bytes([_MISSING]) in text:
+        return None
+    marked = _NO_NUMBERS.sub(bytes([_MISSING]), text)
+    characters = np.frombuffer(marked, dtype=np.uint8)
+    is_missing = characters == _MISSING
+    if not is_missing.any():
+        return numbers(text, n_columns)
+    is_end = (characters == _COMMA) | (characters == _LF)
+    which = np.flatnonzero(is_missing[is_missing | is_end])
+    which -= np.arange(len(which))  # the marks before it
+    cells = numbers(marked.replace(bytes([_MISSING]), b"0"), n_columns)
+    if cells is not None:
+        cells[which] = np.nan
+    return cells
+
+
+def _parse_few(cells: bytes) -> FloatArray:
+    """Return a number per line; what it costs pandas to begin would be most of it."""
+    return np.array([float(cell) for cell in cells[:-1].split(b"\n")])
+
+
+def _parse_many(cells: bytes) -> FloatArray:
+    """Return a number per line; to the last bit those that :func:`float` returns."""
+    table = pd.read_csv(
+        io.BytesIO(cells),
+        header=None,
+        dtype=np.float64,
+        na_filter=False,
+        skip_blank_lines=False,
+        engine="c",
+    )
+    numbers: FloatArray = table[0].to_numpy()
+    return numbers
+
+
+def explain(block: Block, n_rows_before: int) -> SeriesError:
+    """Return the error about the first thing in a block that cannot be read."""
+    for row, line in enumerate(block.text[:-1].split(b"\n"), start=n_rows_before + 1):
+        if problem := _line_problem(line, row, block.n_columns):
+            return SeriesError(problem)
+    raise AssertionError("a block that cannot be parsed has a line that cannot")
+
+
+def _line_problem(line: bytes, row: int, n_columns: int) -> str | None:
+    """Return what is wrong with a line of numbers in one sentence, or None."""
+    if problem := form_problem(line, f"Row {row}", n_columns):
+        return problem
+    if problem := delimiter_problem(line, f"Row {row}"):
+        return problem
+    cells = line.split(b",")
+    if row == 1 and is_header(cells):
+        return header_problem(line)
+    ends_with_comma = not cells[-1].strip()
+    place = f"Row {row}"
+    if problem := row_length_problem(place, len(cells), n_columns, ends_with_comma):
+        return problem
+    for column, cell in enumerate(cells, start=1):
+        if problem := number_problem(cell, NUMBER):
+            return f"Row {row}, column {column}: {problem}"
+    return None
+
+
+def form_problem(line: bytes, place: str, n_columns: int) -> str | None:
+    """Return what is wrong with a line, whatever its columns are, or None."""
+    if b"\x00" in line:
+        return f"{place} holds a NUL byte; use plain text in UTF-8."
+    if b"\r" in line:
+        return (
+            f"{place} holds a carriage return within the line; end lines with LF or "
+            f"CRLF."
+        )
+    if not line.strip():
+        return f"{place} is empty; each row needs {counted(n_columns)}."
+    return None
+
+
+def delimiter_problem(line: bytes, place: str) -> str | None:
+    """Return what is wrong with what divides the cells of a line, or None."""
+    for delimiter, name in ((b";", "semicolons"), (b"\t", "tabs")):
+        if delimiter in line:
+            return (
+                f"{place} holds {name}; use numbers with a decimal point, separated "
+                f"by commas."
+            )
+    return None
+
+
+def header_problem(line: bytes) -> str:
+    """Return the sentence about a header where none can be used."""
+    return (
+        f"Row 1 is a header, {shown(line)}; leave it out, the first row must be the "
+        f"first time step."
+    )
+
+
+def is_header(cells: list[bytes]) -> bool:
+    """Return whether the cells of the first row are names.
+
+    They are if not one is a number, and not all of them are something else that a cell
+    of data may hold, such as ``nan``; or if they are what pandas writes over an index.
+    """
+    if not cells[0].strip() and len(cells) > 1:
+        return cells[1:] == [b"%d" % number for number in range(len(cells) - 1)]
+    return is_named(cells)
+
+
+def is_named(cells: list[bytes]) -> bool:
+    """Return whether no cell is a number, and at least one nothing else of data."""
+    filled = [cell for cell in cells if cell.strip()]
+    if not filled or any(map(NUMBER.fullmatch, cells)):
+        return False
+    return any(kind_of(cell) is None for cell in filled)
