@@ -161,6 +161,12 @@ def load(model_dir: Path, n_threads: int = 1, gpu: int = 0) -> LSTMAD:
             f"{model_dir / NETWORK} does not fit {DESCRIPTION}: it was made for "
             f"{found}, but {declared} are declared."
         )
+    n_named = len(described.schema.series)
+    if n_named != network.n_series:
+        raise ArtifactError(
+            f"{path} is damaged: schema: it has {n_named} series, but n_series is "
+            f"{network.n_series}."
+        )
     return LSTMAD(
         Reconstructor(
             Scaler(arrays["scaler.mean"], arrays["scaler.scale"]),
@@ -180,6 +186,7 @@ def load(model_dir: Path, n_threads: int = 1, gpu: int = 0) -> LSTMAD:
             arrays["scan.levels"],
             described.adaptation_rows,
         ),
+        described.schema,
     )
 
 
@@ -236,6 +243,7 @@ def _description(fit: Fit, files: Mapping[str, bytes]) -> bytes:
         "max_gap": fit.detector.reconstructor.max_gap,
         "adaptation_rows": fit.detector.scan.adaptation_rows,
         "huber_corner": fit.detector.gaussian.corner,
+        "schema": dataclasses.asdict(fit.detector.schema),
         "decision": model_json.without_arrays(fit.detector.decision),
         "hyperparameters": fit.hyperparameters.to_public(),
         "precision": fit.precision,

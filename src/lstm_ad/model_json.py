@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from lstm_ad.axes import FloatArray
+from lstm_ad.data.schema import Schema
 from lstm_ad.exceptions import ArtifactError
 from lstm_ad.model.layout import Layout
 from lstm_ad.ranges import Count, Positive, PositiveCount
@@ -48,6 +49,8 @@ class Description:
     """See :attr:`lstm_ad.scoring.gaussian.Gaussian.corner`."""
     decision: Decision
     """What a score means."""
+    schema: Schema
+    """The columns of the tables it was trained on."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save
 
 from lstm_ad import artifacts, model_json
 from lstm_ad.artifacts import DESCRIPTION, NETWORK, STATISTICS, WEIGHTS, Fit
+from lstm_ad.data.schema import Clock, Column, Role, Schema, TimeForm
 from lstm_ad.exceptions import ArtifactError
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.model.network import StackedLSTM
@@ -163,6 +164,40 @@ def test_the_description_is_readable_and_complete(
     assert text.count("\n") > 20
 
 
+NAMED = Schema(
+    (
+        Column("zeit", Role.TIMESTAMP),
+        Column('p<"1",', Role.SERIES),
+        Column("pumpe", Role.ID),
+        Column("Größe", Role.SERIES),
+    ),
+    is_named=True,
+    clock=Clock(TimeForm.ISO, 60 * 10**9),
+    group="pumpe",
+)
+
+
+def test_the_columns_of_training_come_back(tmp_path: Path, tiny_fit: Fit) -> None:
+    """As they were; without names, series have numbers."""
+    assert tiny_fit.detector.schema == Schema.unnamed(2)
+    detector = dataclasses.replace(tiny_fit.detector, schema=NAMED)
+    artifacts.save(tmp_path, dataclasses.replace(tiny_fit, detector=detector))
+    assert artifacts.load(tmp_path).schema == NAMED
+
+
+def test_columns_that_do_not_fit_the_network_are_refused(
+    tmp_path: Path, tiny_fit: Fit
+) -> None:
+    """A name per series."""
+    detector = dataclasses.replace(tiny_fit.detector, schema=Schema.unnamed(3))
+    artifacts.save(tmp_path, dataclasses.replace(tiny_fit, detector=detector))
+    check_refused(
+        tmp_path,
+        f"{tmp_path / DESCRIPTION} is damaged: schema: it has 3 series, but n_series "
+        f"is 2.",
+    )
+
+
 def test_the_same_model_gives_the_same_bytes(
     model_dir: Path, tmp_path: Path, tiny_fit: Fit
 ) -> None:
@@ -291,7 +326,10 @@ def labelled_dir(tmp_path_factory: pytest.TempPathFactory, tiny_fit: Fit) -> Pat
         *((name, [*NO_NUMBERS, 1.5, 1.0, -1]) for name in INTEGERS),
         *((name, NO_NUMBERS) for name in NUMBERS),
         *RANGES.items(),
-        *((name, NO_OBJECTS) for name in ("layout", "decision", "decision.tail")),
+        *(
+            (name, NO_OBJECTS)
+            for name in ("layout", "decision", "decision.tail", "schema")
+        ),
         ("sha256", NO_OBJECTS[:2] + NO_OBJECTS[3:]),
         ("decision.labelled", NO_OBJECTS[2:]),  # there may be none
         ("decision.interval", [*NO_OBJECTS, [1.0, None], [1.0, 2.0, 3.0], {"a": 1}]),

@@ -6,11 +6,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lstm_ad.axes import FloatArray, IndexArray
+from lstm_ad.data.schema import Schema
 from lstm_ad.model.gaps import Gaps, stretches
 from lstm_ad.scoring.gaussian import Gaussian
 from lstm_ad.scoring.reconstruction import Reconstructor, check_length
 from lstm_ad.scoring.scan import SINGLE_ROWS, Scan, Scanner, WindowMeans
 from lstm_ad.threshold.decision import Decision
+
+_NO_SCHEMA = Schema((), is_named=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +84,14 @@ class LSTMAD:
     """What a score means."""
     scan: Scan = SINGLE_ROWS
     """The windows that are scored beside single rows."""
+    schema: Schema = _NO_SCHEMA
+    """The columns of the tables that it was trained on; if it is given none, ``D``
+    series without names."""
+
+    def __post_init__(self) -> None:
+        if not self.schema.columns:
+            unnamed = Schema.unnamed(self.reconstructor.network.n_series)
+            object.__setattr__(self, "schema", unnamed)
 
     @property
     def n_unscored(self) -> int:
