@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from lstm_ad.axes import IndexArray
 from sagemaker_container.formats.table import Cells
@@ -48,14 +49,11 @@ def cut(
     starts = np.concatenate([[0], ends[:-1] + 1]).reshape(-1, n_columns)
     stops = ends.reshape(-1, n_columns)
     cells = tuple(_cells(characters, starts[:, at], stops[:, at]) for at in positions)
-    # One more where something to cut begins, one less after it.
-    change = np.zeros(len(characters) + 1, np.int8)
+    keep = np.ones(len(characters), dtype=bool)
     for first, last in _runs(positions):
         is_last = last == n_columns - 1  # the end of the line stays, the comma goes
-        change[starts[:, first] - is_last] += 1
-        change[stops[:, last] + (not is_last)] -= 1
-    rest = characters[np.cumsum(change[:-1], dtype=np.int8) == 0]
-    return rest.tobytes(), cells
+        _clear(keep, starts[:, first] - is_last, stops[:, last] + (not is_last))
+    return characters[keep].tobytes(), cells
 
 
 def split(line: bytes) -> list[bytes]:
@@ -97,8 +95,31 @@ def _cells(characters: _Characters, starts: IndexArray, ends: IndexArray) -> Cel
     """Return the cells of a column that begin and end at some positions."""
     lengths = ends - starts
     bounds = np.concatenate([[0], np.cumsum(lengths)])
-    positions = np.repeat(starts - bounds[:-1], lengths) + np.arange(bounds[-1])
-    return Cells(characters[positions].tobytes(), bounds)
+    if width := _common(lengths):
+        text = sliding_window_view(characters, width)[starts].tobytes()
+    else:
+        text = characters[_within(starts, lengths)].tobytes()
+    return Cells([(text, bounds.astype(np.int32))])
+
+
+def _clear(mask: _Mask, starts: IndexArray, ends: IndexArray) -> None:
+    """Set a mask to False in some ranges."""
+    lengths = ends - starts
+    if width := _common(lengths):
+        sliding_window_view(mask, width, writeable=True)[starts] = False
+    else:
+        mask[_within(starts, lengths)] = False
+
+
+def _common(lengths: IndexArray) -> int:
+    """Return the length that all have, or 0; equal ones are copied much faster."""
+    return int(lengths[0]) if (lengths == lengths[0]).all() else 0
+
+
+def _within(starts: IndexArray, lengths: IndexArray) -> IndexArray:
+    """Return all positions in ranges that begin somewhere and have some lengths."""
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(starts - before, lengths) + np.arange(lengths.sum())
 
 
 def _runs(positions: Sequence[int]) -> list[tuple[int, int]]:

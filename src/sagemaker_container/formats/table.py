@@ -1,42 +1,43 @@
 """A table as it was sent: numbers, and beside them what is carried through as text."""
 
+import bisect
 import csv
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import overload
 
 import numpy as np
+import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, IndexArray
 
 
 class Cells(Sequence[bytes]):
-    """The cells of a column as text, byte for byte: one text, not an object each.
+    """The cells of a column as text, byte for byte: a few texts, not an object each.
 
     Args:
-        text: The cells, one after the other.
-        bounds: Where each begins in it, and where the last one ends: ``T + 1``.
+        parts: Each a text, and where its cells begin and the last one ends in it.
     """
 
-    def __init__(self, text: bytes, bounds: IndexArray) -> None:
-        self._text = text
-        self._bounds = bounds
+    def __init__(self, parts: Sequence[tuple[bytes, IndexArray]]) -> None:
+        self._parts = [(text, bounds) for text, bounds in parts if len(bounds) > 1]
+        lengths = [len(bounds) - 1 for _, bounds in self._parts]
+        self._first = [0, *itertools.accumulate(lengths)]
 
     @classmethod
     def of(cls, cells: Sequence[bytes]) -> "Cells":
         """Return cells that are given one by one."""
-        return cls(b"".join(cells), _bounds([len(cell) for cell in cells]))
+        bounds = np.cumsum([0, *map(len, cells)])
+        return cls([(b"".join(cells), bounds)])
 
     @classmethod
-    def joined(cls, parts: Sequence["Cells"]) -> "Cells":
-        """Return the cells of all parts, each of which begins at its text's start."""
-        lengths = [np.diff(part._bounds) for part in parts]
-        text = b"".join(part._text for part in parts)
-        return cls(text, _bounds(np.concatenate([*lengths, np.empty(0, np.int64)])))
+    def joined(cls, columns: Iterable["Cells"]) -> "Cells":
+        """Return the cells of several columns, one after the other; no copy."""
+        return cls([part for cells in columns for part in cells._parts])
 
     def __len__(self) -> int:
-        return len(self._bounds) - 1
+        return self._first[-1]
 
     @overload
     def __getitem__(self, index: int) -> bytes: ...
@@ -45,19 +46,39 @@ class Cells(Sequence[bytes]):
     def __getitem__(self, index: slice) -> "Cells": ...
 
     def __getitem__(self, index: int | slice) -> "bytes | Cells":
-        """Return a cell, or consecutive ones."""
-        if isinstance(index, slice):
-            start, stop, step = index.indices(len(self))
-            if step != 1:
-                return Cells.of([self[at] for at in range(start, stop, step)])
-            return Cells(self._text, self._bounds[start : max(start, stop) + 1])
-        at = range(len(self))[index]
-        return self._text[self._bounds[at] : self._bounds[at + 1]]
+        """Return a cell, or several."""
+        if not isinstance(index, slice):
+            at = range(len(self))[index]
+            number = bisect.bisect_right(self._first, at) - 1
+            text, bounds = self._parts[number]
+            at -= self._first[number]
+            return text[bounds[at] : bounds[at + 1]]
+        start, stop, step = index.indices(len(self))
+        if step != 1:
+            return Cells.of([self[at] for at in range(start, stop, step)])
+        places = zip(self._first, self._parts, strict=False)
+        return Cells(
+            [
+                (text, bounds[max(0, start - first) : max(0, stop - first + 1)])
+                for first, (text, bounds) in places
+            ]
+        )
 
     def __iter__(self) -> Iterator[bytes]:
-        text = self._text
-        for start, stop in itertools.pairwise(self._bounds.tolist()):
-            yield text[start:stop]
+        for text, bounds in self._parts:
+            for start, stop in itertools.pairwise(bounds.tolist()):
+                yield text[start:stop]
+
+    @property
+    def fixed(self) -> npt.NDArray[np.bytes_] | None:
+        """The cells as an array, of shape ``(T,)``, if all are equally long."""
+        if len(self._parts) != 1:
+            return None
+        text, bounds = self._parts[0]
+        lengths = np.diff(bounds)
+        if not lengths[0] or (lengths != lengths[0]).any():
+            return None
+        return np.frombuffer(text[bounds[0] : bounds[-1]], dtype=f"S{lengths[0]}")
 
 
 def plain(cell: bytes) -> str:
@@ -84,10 +105,3 @@ class Table:
     times: IndexArray | None = None
     """The time of each row, of shape ``(T,)``: nanoseconds since 1970, or integers as
     they were sent; None without a column of times."""
-
-
-def _bounds(lengths: Sequence[int] | IndexArray) -> IndexArray:
-    """Return where cells of some lengths begin, and where the last one ends."""
-    bounds = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=bounds[1:])
-    return bounds
