@@ -27,7 +27,7 @@ import numpy as np
 
 from lstm_ad.exceptions import SeriesError
 from sagemaker_container.formats import csv as csv_format
-from sagemaker_container.formats import csv_text
+from sagemaker_container.formats import csv_file, csv_text
 from sagemaker_container.formats import json as json_format
 
 BLOCK_SIZES = (4, 7, 64, 4 * 2**20)
@@ -89,7 +89,7 @@ def check(data: bytes, source: random.Random, path: Path, is_json: bool) -> str:
             found = json_format.read_series(io.BytesIO(data))
         elif source.random() < 0.05:
             path.write_bytes(gzip.compress(data, 1))
-            found = np.vstack([*csv_format.read_blocks(path, "fuzz.csv")])
+            found = np.vstack([*csv_file.read_blocks(path, "fuzz.csv")])
         else:
             found = csv_format.read_series(io.BytesIO(data))
     except SeriesError as error:

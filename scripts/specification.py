@@ -234,18 +234,21 @@ DOCUMENTS = {
 def _hyperparameter(declaration: Declaration) -> Request:
     """Return a hyperparameter as CreateAlgorithm declares it."""
     kind = {int: "Integer", float: "Continuous", str: "Categorical"}[declaration.kind]
+    if declaration.is_text:
+        kind = "FreeText"
     accepted: Request = {
         "MinValue": str(declaration.minimum),
         "MaxValue": str(declaration.maximum),
     }
     if declaration.choices:
         accepted = {"Values": list(declaration.choices)}
+    ranges = {"Range": {f"{kind}ParameterRangeSpecification": accepted}}
     return {
         "Name": declaration.name,
         "Description": declaration.meaning,
         "Type": kind,
-        "Range": {f"{kind}ParameterRangeSpecification": accepted},
-        "IsTunable": True,
+        **({} if declaration.is_text else ranges),
+        "IsTunable": not declaration.is_text,
         "IsRequired": False,
         "DefaultValue": str(declaration.default),
     }

@@ -137,7 +137,11 @@ def fit(
     )
     calibrated = _calibrate(job, reconstructor)
     detector = LSTMAD(
-        reconstructor, calibrated.gaussian, calibrated.decision, calibrated.scan
+        reconstructor,
+        calibrated.gaussian,
+        calibrated.decision,
+        calibrated.scan,
+        job.partition.schema,
     )
     result = Fit(
         detector=_with_labels(job, detector),

@@ -41,6 +41,9 @@ _DETECTION: Mapping[str, tuple[Value, Value]] = {
 """What the preset sets for one series, and for several: chosen on whole families of
 labelled series, see ``benchmarks/README.md``."""
 
+MOST_CHARACTERS = 2000
+"""Characters of a hyperparameter that is a text; SageMaker passes on 2500."""
+
 N_LENGTHS_OF_ONE = 3
 """Lengths of windows for a single series."""
 
@@ -70,11 +73,18 @@ class Declaration:
     maximum: int | float = math.inf
     """The largest number that is accepted."""
     choices: tuple[str, ...] = ()
-    """The words that are accepted."""
+    """The words that are accepted; without any, every text is."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether every text is accepted, and not some words alone."""
+        return self.kind is str and not self.choices
 
     @property
     def accepted(self) -> str:
         """The values that are accepted, in words."""
+        if self.is_text:
+            return f"a text of at most {MOST_CHARACTERS} printable characters"
         if self.kind is str:
             return " or ".join(self.choices)
         noun = "an integer" if self.kind is int else "a number"
@@ -83,7 +93,9 @@ class Declaration:
     def problem(self, value: Value) -> str | None:
         """Return what is wrong with ``value`` in one sentence, or None."""
         if isinstance(value, str):
-            is_accepted = value in self.choices
+            is_accepted = value in self.choices or (
+                self.is_text and len(value) <= MOST_CHARACTERS and value.isprintable()
+            )
         else:
             is_accepted = self.minimum <= value <= self.maximum
         if is_accepted:
@@ -118,6 +130,11 @@ def _declare_choice(choices: tuple[str, ...], meaning: str) -> Any:
     """Return such a field for a word; the first choice is the default."""
     public = {"choices": choices, "meaning": meaning}
     return dataclasses.field(default=choices[0], metadata=public)
+
+
+def _declare_text(meaning: str) -> Any:
+    """Return such a field for a text, which is empty if it is not given."""
+    return dataclasses.field(default="", metadata={"meaning": meaning})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,6 +234,18 @@ class Hyperparameters:
         "The longest run of time steps over which a missing value is held; 0 = half "
         "of context-length.",
     )
+    timestamp_column: str = _declare_text(
+        "The column that holds the time of each row: its name in the header, or its "
+        "number from 1; empty = none.",
+    )
+    id_columns: str = _declare_text(
+        "The columns that are carried through as text and never learnt from: names or "
+        "numbers from 1, separated by commas; empty = none.",
+    )
+    group_column: str = _declare_text(
+        "The one of id-columns that says of what machine a row is, each a series of "
+        "its own; empty = all rows are of one.",
+    )
     precision: str = _declare_choice(
         (FP32, BF16),
         "The numbers that the network is trained with: bf16 is faster, but rounds "
@@ -246,8 +275,19 @@ class Hyperparameters:
                 f"sequence-stride must be a divisor of prediction-length, which is "
                 f'{layout.prediction_length}, but "{layout.stride}" was given.'
             )
+        if self.group_column and self.group_column not in self.ids:
+            problems.append(
+                f"group-column must be one of id-columns, which are "
+                f'"{self.id_columns}", but "{self.group_column}" was given.'
+            )
         if problems:
             raise HyperparameterError(" ".join(problems))
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The names or numbers of the id columns."""
+        names = (name.strip() for name in self.id_columns.split(","))
+        return tuple(name for name in names if name)
 
     @property
     def layout(self) -> Layout:

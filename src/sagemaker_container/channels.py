@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from lstm_ad.data.rows import LABELS, Rows, store
-from sagemaker_container.formats.csv import read_blocks
+from lstm_ad.data.rows import LABELS, Block, Rows, store
+from sagemaker_container.formats.csv_file import FileColumns, read_blocks, read_file
+from sagemaker_container.formats.header import Declared
 from sagemaker_container.job import CHANNELS, TrainingEnvironment
 
 
@@ -18,16 +19,20 @@ def read(environment: TrainingEnvironment, folder: Path) -> Rows:
         SeriesError: If a file cannot be read as it stands.
         SettingError: If the scratch folder cannot be written.
     """
+    settings = environment.hyperparameters
+    columns = FileColumns(
+        Declared(settings.timestamp_column, settings.ids, settings.group_column)
+    )
     return store(
         folder,
         (
-            (channel, name, read_blocks(path, _spoken(channel, name)))
+            (channel, name, blocks)
             for channel in CHANNELS
             for name, path in environment.channels[channel].items()
+            for blocks in [
+                map(Block, read_blocks(path, f"{LABELS}/{name}"))
+                if channel == LABELS
+                else read_file(path, name, columns, settings.longest_gap)
+            ]
         ),
     )
-
-
-def _spoken(channel: str, name: str) -> str:
-    """Return what messages call a file: validation and labels share their names."""
-    return f"{LABELS}/{name}" if channel == LABELS else name

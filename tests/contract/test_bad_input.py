@@ -22,7 +22,7 @@ from lstm_ad.data.rows import Rows
 from lstm_ad.exceptions import LSTMADError, SeriesError
 from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
-from sagemaker_container.formats.csv import read_blocks
+from sagemaker_container.formats.csv_file import read_blocks
 
 PLAIN = b"1.5,-2\n3,4e-3\n5,6\n"
 

@@ -35,7 +35,7 @@ def test_the_documented_hyperparameters_are_the_declared_ones() -> None:
             f"`{d.name}`",
             d.kind.__name__,
             str(d.default),
-            " or ".join(d.choices) or f"{d.minimum} to {d.maximum}",
+            d.accepted.removeprefix("an integer from ").removeprefix("a number from "),
             d.meaning,
         ]
         for d in declarations()

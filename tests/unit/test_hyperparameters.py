@@ -31,6 +31,9 @@ def test_names_and_defaults_are_the_documented_ones() -> None:
         "max-alarm-rate": 0.001,
         "missing-values": "refuse",
         "max-gap": 0,
+        "timestamp-column": "",
+        "id-columns": "",
+        "group-column": "",
         "precision": "fp32",
         "seed": 0,
         "preset": "document",
@@ -312,3 +315,41 @@ def test_a_retired_hyperparameter_says_what_replaces_it() -> None:
     )
     with pytest.raises(HyperparameterError, match=f"^{re.escape(expected)}$"):
         Hyperparameters.from_strings({"score-smoothing": "25"})
+
+
+def test_columns_are_named_in_texts() -> None:
+    """Bare or quoted, and several separated by commas."""
+    texts = {
+        "timestamp-column": " Zeit < 1 ",
+        "id-columns": '"pump, batch,, 3"',
+        "group-column": "batch",
+    }
+    read = Hyperparameters.from_strings(texts)
+    assert read.timestamp_column == "Zeit < 1"
+    assert read.ids == ("pump", "batch", "3")
+    assert read.group_column == "batch"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "timestamp-column",
+            "x" * 2001,
+            "timestamp-column must be a text of at most 2000 printable characters, "
+            f'but "{"x" * 2001}" was given.',
+        ),
+        (
+            "group-column",
+            "pump",
+            'group-column must be one of id-columns, which are "a, b", but "pump" was '
+            "given.",
+        ),
+    ],
+)
+def test_a_text_that_cannot_name_columns_is_refused(
+    name: str, text: str, message: str
+) -> None:
+    """Too long, or no column at all."""
+    with pytest.raises(HyperparameterError, match=f"^{re.escape(message)}$"):
+        Hyperparameters.from_strings({"id-columns": "a, b", name: text})

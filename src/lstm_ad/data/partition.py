@@ -18,7 +18,8 @@ import numpy as np
 from lstm_ad.axes import FloatArray
 from lstm_ad.data import labels as labelling
 from lstm_ad.data.rows import LABELS, TRAINING, VALIDATION, File, Rows
-from lstm_ad.data.validate import check_files, refuse_index_columns
+from lstm_ad.data.schema import Schema
+from lstm_ad.data.validate import check_files, common_schema, refuse_index_columns
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.model.sequences import Ranges, n_worth_fitting
@@ -98,8 +99,8 @@ class Owned:
 class Partition:
     """Which rows are used for what: the same in all processes."""
 
-    n_series: int
-    """``D``: the columns of every file."""
+    schema: Schema
+    """The columns of every file, and the clock of their times."""
     fitting: tuple[Part, ...]
     """What the LSTM is fitted to."""
     calibration: tuple[Part, ...]
@@ -117,6 +118,11 @@ class Partition:
     """How many rows fit the LSTM, validate, and give the Gaussian its errors."""
     digest: str
     """A digest of all channels, names and values."""
+
+    @property
+    def n_series(self) -> int:
+        """``D``: the series of every file."""
+        return len(self.schema.series)
 
     @classmethod
     def of(
@@ -145,6 +151,7 @@ class Partition:
         for files, purpose in ((training, "Training"), (validation, "Validating")):
             if not is_quiet:
                 _log(files, purpose)
+        schema = common_schema([*training, *validation])
         check_files(training, validation, hyperparameters)
         refuse_index_columns([*training, *validation])
         labels = _labels(rows, listing, group)
@@ -170,7 +177,7 @@ class Partition:
         )
         surplus = max(0, layout.n_borrowed - layout.context_length)
         return cls(
-            n_series=training[0].n_series,
+            schema=schema,
             fitting=fitting,
             calibration=calibration,
             validation=validating,
@@ -311,7 +318,20 @@ def _labels(rows: Rows, listing: Listing, group: ProcessGroup) -> dict[str, Floa
         if owners[0] == group.rank
     }
     found = {name: column for one in group.gather(mine) for name, column in one.items()}
-    return {file.name: found[file.name] for file, _ in listing[LABELS]}
+    inserted = {file.name: file.inserted for file, _ in listing[VALIDATION]}
+    return {
+        file.name: _with_inserted(found[file.name], inserted.get(file.name, ()))
+        for file, _ in listing[LABELS]
+    }
+
+
+def _with_inserted(
+    labels: FloatArray, inserted: Sequence[tuple[int, int]]
+) -> FloatArray:
+    """Return labels with 0 for the rows that were inserted: they have no score."""
+    for start, stop in inserted:
+        labels = np.insert(labels, start, np.zeros((stop - start, 1)), axis=0)
+    return labels
 
 
 def _digest(files: Iterable[File]) -> str:
@@ -320,6 +340,8 @@ def _digest(files: Iterable[File]) -> str:
     for file in files:
         shape = (file.n_timesteps, file.n_series)
         line = f"{file.channel}/{file.name} {shape} {file.digest}\n"
+        if file.schema != Schema.unnamed(file.n_series):
+            line += f"{file.schema}\n"
         digest.update(line.encode(errors="surrogateescape"))  # names are bytes
     return digest.hexdigest()
 

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.blocks import Number
+from lstm_ad.data.schema import Schema
 from lstm_ad.exceptions import SettingError
 from lstm_ad.model.gaps import Gaps, stretches
 from lstm_ad.processes import ProcessGroup
@@ -30,6 +31,21 @@ from lstm_ad.processes import ProcessGroup
 TRAINING, VALIDATION, LABELS = "training", "validation", "labels"
 
 _VALUES = "values"
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """Consecutive rows of a file, as they were read."""
+
+    values: FloatArray
+    """Of shape ``(T, D)``; NaN where a value is missing."""
+    schema: Schema | None = None
+    """The columns of the file, with its own clock once that is known; None if it has
+    neither names nor columns beside the series."""
+    inserted: tuple[tuple[int, int], ...] = ()
+    """The runs of rows in ``values`` that the file lacks, from their times."""
+    span: tuple[int, int] | None = None
+    """The times of the first and of the last row, if they are known."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,6 +75,12 @@ class File:
     gaps: tuple[tuple[int, int], ...]
     """The runs of rows in which all series are missing: see
     :func:`lstm_ad.model.gaps.gaps`."""
+    schema: Schema
+    """Its columns, and its own clock if it has times."""
+    inserted: tuple[tuple[int, int], ...] = ()
+    """The runs of rows, the last excluded, that it lacks: they are missing in time."""
+    span: tuple[int, int] | None = None
+    """The times of its first and of its last row, if they are known."""
 
     @property
     def key(self) -> tuple[str, list[str]]:
@@ -99,7 +121,7 @@ class Rows:
         rows = store(
             folder,
             (
-                (channel, name, iter([np.asarray(values, dtype=np.float64)]))
+                (channel, name, iter([Block(np.asarray(values, dtype=np.float64))]))
                 for channel, files in channels.items()
                 for name, values in (files or {}).items()
             ),
@@ -172,15 +194,12 @@ class Rows:
         return {(file.channel, file.name): file for file in self.files}
 
 
-def store(
-    folder: Path, sources: Iterable[tuple[str, str, Iterator[FloatArray]]]
-) -> Rows:
+def store(folder: Path, sources: Iterable[tuple[str, str, Iterator[Block]]]) -> Rows:
     """Write the values of files into the store of a folder.
 
     Args:
         folder: A scratch folder.
-        sources: The channel and the name of each file, and blocks of its values, of
-            shape ``(rows, D)``; labels last.
+        sources: The channel and the name of each file, and its blocks; labels last.
 
     Raises:
         SettingError: If the store cannot be written.
@@ -194,7 +213,7 @@ def store(
             facts = _Facts(offset)
             for block in values:
                 facts.add(block)
-                yield block
+                yield block.values
             files.append(facts.file(channel, name))
             offset += facts.n_timesteps * len(facts.low)
 
@@ -217,11 +236,21 @@ class _Facts:
         self.n_missing = np.zeros(1, dtype=np.int64)
         self._gaps = Gaps()
         self._digest = hashlib.sha256()
+        self._schema: Schema | None = None
+        self._inserted: list[tuple[int, int]] = []
+        self._span: tuple[int, int] | None = None
 
-    def add(self, block: FloatArray) -> None:
-        """Take in the next rows, of shape ``(rows, D)``."""
+    def add(self, rows: Block) -> None:
+        """Take in the next rows."""
+        block = rows.values
         if not len(block):
             return
+        self._schema = rows.schema
+        first = self.n_timesteps
+        self._inserted += [(first + a, first + b) for a, b in rows.inserted]
+        if rows.span is not None:
+            begin, _ = self._span or rows.span
+            self._span = begin, rows.span[1]
         if self.n_timesteps == 0 and block.shape[1] > 1 and block[0, 0] in (0, 1):
             self.counts_from = float(block[0, 0])
         count = self.counts_from + self.n_timesteps + np.arange(len(block))
@@ -248,6 +277,9 @@ class _Facts:
             None if math.isnan(self.counts_from) else self.counts_from,
             self.n_missing,
             tuple(self._gaps.found),
+            self._schema or Schema.unnamed(len(self.low)),
+            tuple(self._inserted),
+            self._span,
         )
 
 

@@ -50,6 +50,12 @@ class Clock:
     step: PositiveCount
     """From one row to the next, most often: nanoseconds, or the unit of integers."""
 
+    def spelled(self, difference: int) -> str:
+        """Return a difference of times in words: in seconds, or as a number."""
+        if self.form == TimeForm.INTEGER:
+            return str(difference)
+        return f"{difference / 1e9:.10g} s"
+
 
 @dataclasses.dataclass(frozen=True)
 class Schema:

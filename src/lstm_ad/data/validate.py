@@ -1,16 +1,22 @@
 """Refuse series that cannot be used, before and after their values are known."""
 
+import dataclasses
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from lstm_ad.axes import FloatArray
 from lstm_ad.data.rows import File
+from lstm_ad.data.schema import Clock, Schema
 from lstm_ad.exceptions import HyperparameterError, SeriesError
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.model.layout import Layout
 from lstm_ad.model.scaling import Scaler
+
+MAX_STEP_DIFFERENCE = 0.1
+"""How much the steps of time of two files may differ, as a part of one of them."""
 
 MAX_DEVIATIONS = 1e15
 """The largest distance of a value from its series' mean, in standard deviations:
@@ -73,6 +79,49 @@ def check_files(
                 f"{file.n_timesteps} rows were found, but at least "
                 f"{n_unscored + 1} are needed."
             )
+
+
+def common_schema(files: Sequence[File]) -> Schema:
+    """Return the columns of all files, and the clock that most of their rows have.
+
+    Args:
+        files: Those of all hosts; each host has put the columns of its own in order.
+
+    Raises:
+        SeriesError: If their columns or times do not agree.
+    """
+    if not files:
+        return Schema((), is_named=False)
+    first = files[0]
+    for file in files[1:]:
+        if problem := _schema_problem(file.schema, first.schema):
+            raise SeriesError(
+                f"{file.name}: {problem} {first.name}; all files need the same columns "
+                f"in the same order, and the same step of time."
+            )
+    rows: Counter[Clock] = Counter()
+    for file in files:
+        if file.schema.clock is not None:
+            rows[file.schema.clock] += file.n_timesteps
+    clock = min(rows, key=lambda one: (-rows[one], one.step)) if rows else None
+    return dataclasses.replace(first.schema, clock=clock)
+
+
+def _schema_problem(found: Schema, expected: Schema) -> str | None:
+    """Return how the columns of a file differ from others', in words, or None."""
+    if found.is_named != expected.is_named:
+        return f"it has {'a' if found.is_named else 'no'} header, unlike"
+    if found.is_named and found.columns != expected.columns:
+        return "its header differs from that of"
+    one, other = found.clock, expected.clock
+    if one is None or other is None:
+        return None
+    if one.form != other.form:
+        return "its times are in another form than those of"
+    if abs(one.step - other.step) > MAX_STEP_DIFFERENCE * other.step:
+        steps = one.spelled(one.step), other.spelled(other.step)
+        return f"its rows are {steps[0]} apart, and not {steps[1]} as those of"
+    return None
 
 
 def refuse_index_columns(files: Sequence[File]) -> None:

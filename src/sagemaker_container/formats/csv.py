@@ -1,8 +1,7 @@
 """Read series from CSV strictly, and write scores as CSV.
 
-One row is one time step, one column is one series. There is no header and no index,
-and nothing is repaired: what cannot be read as it stands is refused with the row and
-the column, counted from 1.
+One row is one time step, one column is one series, and nothing is repaired: what cannot
+be read as it stands is refused with the row and the column, counted from 1.
 
 =================  =================================================================
 accepted           meaning
@@ -18,22 +17,15 @@ gzip               a file that starts as gzip is decompressed
 
 from __future__ import annotations
 
-import contextlib
-import gzip
-import logging
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import orjson
 
 from lstm_ad.axes import FloatArray
-from lstm_ad.exceptions import SeriesError
 from lstm_ad.parallel import Cores
-from sagemaker_container.formats import decimal_comma
-from sagemaker_container.formats.blocks import gather, no_data
+from sagemaker_container.formats.blocks import gather
 from sagemaker_container.formats.columns import column_names
 from sagemaker_container.formats.csv_text import blocks, explain, parse
 
@@ -41,72 +33,6 @@ if TYPE_CHECKING:
     # Types alone: whoever reads a series need not load the runtime of the network.
     from lstm_ad.scoring.detector import Scores
     from lstm_ad.threshold.decision import Decision
-
-logger = logging.getLogger(__name__)
-
-
-def read_blocks(path: Path, name: str) -> Iterator[FloatArray]:
-    """Yield the series in a CSV file, a bounded number of rows at a time.
-
-    Args:
-        path: Where the file is; it may be compressed with gzip.
-        name: What messages call it.
-
-    Yields:
-        Values of shape ``(rows, D)``.
-
-    Raises:
-        SeriesError: If the file cannot be read as it stands. The message names the
-            file, and the row and the column where there is one.
-    """
-    n_rows = 0
-    with _opened(path, name) as stream:
-        for block in blocks(stream):
-            cells = parse(block).numbers
-            if cells is None:
-                raise explain(block, n_rows)
-            values = cells.reshape(-1, block.n_columns)
-            if n_rows == 0:
-                _warn_of_decimal_commas(block.text, name)
-            n_rows += len(values)
-            yield values
-        if n_rows == 0:
-            raise no_data()
-
-
-def _warn_of_decimal_commas(text: bytes, name: str) -> None:
-    """Log a warning if the start of a file looks like numbers with a decimal comma."""
-    if found := decimal_comma.find(text):
-        row, number = found
-        logger.warning(
-            '%s: row %d holds "%s", which looks like one number with a decimal comma '
-            "but is read as two series; use a decimal point if it is one.",
-            *(name, row, number),
-        )
-
-
-@contextlib.contextmanager
-def _opened(path: Path, name: str) -> Iterator[BinaryIO]:
-    """Open a CSV file, decompress it if need be, and put its name before messages."""
-    try:
-        with path.open("rb") as stream:
-            is_gzip = stream.read(2) == b"\x1f\x8b"
-            stream.seek(0)
-            if not is_gzip:
-                yield stream
-                return
-            with gzip.open(stream) as plain:
-                yield cast(BinaryIO, plain)
-    except SeriesError as error:
-        raise SeriesError(f"{name}: {error}") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise SeriesError(
-            f"{name}: The gzip data is damaged ({error}); send the whole file."
-        ) from error
-    except OSError as error:
-        raise SeriesError(
-            f"{name}: The file cannot be read: {error.strerror or error}."
-        ) from error
 
 
 def read_series(stream: BinaryIO, cores: Cores | None = None) -> FloatArray:

@@ -1,8 +1,8 @@
 """Read a table from CSV: numbers, and the times and ids beside them, in one pass."""
 
 import itertools
-from collections.abc import Sequence
-from typing import BinaryIO
+from collections.abc import Callable, Iterator, Sequence
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,8 @@ from sagemaker_container.formats.cells import number_problem, row_length_problem
 from sagemaker_container.formats.first_row import refuse_column_numbers
 from sagemaker_container.formats.header import Columns, by_place, matched, names_of
 from sagemaker_container.formats.table import Cells, Table, plain
+
+Found = TypeVar("Found")
 
 
 def read_table(
@@ -40,24 +42,11 @@ def read_table(
             columns than the model. The message names the row and the column where
             there is one.
     """
-    texts = csv_text.lines(stream)
-    first = next(texts, b"")
-    if not first:
-        raise no_data()
-    n_columns = csv_text.n_cells(first)
-    line, _, rest = first.partition(b"\n")
-    if schema.is_named and _is_header(line):
-        columns = matched(names_of(line), schema, keep)
-        first = rest or next(texts, b"")
-        if not first:
-            raise SeriesError(
-                "There is no row after the header; send at least one row of numbers."
-            )
-    else:
-        if line.startswith(b",") and csv_text.is_header(line.split(b",")):
-            raise SeriesError(csv_text.header_problem(line))
-        columns = by_place(n_columns, schema, keep)
-        refuse_column_numbers(first, n_columns)
+    columns, blocks = cut_into_blocks(
+        stream,
+        lambda n_columns: by_place(n_columns, schema, keep),
+        (lambda names: matched(names, schema, keep)) if schema.is_named else None,
+    )
     reader = BlockReader(columns, allows_missing)
     parts: list[Parsed] = []
 
@@ -67,7 +56,6 @@ def read_table(
             reader.check_form(parsed, n_rows_before)
             parts.append(parsed._replace(block=Block(b"", 0), numbers=None))
 
-    blocks = (Block(text, n_columns) for text in itertools.chain([first], texts))
     values = gather(blocks, reader.parse, reader.explain, cores, take)
     cells = {
         name: Cells.joined([part.carried[number] for part in parts])
@@ -89,6 +77,43 @@ def read_table(
             allows_missing,
         )
     return Table(values, columns.has_header, cells, moments)
+
+
+def cut_into_blocks(
+    stream: BinaryIO,
+    by_place: Callable[[int], Found],
+    by_name: Callable[[tuple[str, ...]], Found] | None,
+) -> tuple[Found, Iterator[Block]]:
+    """Return what the columns of a stream are, and its rows in blocks.
+
+    Args:
+        stream: The text.
+        by_place: Says what so many columns without names are.
+        by_name: Says what the columns of a header are; None if there can be none.
+
+    Raises:
+        SeriesError: If there is no row, or if the columns cannot be used.
+    """
+    texts = csv_text.lines(stream)
+    first = next(texts, b"")
+    if not first:
+        raise no_data()
+    n_columns = csv_text.n_cells(first)
+    line, _, rest = first.partition(b"\n")
+    if by_name is not None and _is_header(line):
+        names = names_of(line)
+        found, n_columns = by_name(names), len(names)
+        first = rest or next(texts, b"")
+        if not first:
+            raise SeriesError(
+                "There is no row after the header; send at least one row of numbers."
+            )
+    else:
+        if line.startswith(b",") and csv_text.is_header(line.split(b",")):
+            raise SeriesError(csv_text.header_problem(line))
+        found = by_place(n_columns)
+        refuse_column_numbers(first, n_columns)
+    return found, (Block(text, n_columns) for text in itertools.chain([first], texts))
 
 
 class BlockReader:

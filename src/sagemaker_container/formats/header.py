@@ -7,10 +7,11 @@ where there are no names.
 
 import csv
 import dataclasses
+import itertools
 import unicodedata
 from collections.abc import Mapping, Sequence
 
-from lstm_ad.data.schema import Role, Schema
+from lstm_ad.data.schema import Column, Role, Schema
 from lstm_ad.exceptions import SeriesError
 from sagemaker_container.formats.cells import kind_of
 from sagemaker_container.formats.messages import counted, listed, shown
@@ -57,6 +58,77 @@ class Columns:
             return words
         name = f" ({shown(self.names[column])})" if self.has_header else ""
         return f"{words}, column {column + 1}{name}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Declared:
+    """The columns that a training job carries through, by name or number from 1."""
+
+    timestamp: str = ""
+    """The one that holds the time; empty if there is none."""
+    ids: tuple[str, ...] = ()
+    """Those that hold ids."""
+    group: str = ""
+    """The one of them that says what machine a row is of; empty if all are of one."""
+
+    def schema(self, names: Sequence[str], n_columns: int) -> Schema:
+        """Return what the columns of a training file are.
+
+        Args:
+            names: Its header; empty if it has none.
+            n_columns: How many columns it has.
+
+        Raises:
+            SeriesError: If it lacks a column, or if no series is left.
+        """
+        settings = [("timestamp-column", self.timestamp)] if self.timestamp else []
+        settings += [("id-columns", word) for word in self.ids]
+        roles = [Role.SERIES] * n_columns
+        labels = list(names) or [""] * n_columns
+        for setting, word in settings:
+            at = _position(setting, word, names, n_columns)
+            if roles[at] != Role.SERIES:
+                raise SeriesError(
+                    f"{setting} names column {at + 1}, which another setting or name "
+                    f"already has; name each column once."
+                )
+            roles[at] = Role.TIMESTAMP if setting == "timestamp-column" else Role.ID
+            if not names:
+                labels[at] = f"id_{at + 1}" if roles[at] == Role.ID else "timestamp"
+        if Role.SERIES not in roles:
+            raise SeriesError(
+                "timestamp-column and id-columns leave no column to learn from; at "
+                "least one must be a series."
+            )
+        if not names:
+            numbers = itertools.count(1)
+            labels = [label or str(next(numbers)) for label in labels]
+        group = ""
+        if self.group:
+            group = labels[_position("group-column", self.group, names, n_columns)]
+        columns = tuple(map(Column, labels, roles))
+        return Schema(columns, is_named=bool(names), group=group)
+
+
+def _position(setting: str, word: str, names: Sequence[str], n_columns: int) -> int:
+    """Return the position of a column, from 0, that a setting names.
+
+    Raises:
+        SeriesError: If there is no such column.
+    """
+    if word in names:
+        return names.index(word)
+    if word.isascii() and word.isdigit() and 1 <= int(word) <= n_columns:
+        return int(word) - 1
+    if names:
+        raise SeriesError(
+            f"{setting} names {shown(word)}, but the header has {_listed(names)}; use "
+            f"one of these names, or a number from 1 to {n_columns}."
+        )
+    raise SeriesError(
+        f"{setting} names {shown(word)}, but there is no header; use the number of the "
+        f"column, from 1 to {n_columns}."
+    )
 
 
 def names_of(line: bytes) -> tuple[str, ...]:

@@ -148,6 +148,7 @@ def refuse_unsteady(
     clock: Clock | None,
     machines: IndexArray | None = None,
     allows_absent: bool = False,
+    first_row: int = 0,
 ) -> None:
     """Refuse times that do not rise by steps of the clock.
 
@@ -158,6 +159,7 @@ def refuse_unsteady(
         clock: The clock of training; None if only the order is checked.
         machines: A number for the machine of each row; None if all are of one.
         allows_absent: Whether rows may be absent.
+        first_row: The number of the first row, from 0.
 
     Raises:
         SeriesError: If they do not. The message names the row and both times.
@@ -167,9 +169,10 @@ def refuse_unsteady(
     def refuse(pair: tuple[int, int], words: str) -> NoReturn:
         """Refuse a time and the one before it."""
         earlier, later = pair
+        place = columns.place(first_row + later + 1)
         raise SeriesError(
-            f"{columns.place(later + 1)}: the time {shown(cells[later])} {words} "
-            f"{shown(cells[earlier])} of row {earlier + 1}"
+            f"{place}: the time {shown(cells[later])} {words} "
+            f"{shown(cells[earlier])} of row {first_row + earlier + 1}"
             + _advice(words, int(times[later]) - int(times[earlier]), clock)
         )
 
@@ -178,12 +181,12 @@ def refuse_unsteady(
             if is_bad.any():
                 refuse(_first(is_bad, before, after), words)
         if clock is not None:
-            n_steps = np.rint(_apart(times[before], times[after]) / clock.step)
+            n_steps = np.rint(apart(times[before], times[after]) / clock.step)
             n_pairs += len(n_steps)
             has_next |= bool((n_steps == 1).any())
             if absent is None and (n_steps > 1).any():
                 absent = _first(n_steps > 1, before, after)
-    if absent and n_pairs > 1 and not has_next:
+    if absent and n_pairs > 1 and not has_next and first_row == 0:
         refuse(absent, _OTHER_RATE)
     if absent and not allows_absent:
         refuse(absent, _ABSENT)
@@ -218,13 +221,13 @@ def _wrong(
     """Yield which times cannot follow on those before them, and why."""
     yield later <= earlier, _NOT_AFTER
     if clock is not None:
-        apart = _apart(earlier, later)
-        n_steps = np.rint(apart / clock.step)
-        is_off = np.abs(apart - n_steps * clock.step) > TOLERANCE * clock.step
+        distance = apart(earlier, later)
+        n_steps = np.rint(distance / clock.step)
+        is_off = np.abs(distance - n_steps * clock.step) > TOLERANCE * clock.step
         yield is_off | (n_steps < 1), _NO_MULTIPLE
 
 
-def _apart(earlier: IndexArray, later: IndexArray) -> FloatArray:
+def apart(earlier: IndexArray, later: IndexArray) -> FloatArray:
     """Return the differences of times that rise."""
     # Unsigned: five centuries are more nanoseconds than a signed number holds.
     return (later.view(np.uint64) - earlier.view(np.uint64)).astype(np.float64)
@@ -246,7 +249,7 @@ def _advice(words: str, apart: int, clock: Clock | None) -> str:
             "; send rows in the order of time, and use UTC where local time goes back "
             "at the end of summer time."
         )
-    step = _spelled(clock.step, clock.form)
+    step = clock.spelled(clock.step)
     if words == _ABSENT:
         n_absent = round(apart / clock.step) - 1
         return (
@@ -254,14 +257,9 @@ def _advice(words: str, apart: int, clock: Clock | None) -> str:
             f"between; send all rows, or train with missing-values=hold."
         )
     return (
-        f", {_spelled(apart, clock.form)} later; the step of training is {step}, and "
+        f", {clock.spelled(apart)} later; the step is {step}, and "
         f"rows must be that far apart, within a tenth."
     )
-
-
-def _spelled(difference: int, form: TimeForm) -> str:
-    """Return a difference of times in words: seconds, or the unit of integers."""
-    return f"{difference / 1e9:.10g} s" if form == TimeForm.ISO else str(difference)
 
 
 def _form(shape: bytes) -> Form | None:

@@ -1,10 +1,13 @@
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 
 from lstm_ad.data.partition import Owned, Partition
 from lstm_ad.data.rows import Rows
+from lstm_ad.data.schema import Clock, Column, Role, Schema, TimeForm
+from lstm_ad.exceptions import SeriesError
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.processes import ALONE, ProcessGroup, share
 
@@ -120,3 +123,73 @@ def test_shares_are_even_and_complete(n_items: int) -> None:
 
     assert [item for one in found for item in one] == list(range(n_items))
     assert max(map(len, found)) - min(map(len, found)) <= 1
+
+
+def with_schema(rows: Rows, schema: Schema, **facts: object) -> Rows:
+    """Return rows whose files have these columns, and other facts."""
+    files = [dataclasses.replace(file, schema=schema, **facts) for file in rows.files]
+    return dataclasses.replace(rows, files=tuple(files))
+
+
+P, F = Column("p", Role.SERIES), Column("f", Role.SERIES)
+NAMED = Schema((P, F), is_named=True, clock=Clock(TimeForm.INTEGER, 60))
+
+
+def test_the_clock_is_that_of_most_rows() -> None:
+    """Of the files of all hosts; a step may differ by a tenth."""
+    later = dataclasses.replace(NAMED, clock=Clock(TimeForm.INTEGER, 62))
+    one = with_schema(Rows.of({"a": table(100)}), NAMED)
+    other = with_schema(Rows.of({"b": table(101, seed=1)}), later)
+
+    assert Partition.of(one, SETTINGS, group_of(one, other)).schema == later
+    assert Partition.of(one, SETTINGS).schema == NAMED
+
+
+@pytest.mark.parametrize(
+    ("schema", "problem"),
+    [
+        (Schema.unnamed(2), "it has no header, unlike"),
+        (Schema((F, P), is_named=True), "its header differs from that of"),
+        (
+            dataclasses.replace(NAMED, clock=Clock(TimeForm.ISO, 60)),
+            "its times are in another form than those of",
+        ),
+        (
+            dataclasses.replace(NAMED, clock=Clock(TimeForm.INTEGER, 120)),
+            "its rows are 120 apart, and not 60 as those of",
+        ),
+    ],
+)
+def test_columns_of_hosts_must_agree(schema: Schema, problem: str) -> None:
+    """Each host has put those of its own files in order, and knows no other."""
+    one = with_schema(Rows.of({"a": table(100)}), NAMED)
+    other = with_schema(Rows.of({"b": table(101, seed=1)}), schema)
+
+    message = (
+        f"b: {problem} a; all files need the same columns in the same order, and the "
+        f"same step of time."
+    )
+    with pytest.raises(SeriesError, match=f"^{re.escape(message)}$"):
+        Partition.of(one, SETTINGS, group_of(one, other))
+
+
+def test_names_and_times_are_part_of_the_digest() -> None:
+    """A table without them has the digest that it had."""
+    rows = Rows.of({"a": table(100)})
+    named = with_schema(rows, NAMED)
+
+    plain = Partition.of(rows, SETTINGS)
+    assert plain.schema == Schema.unnamed(2)
+    assert Partition.of(named, SETTINGS).digest != plain.digest
+
+
+def test_labels_are_of_the_rows_that_were_sent() -> None:
+    """A row that is absent in time is labelled 0."""
+    labels = np.zeros((95, 1))
+    labels[60] = 1
+    stored = Rows.of({"a": table(100)}, {"v": table(100)}, {"v": labels})
+    rows = with_schema(stored, NAMED, inserted=((50, 53), (80, 82)))
+
+    found = Partition.of(rows, SETTINGS).labels["v"]
+    assert np.flatnonzero(found).tolist() == [63]
+    assert found.shape == (100, 1)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lstm_ad.data.rows import LABELS, TRAINING, VALIDATION, Rows, store
+from lstm_ad.data.rows import LABELS, TRAINING, VALIDATION, Block, Rows, store
 from lstm_ad.exceptions import SettingError
 from lstm_ad.model.scaling import Scaler
 from lstm_ad.processes import ALONE
@@ -16,9 +16,9 @@ TABLE = np.array([[1.0, 5.0], [2.0, -3.0], [3.0, 4.0]])
 def test_the_values_are_those_that_came_in_blocks(tmp_path: Path) -> None:
     """Files of different widths do not disturb each other; labels come last."""
     sources = [
-        (TRAINING, "a.csv", iter([TABLE[:1], TABLE[1:]])),
-        (VALIDATION, "b.csv", iter([TABLE[::-1]])),
-        (LABELS, "b.csv", iter([np.array([[0.0], [1.0], [0.0]])])),
+        (TRAINING, "a.csv", map(Block, [TABLE[:1], TABLE[1:]])),
+        (VALIDATION, "b.csv", map(Block, [TABLE[::-1]])),
+        (LABELS, "b.csv", map(Block, [np.array([[0.0], [1.0], [0.0]])])),
     ]
 
     rows = store(tmp_path, sources)
@@ -33,7 +33,9 @@ def test_the_values_are_those_that_came_in_blocks(tmp_path: Path) -> None:
 def test_what_is_known_of_a_file_does_not_depend_on_its_blocks(tmp_path: Path) -> None:
     """The range, the digest, and whether column 1 counts the rows."""
     (one,) = Rows.of({"a.csv": TABLE}).files
-    (two,) = store(tmp_path, [(TRAINING, "a.csv", iter([TABLE[:2], TABLE[2:]]))]).files
+    (two,) = store(
+        tmp_path, [(TRAINING, "a.csv", map(Block, [TABLE[:2], TABLE[2:]]))]
+    ).files
 
     assert one.digest == two.digest
     assert (two.low.tolist(), two.high.tolist()) == ([1.0, -3.0], [3.0, 5.0])
@@ -78,7 +80,7 @@ def test_a_full_disk_is_said_in_one_sentence(
     monkeypatch.setattr(Path, "open", lambda *_: Full())
 
     with pytest.raises(SettingError) as raised:
-        store(tmp_path, [(TRAINING, "a.csv", iter([TABLE]))])
+        store(tmp_path, [(TRAINING, "a.csv", map(Block, [TABLE]))])
 
     assert str(raised.value) == (
         f"The scratch folder {tmp_path} cannot be written: No space left on device. A "

@@ -15,12 +15,12 @@ from lstm_ad.parallel import Cores
 from lstm_ad.scoring.detector import LSTMAD, Scores
 from sagemaker_container.formats import csv_text
 from sagemaker_container.formats.csv import (
-    read_blocks,
     read_series,
     write_columns,
     write_header,
     write_scores,
 )
+from sagemaker_container.formats.csv_file import read_blocks
 
 ACCEPTED = {
     "LF": (b"1,2\n3,4\n", [[1, 2], [3, 4]]),

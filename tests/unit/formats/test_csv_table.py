@@ -255,7 +255,7 @@ REFUSED = {
     f"{HEADER}\n{ROWS}2024-01-01T00:01:00,1,a,2\n": "Row 3 after the header: the time "
     '"2024-01-01T00:01:00" is not after "2024-01-01T00:01:00" of row 2; send rows',
     f"{HEADER}\n{ROWS}2024-01-01T00:02:10,1,a,2\n": "is no whole number of steps after "
-    '"2024-01-01T00:01:00" of row 2, 70 s later; the step of training is 60 s',
+    '"2024-01-01T00:01:00" of row 2, 70 s later; the step is 60 s',
     f"{HEADER}\n{ROWS}2024-01-01T00:03:00,1,a,2\n": "comes more than a step after "
     '"2024-01-01T00:01:00" of row 2, so 1 row at steps of 60 s must be missing',
     f"{HEADER}\n2024-01-01,1,a,2\n2024-01-02,1,a,2\n2024-01-03,1,a,2\n": "comes, like "

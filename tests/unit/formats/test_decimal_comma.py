@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sagemaker_container.formats import csv_text
-from sagemaker_container.formats.csv import read_blocks
+from sagemaker_container.formats.csv_file import read_blocks
 from sagemaker_container.formats.decimal_comma import find
 
 ANGLES = np.arange(200) / 20

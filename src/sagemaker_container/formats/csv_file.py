@@ -1,0 +1,222 @@
+"""Read the CSV files of a training job, a bounded number of rows at a time."""
+
+import contextlib
+import gzip
+import logging
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from lstm_ad.axes import FloatArray
+from lstm_ad.data.rows import Block as RowsBlock
+from lstm_ad.data.schema import Schema
+from lstm_ad.exceptions import SeriesError
+from sagemaker_container.formats import decimal_comma
+from sagemaker_container.formats.blocks import Parsed, no_data
+from sagemaker_container.formats.csv_table import BlockReader, cut_into_blocks
+from sagemaker_container.formats.csv_text import blocks, explain, parse
+from sagemaker_container.formats.header import Columns, Declared, by_place, matched
+from sagemaker_container.formats.messages import shown
+from sagemaker_container.formats.steps import Steps
+from sagemaker_container.formats.table import plain
+
+logger = logging.getLogger(__name__)
+
+
+class FileColumns:
+    """What the columns of the files of a job are: the same in all of them.
+
+    Args:
+        declared: The columns that the job carries through.
+    """
+
+    def __init__(self, declared: Declared) -> None:
+        self._declared = declared
+        self._first: tuple[str, Schema] | None = None
+
+    def named(self, file: str, names: tuple[str, ...]) -> tuple[Columns, Schema]:
+        """Return the columns of a file with a header.
+
+        Raises:
+            SeriesError: If they are others than those of the first file.
+        """
+        schema = self._schema(file, names, len(names))
+        expected = [column.name for column in schema.columns]
+        other, _ = self._first or (file, schema)
+        for found, wanted, words in (
+            (names, expected, "lacks"),
+            (expected, names, "has"),
+        ):
+            if odd := [name for name in wanted if name not in found]:
+                verb = "which {} has" if words == "lacks" else "which {} lacks"
+                raise SeriesError(
+                    f"The header {words} the column {shown(odd[0])}, "
+                    f"{verb.format(other)}; all files need the same columns."
+                )
+        if list(names) != expected:
+            logger.info(
+                "%s: the columns are in another order than in %s, and are put in that "
+                "order by their names.",
+                file,
+                other,
+            )
+        return matched(names, schema, ()), schema
+
+    def numbered(self, file: str, n_columns: int) -> tuple[Columns, Schema]:
+        """Return the columns of a file without a header.
+
+        Raises:
+            SeriesError: If the first file has one, or if a column is missing.
+        """
+        schema = self._schema(file, (), n_columns)
+        return by_place(n_columns, schema, ()), schema
+
+    def _schema(self, file: str, names: Sequence[str], n_columns: int) -> Schema:
+        """Return the columns of the first file, or of this one if that has no names."""
+        if self._first is not None:
+            other, schema = self._first
+            if schema.is_named != bool(names):
+                has, lacks = (other, file) if schema.is_named else (file, other)
+                raise SeriesError(
+                    f"{has} has a header, but {lacks} has none; give all files the "
+                    f"same header, or none."
+                )
+            if schema.is_named:
+                return schema
+        schema = self._declared.schema(names, n_columns)
+        self._first = self._first or (file, schema)
+        return schema
+
+
+def read_file(
+    path: Path, name: str, columns: FileColumns, longest_gap: int
+) -> Iterator[RowsBlock]:
+    """Yield the rows of a file with series, a bounded number at a time.
+
+    Args:
+        path: Where the file is; it may be compressed with gzip.
+        name: What messages call it.
+        columns: What the columns of files are.
+        longest_gap: Over how many rows a missing value is held; 0 if none may be
+            missing. Rows that are absent in time are inserted, but no more of them in
+            a run than say that it is longer.
+
+    Raises:
+        SeriesError: If the file cannot be read as it stands. The message names the
+            file, and the row and the column where there is one.
+    """
+    with _opened(path, name) as stream:
+        (found, schema), parts = cut_into_blocks(
+            stream,
+            lambda n_columns: columns.numbered(name, n_columns),
+            lambda names: columns.named(name, names),
+        )
+        reader = BlockReader(found, longest_gap > 0)
+        steps = Steps(found, longest_gap)
+        machine: str | None = None
+        n_rows = 0
+        for block in parts:
+            parsed = reader.parse(block)
+            if parsed.numbers is None:
+                raise reader.explain(block, n_rows)
+            if n_rows == 0 and not found.carried:
+                _warn_of_decimal_commas(block.text, name)
+            values = parsed.numbers.reshape(-1, parsed.n_series)
+            if found.carried:
+                reader.check_form(parsed, n_rows)
+                machine = _only_machine(found, parsed, n_rows, machine)
+            n_rows += len(values)
+            yield steps.rows(values, parsed, schema)
+
+
+def read_blocks(path: Path, name: str) -> Iterator[FloatArray]:
+    """Yield the series in a CSV file, a bounded number of rows at a time.
+
+    Args:
+        path: Where the file is; it may be compressed with gzip.
+        name: What messages call it.
+
+    Yields:
+        Values of shape ``(rows, D)``.
+
+    Raises:
+        SeriesError: If the file cannot be read as it stands. The message names the
+            file, and the row and the column where there is one.
+    """
+    n_rows = 0
+    with _opened(path, name) as stream:
+        for block in blocks(stream):
+            cells = parse(block).numbers
+            if cells is None:
+                raise explain(block, n_rows)
+            values = cells.reshape(-1, block.n_columns)
+            if n_rows == 0:
+                _warn_of_decimal_commas(block.text, name)
+            n_rows += len(values)
+            yield values
+        if n_rows == 0:
+            raise no_data()
+
+
+def _warn_of_decimal_commas(text: bytes, name: str) -> None:
+    """Log a warning if the start of a file looks like numbers with a decimal comma."""
+    if found := decimal_comma.find(text):
+        row, number = found
+        logger.warning(
+            '%s: row %d holds "%s", which looks like one number with a decimal comma '
+            "but is read as two series; use a decimal point if it is one.",
+            *(name, row, number),
+        )
+
+
+@contextlib.contextmanager
+def _opened(path: Path, name: str) -> Iterator[BinaryIO]:
+    """Open a CSV file, decompress it if need be, and put its name before messages."""
+    try:
+        with path.open("rb") as stream:
+            is_gzip = stream.read(2) == b"\x1f\x8b"
+            stream.seek(0)
+            if not is_gzip:
+                yield stream
+                return
+            with gzip.open(stream) as plain:
+                yield cast(BinaryIO, plain)
+    except SeriesError as error:
+        raise SeriesError(f"{name}: {error}") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise SeriesError(
+            f"{name}: The gzip data is damaged ({error}); send the whole file."
+        ) from error
+    except OSError as error:
+        raise SeriesError(
+            f"{name}: The file cannot be read: {error.strerror or error}."
+        ) from error
+
+
+def _only_machine(
+    columns: Columns, parsed: Parsed, n_rows_before: int, machine: str | None
+) -> str | None:
+    """Return the one machine that all rows of a file are of, if a column says it.
+
+    Args:
+        columns: The columns of the file.
+        parsed: A block of it.
+        n_rows_before: The rows before the block.
+        machine: That of the rows before the block; None if there are none.
+
+    Raises:
+        SeriesError: If there are several.
+    """
+    if columns.group is None:
+        return None
+    cells = parsed.carried[[*columns.carried].index(columns.group)]
+    first = plain(cells[0]) if machine is None else machine
+    if {plain(cell) for cell in set(cells)} != {first}:
+        row = next(at for at, cell in enumerate(cells) if plain(cell) != first)
+        raise SeriesError(
+            f"{columns.place(n_rows_before + row + 1, columns.carried[columns.group])}"
+            f": {shown(cells[row])} is another machine than {shown(first)} of the rows "
+            f"before; give each machine a file of its own."
+        )
+    return first
