@@ -178,7 +178,7 @@ def matched(names: Sequence[str], schema: Schema, keep: Sequence[str]) -> Column
     if missing := [name for name in schema.series if name not in position]:
         raise SeriesError(
             f"The header lacks the series {_listed(missing)}; send all "
-            f"{counted(len(schema.series), 'series')} that the model was trained on."
+            f"{len(schema.series)} series that the model was trained on."
         )
     if missing := [name for name in keep if name not in position]:
         raise SeriesError(

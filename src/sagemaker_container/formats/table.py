@@ -89,6 +89,13 @@ def plain(cell: bytes) -> str:
     return next(csv.reader([text], strict=True))[0]
 
 
+def quoted(text: str) -> bytes:
+    """Return the cell that says a text: :func:`plain` returns it again."""
+    if '"' in text or "," in text or text != text.strip(" "):
+        text = '"' + text.replace('"', '""') + '"'
+    return text.encode()
+
+
 @dataclasses.dataclass(frozen=True)
 class Table:
     """What a file or a request holds, row by row in the order it was sent."""
