@@ -188,12 +188,13 @@ def _prepare(
         check_memory(partition.n_series, hyperparameters, n_processes, memory_bytes)
     shares = [part.share(rows, group) for part in partition.fitting]
     fences = Fences.of(shares, group)
-    scaler = Scaler.fit([fences.repair(part) for part in shares], group)
+    names = partition.schema.series
+    scaler = Scaler.fit([fences.repair(part) for part in shares], group, names)
     parts = (*partition.calibration, *partition.validation, *partition.labelled)
     for part in parts:
         if part.scorer == group.rank:
             values = fences.repair(part.values(rows))
-            check_range(part.file.name, part.start, values, scaler)
+            check_range(part.file, part.start, values, scaler)
     max_gap = hyperparameters.longest_gap
 
     def standardised(file: File) -> Iterator[ScaledArray]:
@@ -267,6 +268,7 @@ def _calibrate(job: _Job, reconstructor: Reconstructor) -> _Calibrated:
         job.scaler.scale,
         Settings.of(job.hyperparameters, partition.n_series),
         group,
+        partition.schema.series,
     )
     means = _mean_errors(job, calibration)
     scored = [~np.isnan(part) for part in found.scores]

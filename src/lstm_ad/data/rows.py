@@ -87,6 +87,12 @@ class File:
         """What files are ordered by: their channel, folder by folder and their name."""
         return self.channel, self.name.split("/")
 
+    def sent_row(self, row: int) -> int:
+        """Return the number in the file, from 1, of a row that it has, from 0."""
+        return (
+            row + 1 - sum(stop - start for start, stop in self.inserted if stop <= row)
+        )
+
     def stretches(self, max_gap: int) -> list[range]:
         """Return the runs of rows that are a series each.
 

@@ -7,6 +7,7 @@ import dataclasses
 import enum
 from collections.abc import Iterator
 
+from lstm_ad.model.scaling import spelled
 from lstm_ad.ranges import PositiveCount
 
 
@@ -90,6 +91,21 @@ class Schema:
     def ids(self) -> tuple[str, ...]:
         """The names of the id columns, in order."""
         return tuple(self._names(Role.ID))
+
+    def column(self, series: int) -> str:
+        """Return the column of a series in words: by its name, or counted from 1.
+
+        Args:
+            series: The number of the series, from 0.
+        """
+        places = [
+            place
+            for place, column in enumerate(self.columns, start=1)
+            if column.role == Role.SERIES
+        ]
+        if not self.is_named:
+            return f"column {places[series]}"
+        return f"column {spelled(self.columns[places[series] - 1].name)}"
 
     def _names(self, role: Role) -> Iterator[str]:
         """Yield the names of the columns of a role."""

@@ -131,11 +131,11 @@ def refuse_index_columns(files: Sequence[File]) -> None:
         SeriesError: If there is such a file.
     """
     for file in files:
-        if file.counts_from is not None:
+        if (first := file.counts_from) is not None:
             raise SeriesError(
-                f"{file.name}: column 1 counts the rows, from {file.counts_from:.0f} "
-                f"to {file.counts_from + file.n_timesteps - 1:.0f}: leave that "
-                f"column out, each must be a time series."
+                f"{file.name}: {file.schema.column(0)} counts the rows, from "
+                f"{first:.0f} to {first + file.n_timesteps - 1:.0f}: leave that column "
+                f"out, each must be a time series."
             )
 
 
@@ -170,11 +170,11 @@ def check_memory(
     )
 
 
-def check_range(name: str, first_row: int, part: FloatArray, scaler: Scaler) -> None:
+def check_range(file: File, first_row: int, part: FloatArray, scaler: Scaler) -> None:
     """Refuse values that are beyond all comparison with the rows that fit the LSTM.
 
     Args:
-        name: What messages call the file.
+        file: The file.
         first_row: The number of the first row of the part, from 0.
         part: Consecutive rows of the file, of shape ``(T, D)``.
         scaler: The standardisation.
@@ -192,7 +192,8 @@ def check_range(name: str, first_row: int, part: FloatArray, scaler: Scaler) -> 
         is_far = (values < low[column]) | (values > high[column])
         row = int(np.argmax(is_far))
         raise SeriesError(
-            f"{name}: row {first_row + row + 1}, column {column + 1}: "
+            f"{file.name}: row {file.sent_row(first_row + row)}, "
+            f"{file.schema.column(column)}: "
             f"{values[row]:.6g} is too far from the rows that fit the LSTM; use "
             f"numbers from {low[column]:.6g} to {high[column]:.6g}."
         )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,6 +28,8 @@ spike itself scores as low as it should.
 CONSTANT_RANGE = 1e-12
 """A series whose range is at most this part of its magnitude does not vary."""
 
+_MISREAD = re.compile(r'[,;"]|\band\b')
+
 SMALLEST_SCALE = 1e-9
 """Of a constant series: a smaller one may be what rounding left of 0, and would make
 every later value too far away to be computed with."""
@@ -50,7 +53,12 @@ class Scaler:
     """
 
     @classmethod
-    def fit(cls, parts: Sequence[FloatArray], group: ProcessGroup = ALONE) -> "Scaler":
+    def fit(
+        cls,
+        parts: Sequence[FloatArray],
+        group: ProcessGroup = ALONE,
+        names: Sequence[str] = (),
+    ) -> "Scaler":
         """Return the scaler for the rows of all ``parts`` together.
 
         Constant series are named in a warning: nothing can be learnt from them.
@@ -60,6 +68,7 @@ class Scaler:
                 and NaN where a value is missing, but all processes together must have
                 a value of each series.
             group: The processes that have parts.
+            names: What messages call the series.
 
         Raises:
             SeriesError: If a series has no value at all.
@@ -68,8 +77,8 @@ class Scaler:
         if (is_unseen := low > high).any():
             raise SeriesError(
                 f"Without any value in the rows that fit the LSTM: "
-                f"{name_series(is_unseen)}. Leave the column out, or give rows with "
-                f"values."
+                f"{name_series(is_unseen, names)}. Leave the column out, or give rows "
+                f"with values."
             )
         magnitude = np.maximum(np.abs(low), np.abs(high))
         unit = np.where(magnitude > _SMALLEST_RANGE, magnitude, 1.0)
@@ -90,7 +99,7 @@ class Scaler:
             logger.warning(
                 "Constant in the rows that fit the LSTM: %s. The model can only learn "
                 "that value, and scores any other as an anomaly.",
-                name_series(constant),
+                name_series(constant, names),
             )
         return cls(
             mean=np.where(constant, low, mean * unit),
@@ -138,15 +147,24 @@ def _scale_of_constant(value: FloatArray) -> FloatArray:
     return np.where(value == 0, 1.0, scale)
 
 
-def name_series(chosen: npt.NDArray[np.bool_]) -> str:
-    """Return the chosen series in words, counted from 1: ``series 2 and 5``.
+def name_series(chosen: npt.NDArray[np.bool_], names: Sequence[str] = ()) -> str:
+    """Return the chosen series in words: ``series pressure and flow``.
 
     Args:
         chosen: Whether to name each series, of shape ``(D,)``.
+        names: The names of all series; without any they are counted from 1.
     """
-    columns = [str(column) for column in np.flatnonzero(chosen) + 1]
+    columns = [
+        spelled(names[column]) if names else str(column + 1)
+        for column in np.flatnonzero(chosen).tolist()
+    ]
     shown, more = columns[:10], len(columns) - 10
     if more > 0:
         shown.append(f"{more} more")
     *first, last = shown
     return f"series {', '.join(first)} and {last}" if first else f"series {last}"
+
+
+def spelled(name: str) -> str:
+    """Return the name of a series for a sentence: in quotes if it may be misread."""
+    return f'"{name}"' if _MISREAD.search(name) else name

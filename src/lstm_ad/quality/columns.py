@@ -47,10 +47,10 @@ def find_clocks(data: Data) -> Iterator[Finding]:
             (series,),
             data.fitting.files[0],
             None,
-            f"{data.fitting.files[0]}: column {series + 1} goes from {start:.10g} to "
+            f"{data.fitting.files[0]}: {data.column(series)} goes from {start:.10g} to "
             f"{end:.10g}, {how}: it is an index or a clock, not a measurement.",
             "Every new row would lie outside of what was learnt.",
-            f"Leave column {series + 1} out, here and in every request.",
+            f"Leave {data.column(series)} out, here and in every request.",
             is_refused=True,
         )
 
@@ -78,7 +78,7 @@ def find_constants(data: Data) -> Iterator[Finding]:
                 (series,),
                 where,
                 None,
-                f"{where}: series {series + 1} varies too little for its size: from "
+                f"{where}: {data.named(series)} varies too little for its size: from "
                 f"{value:.17g} to {fitting.high[series]:.17g}.",
                 "The difference is lost in rounding.",
                 "Subtract a fixed offset from the series, here and in every request.",
@@ -95,8 +95,8 @@ def find_constants(data: Data) -> Iterator[Finding]:
                 (series,),
                 file,
                 row,
-                f"{file}: series {series + 1} is {value:.6g} in all rows that the LSTM "
-                f"is trained on, but goes from {low:.6g} to {high:.6g} in "
+                f"{file}: {data.named(series)} is {value:.6g} in all rows that the "
+                f"LSTM is trained on, but goes from {low:.6g} to {high:.6g} in "
                 f"{part.name} (row {row}).",
                 "Nothing could be learnt of how it varies.",
                 "Train on rows in which it varies, or leave the series out if it is a "
@@ -109,7 +109,7 @@ def find_constants(data: Data) -> Iterator[Finding]:
                 (series,),
                 where,
                 None,
-                f"{where}: series {series + 1} is {value:.6g} in all training rows.",
+                f"{where}: {data.named(series)} is {value:.6g} in all training rows.",
                 "Any other value will be an alarm.",
                 "Leave the series out, or train on rows in which it varies.",
             )
@@ -132,8 +132,8 @@ def find_unit_numbers(data: Data) -> Iterator[Finding]:
             (series,),
             where,
             None,
-            f"{where} and other files: series {series + 1} has one value in each file, "
-            f"from {low:.6g} to {high:.6g}: it looks like the number of a unit.",
+            f"{where} and other files: {data.named(series)} has one value in each "
+            f"file, from {low:.6g} to {high:.6g}: it looks like the number of a unit.",
             "A unit with another number would be an anomaly whatever it does.",
             "Leave the series out, or train a model for each unit.",
         )
@@ -162,7 +162,7 @@ def find_counters(data: Data) -> Iterator[Finding]:
             (series,),
             where,
             None,
-            f"{where}: series {series + 1} only {way}, from {start:.6g} to {end:.6g}: "
+            f"{where}: {data.named(series)} only {way}, from {start:.6g} to {end:.6g}: "
             f"it looks like a counter.",
             "Every new row lies outside of what was learnt.",
             "Replace the series by its differences from row to row.",
@@ -188,7 +188,7 @@ def find_wraps(data: Data) -> Iterator[Finding]:
                 (series,),
                 where,
                 None,
-                f"{where}: series {series + 1} goes from {low:.6g} to {high:.6g} and "
+                f"{where}: {data.named(series)} goes from {low:.6g} to {high:.6g} and "
                 f"jumps by {jump[series]:.6g} between neighbouring rows: it looks like "
                 f"an angle that wraps.",
                 "Each wrap looks like a step that no model can foresee.",
@@ -204,8 +204,8 @@ def find_wraps(data: Data) -> Iterator[Finding]:
                 (series,),
                 where,
                 None,
-                f"{where}: series {series + 1} only rises from {low:.6g} to {high:.6g} "
-                f"and then starts again: it looks like a counter.",
+                f"{where}: {data.named(series)} only rises from {low:.6g} to "
+                f"{high:.6g} and then starts again: it looks like a counter.",
                 "Each start looks like a step that no model can foresee.",
                 "Replace the series by its differences from row to row.",
             )
@@ -231,8 +231,9 @@ def find_stuck(data: Data) -> Iterator[Finding]:
                 (series,),
                 file,
                 row,
-                f"{file}: series {series + 1} has one value in the {p.longest[series]} "
-                f"rows from row {row} on, but changes in every other row.",
+                f"{file}: {data.named(series)} has one value in the "
+                f"{p.longest[series]} rows from row {row} on, but changes in every "
+                f"other row.",
                 "A sensor that stands still would count as normal.",
                 "If the sensor or its transmission failed there, leave these rows out.",
             )

@@ -22,11 +22,11 @@ def find_different_parts(data: Data) -> Iterator[Finding]:
     for other in data.parts[1:]:
         for one, two in ((fitting, other), (other, fitting)):
             for series in range(data.n_series):
-                yield from _missing_states(one, two, series)
-        yield from _other_level(fitting, other)
+                yield from _missing_states(data, one, two, series)
+        yield from _other_level(data, fitting, other)
 
 
-def _missing_states(one: Part, two: Part, series: int) -> Iterator[Finding]:
+def _missing_states(data: Data, one: Part, two: Part, series: int) -> Iterator[Finding]:
     """Yield the states of a series that are in one part only."""
     states, others = one.profile.states[series], two.profile.states[series]
     if states is None or others is None:
@@ -44,7 +44,7 @@ def _missing_states(one: Part, two: Part, series: int) -> Iterator[Finding]:
             (series,),
             file,
             row,
-            f"{file}: series {series + 1} is {states.values[index]:.6g} in "
+            f"{file}: {data.named(series)} is {states.values[index]:.6g} in "
             f"{states.n_rows[index]:,} rows of {one.name} (entered "
             f"{states.n_visits[index]} times, first in row {row}), but never in "
             f"{two.name}.",
@@ -56,7 +56,7 @@ def _missing_states(one: Part, two: Part, series: int) -> Iterator[Finding]:
         return
 
 
-def _other_level(one: Part, two: Part) -> Iterator[Finding]:
+def _other_level(data: Data, one: Part, two: Part) -> Iterator[Finding]:
     """Yield series whose values in two parts are far apart."""
     levels = [0.05, 0.95, TAIL, 1 - TAIL]
     first, second = (np.quantile(p.profile.sample, levels, axis=0) for p in (one, two))
@@ -80,7 +80,7 @@ def _other_level(one: Part, two: Part) -> Iterator[Finding]:
                 (series,),
                 file,
                 row,
-                f"{file}: from row {row} on, in {two.name}, series {series + 1} goes "
+                f"{file}: from row {row} on, in {two.name}, {data.named(series)} goes "
                 f"from {low_there:.6g} to {high_there:.6g}, but from {low:.6g} to "
                 f"{high:.6g} in {one.name}.",
                 "What the model makes of one of them was not learnt or not measured, "

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lstm_ad.model.scaling import name_series
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.reasons import Level
 
@@ -96,14 +95,7 @@ def find_copied_series(data: Data) -> Iterator[Finding]:
                 (first, *same),
                 where,
                 None,
-                f"{where}: {named(first, *same)} have the same values.",
+                f"{where}: {data.named(first, *same)} have the same values.",
                 "They count several times, and an anomaly is attributed to any.",
                 "Leave all of them out but one.",
             )
-
-
-def named(*series: int) -> str:
-    """Return series in words, counted from 1."""
-    chosen = np.zeros(max(series) + 1, dtype=np.bool_)
-    chosen[list(series)] = True
-    return name_series(chosen)

@@ -3,9 +3,13 @@
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+
 from lstm_ad.axes import FloatArray
 from lstm_ad.data.fingerprints import Fingerprints, divisor_of
 from lstm_ad.data.profile import Profile, profile
+from lstm_ad.data.schema import Schema
+from lstm_ad.model.scaling import name_series
 from lstm_ad.quality.reasons import Level
 
 
@@ -85,6 +89,8 @@ class Data:
     """The last rows of each training file."""
     validation: Part | None = None
     """The rows of the validation channel, if there are any."""
+    schema: Schema | None = None
+    """The columns of the files; None if they have no names and hold series alone."""
 
     @classmethod
     def of(
@@ -92,6 +98,7 @@ class Data:
         training: Sequence[Source],
         cuts: Sequence[int],
         validation: Sequence[Source] = (),
+        schema: Schema | None = None,
     ) -> "Data":
         """Return the description of some files.
 
@@ -100,6 +107,7 @@ class Data:
             cuts: How many first rows of each the LSTM is trained on: at least one, and
                 not all.
             validation: The validation files; may be empty.
+            schema: The columns of the files.
         """
         whole = [source.values for source in (*training, *validation)]
         divisor = divisor_of(sum(map(len, whole)))
@@ -120,7 +128,7 @@ class Data:
             profile([values[cut:] for values, cut in pairs]),
         )
         if not validation:
-            return cls(fitting, calibration)
+            return cls(fitting, calibration, schema=schema)
         validating = Part(
             "the validation data",
             tuple(source.name for source in validation),
@@ -129,7 +137,7 @@ class Data:
             tuple(source.digest for source in validation),
             Fingerprints.of([source.values for source in validation], divisor),
         )
-        return cls(fitting, calibration, validating)
+        return cls(fitting, calibration, validating, schema)
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -143,6 +151,21 @@ class Data:
         if row < n_fitting:
             return self.fitting.place(row)
         return self.calibration.place(row - n_fitting)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the series are called, of length ``D``."""
+        return (self.schema or Schema.unnamed(self.n_series)).series
+
+    def named(self, *series: int) -> str:
+        """Return series, counted from 0, in words: ``series pressure and flow``."""
+        chosen = np.zeros(self.n_series, dtype=np.bool_)
+        chosen[list(series)] = True
+        return name_series(chosen, self.names)
+
+    def column(self, series: int) -> str:
+        """Return the column of a series, counted from 0, in words."""
+        return (self.schema or Schema.unnamed(self.n_series)).column(series)
 
     @property
     def n_series(self) -> int:

@@ -59,6 +59,7 @@ def examine(
             [_source(rows, part, part.file.n_timesteps) for part in fitting],
             [len(part) for part in fitting],
             [_source(rows, part, part.stop) for part in validation],
+            partition.schema,
         )
     everything = group.gather(find(data) if data else [])
     findings = tuple(
@@ -69,7 +70,7 @@ def examine(
     )
     _refuse(findings)
     if group.rank == 0:
-        for reason in reasons(findings):
+        for reason in reasons(findings, partition.schema.series):
             logger.warning("%s %s", reason.finding, reason.advice)
     return Examination(data, findings)
 

@@ -37,8 +37,11 @@ tuned: of the benchmarks' series, half and twice of it find nearly the same.
 """
 
 import collections
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
+
+from lstm_ad.model.scaling import name_series
 from lstm_ad.quality import columns, contrasts, copies, outlying
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.reasons import Reason
@@ -79,8 +82,13 @@ def find(data: Data) -> list[Finding]:
     return sorted(kept, key=lambda finding: -finding.importance)
 
 
-def reasons(findings: Iterable[Finding]) -> list[Reason]:
-    """Return findings as reasons of a verdict: one for each kind, however many."""
+def reasons(findings: Iterable[Finding], names: Sequence[str] = ()) -> list[Reason]:
+    """Return findings as reasons of a verdict: one for each kind, however many.
+
+    Args:
+        findings: What is wrong, the worst first.
+        names: The names of all series; without any they are counted from 1.
+    """
     by_name: dict[str, list[Finding]] = collections.defaultdict(list)
     for finding in findings:
         by_name[finding.name].append(finding)
@@ -88,7 +96,8 @@ def reasons(findings: Iterable[Finding]) -> list[Reason]:
     for some in by_name.values():
         said = " ".join(f.found for f in some[:_MAX_SHOWN])
         if len(some) > _MAX_SHOWN:
-            more = sorted({s for f in some[_MAX_SHOWN:] for s in f.series})
-            said += f" Likewise: {copies.named(*more)}."
+            more = {s for f in some[_MAX_SHOWN:] for s in f.series}
+            chosen = np.isin(np.arange(max(more) + 1), list(more))
+            said += f" Likewise: {name_series(chosen, names)}."
         result.append(Reason(some[0].level, f"{said} {some[0].harm}", some[0].advice))
     return result

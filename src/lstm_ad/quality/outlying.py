@@ -54,7 +54,7 @@ def find_far_values(data: Data) -> Iterator[Finding]:
                 (series,),
                 file,
                 row,
-                f"{file}: row {row}{more}, series {series + 1}: "
+                f"{file}: row {row}{more}, {data.named(series)}: "
                 f"{far.values[at[0]]:.6g} is far outside all other values, which go "
                 f"from {low:.6g} to {high:.6g}.",
                 _BLINDS,
@@ -124,7 +124,7 @@ def find_sentinels(data: Data) -> Iterator[Finding]:
                     (series,),
                     file,
                     row,
-                    f"{file}: from row {row} on, series {series + 1} is {code:.6g} in "
+                    f"{file}: from row {row} on, {data.named(series)} is {code:.6g} in "
                     f"about {share:.1%} of {part.name}, while its other "
                     f"values go from {low:.6g} to {high:.6g}: that is a code for a "
                     f"missing reading.",
@@ -164,7 +164,7 @@ def find_unlike_stretches(data: Data) -> Iterator[Finding]:
             (series,),
             file,
             row,
-            f"{file}: in rows {row} to about {to}, series {series + 1} lies around "
+            f"{file}: in rows {row} to about {to}, {data.named(series)} lies around "
             f"{odd.median:.6g}, in all other rows it goes from {odd.low:.6g} to "
             f"{odd.high:.6g}.",
             "The model learns both as normal, and the larger of them sets the scale "

@@ -92,7 +92,7 @@ def judge(
         _series,
         _export,
     )
-    causes = explained(findings)
+    causes = explained(findings, fit.detector.schema.series)
     effects = [reason for rule in rules for reason in rule(fit, inspection)]
     order = list(Level)
     effects.sort(key=lambda reason: -order.index(reason.level))
@@ -270,4 +270,4 @@ def _named(columns: IndexArray, fit: Fit) -> str:
     """Return some series in words."""
     chosen = np.zeros(len(fit.detector.reconstructor.scaler.scale), dtype=np.bool_)
     chosen[columns] = True
-    return name_series(chosen)
+    return name_series(chosen, fit.detector.schema.series)

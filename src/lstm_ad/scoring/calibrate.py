@@ -119,6 +119,7 @@ def calibrate(
     scale: FloatArray,
     settings: Settings,
     group: ProcessGroup = ALONE,
+    names: Sequence[str] = (),
 ) -> Calibrated:
     """Return what scores errors.
 
@@ -128,6 +129,7 @@ def calibrate(
         scale: The standard deviations of the series, of shape ``(D,)``.
         settings: How errors are scored.
         group: The processes that have errors.
+        names: What warnings call the series.
     """
     fit = functools.partial(
         Gaussian.fit,
@@ -136,12 +138,12 @@ def calibrate(
         training=None if training is None else Moments.of(training.parts, group),
         group=group,
     )
-    gaussian = fit(calibration.parts)
+    gaussian = fit(calibration.parts, names=names)
     distances = held_out_distances(
         calibration.parts,
         calibration.first,
         calibration.n_rows,
-        functools.partial(fit, is_quiet=True),
+        functools.partial(fit, names=None),
     )
     found = _gathered(calibration, distances, group)
     scan = Scan.fit(found, settings.lengths, settings.margin, settings.adaptation_rows)

@@ -73,7 +73,7 @@ class Gaussian:
         regularisation: Regularisation = MAXIMUM_LIKELIHOOD,
         training: Moments | None = None,
         group: ProcessGroup = ALONE,
-        is_quiet: bool = False,
+        names: Sequence[str] | None = (),
     ) -> "Gaussian":
         """Return the Gaussian of maximum likelihood, regularised where it must be.
 
@@ -101,7 +101,8 @@ class Gaussian:
             training: The moments of errors on the rows that the LSTM was trained on;
                 None leaves them out.
             group: The processes that have errors.
-            is_quiet: Whether to do without warnings.
+            names: What warnings call the series; numbers if there are none. None does
+                without warnings.
         """
         moments = Moments.of(errors, group)
         scales = np.tile(scale, len(moments.mean) // len(scale))
@@ -118,8 +119,8 @@ class Gaussian:
             corner=regularisation.corner,
         )
         found = Correlation.of(errors, standardise, regularisation.prior_rows, group)
-        if not is_quiet:
-            _warn(is_fixed, found, len(scale))
+        if names is not None:
+            _warn(is_fixed, found, len(scale), names)
         covariance = found.matrix * np.outer(deviation, deviation)
         return cls(moments.mean, covariance, regularisation.corner)
 
@@ -244,20 +245,25 @@ def _standardised(
 
 
 def _warn(
-    is_fixed: npt.NDArray[np.bool_], correlation: Correlation, n_series: int
+    is_fixed: npt.NDArray[np.bool_],
+    correlation: Correlation,
+    n_series: int,
+    names: Sequence[str],
 ) -> None:
     """Name the series whose errors have no density of their own."""
     if is_fixed.any():
         logger.warning(
             "The errors of %s do not vary in the calibration part: any other error "
             "will score very low.",
-            name_series(np.any(is_fixed.reshape(-1, n_series), axis=0)),
+            name_series(np.any(is_fixed.reshape(-1, n_series), axis=0), names),
         )
     if correlation.amount:
         logger.warning(
             "The errors of %s depend on each other linearly in the %d rows of "
             "the calibration part: their correlations are shrunk by %.1e.",
-            name_series(np.any(correlation.is_dependent.reshape(-1, n_series), axis=0)),
+            name_series(
+                np.any(correlation.is_dependent.reshape(-1, n_series), axis=0), names
+            ),
             correlation.n_rows,
             correlation.amount,
         )

@@ -27,6 +27,8 @@ DATA = {
 }
 """What the parts of the data are called."""
 
+_LONGEST = 20
+"""Characters beside a panel."""
 _MAX_RESIDUALS = 200_000
 _MAX_DEVIATIONS = 5.0
 _N_QUANTILES = 200
@@ -159,6 +161,7 @@ def _rows_of(fit: Fit, stretch: Stretch, rows: slice, height: int) -> list[list[
         shaded = number[stretch.around]
         marked = [Band(shaded[0], shaded[-1], "zoom")]
     panels = []
+    names = fit.detector.schema.series
     for index, column in enumerate(stretch.columns):
         values = stretch.values[rows, index]
         found = stretch.reconstruction[rows, index]
@@ -166,7 +169,7 @@ def _rows_of(fit: Fit, stretch: Stretch, rows: slice, height: int) -> list[list[
             Line(number, values, "actual", "series"),
             Line(number, found, "model", "reconstruction"),
         ]
-        up = Axis.around(f"series {column + 1}", values, found)
+        up = Axis.around(_short(names[column]), values, found)
         panels.append([Panel(across, up, [*marked, *lines], height=height)])
     score, threshold = stretch.normality_score[rows], fit.detector.decision.threshold
     down = Axis.around("score", _near(score, threshold), threshold)
@@ -174,6 +177,12 @@ def _rows_of(fit: Fit, stretch: Stretch, rows: slice, height: int) -> list[list[
     marks = [*marked, limit, Line(number, score, "score", "score")]
     across = dataclasses.replace(across, label="row")
     return [*panels, [Panel(across, down, marks, height=height)]]
+
+
+def _short(name: str) -> str:
+    """Return the name of a series for the side of a chart."""
+    words = f"series {name}" if name.isdigit() else name
+    return words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}\u2026"
 
 
 def _lowest(stretch: Stretch) -> float:

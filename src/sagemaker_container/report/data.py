@@ -52,7 +52,7 @@ def data_table(examination: Examination) -> DataTable | None:
         f"deviations) are those of the rows that the LSTM is trained on.",
         [
             (
-                str(series + 1),
+                data.names[series],
                 _picture(data, series),
                 [*_cells(data, series), ", ".join(found.get(series, ()))],
             )
@@ -80,7 +80,8 @@ def data_numbers(examination: Examination) -> dict[str, Any]:
     return {
         "findings": [_finding(finding) for finding in examination.findings],
         "series": [
-            {
+            {"name": data.names[series]}
+            | {
                 name: _numbers(part, series)
                 for name, part in (
                     ("train", data.fitting),

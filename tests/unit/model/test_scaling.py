@@ -125,3 +125,10 @@ def test_series_are_named_by_their_column_from_1(columns: list, words: str) -> N
     chosen[columns] = True
 
     assert name_series(chosen) == words
+
+
+def test_series_with_names_are_called_by_them() -> None:
+    """In quotes where a name may be taken for several."""
+    names = ["Druck", "a, b", 'x "1"', "this and that", "Sand"]
+    words = 'series Druck, "a, b", "x "1"", "this and that" and Sand'
+    assert name_series(np.ones(5, dtype=bool), names) == words

@@ -1,18 +1,20 @@
 """What is wrong with dirty data is found by series and row; clean data pass."""
 
 import hashlib
+import re
 
 import numpy as np
 import pytest
 
 from dirty_data import CLEAN, DIRTY, Dirty, N, clean
 from lstm_ad.axes import FloatArray
+from lstm_ad.data.schema import Column, Role, Schema
 from lstm_ad.quality.data_parts import Data, Source
 from lstm_ad.quality.findings import find, reasons
 from lstm_ad.quality.reasons import Level
 
 
-def described(dirty: Dirty) -> Data:
+def described(dirty: Dirty, schema: Schema | None = None) -> Data:
     """Return the description of dirty data, cut as by default."""
 
     def source(name: str, x: FloatArray) -> Source:
@@ -26,6 +28,7 @@ def described(dirty: Dirty) -> Data:
         training,
         [round(0.8 * len(x)) for x in files.values()],
         [] if validation is None else [source("valid.csv", validation)],
+        schema,
     )
 
 
@@ -47,6 +50,25 @@ def test_dirt_is_found_by_series_and_row(dirty: Dirty) -> None:
     assert dirty.series is None or f"{dirty.series + 1}" in finding.found
     assert dirty.row is None or abs((finding.row or 0) - dirty.row) <= dirty.margin
     assert dirty.row is None or f"{finding.row}" in finding.found
+
+
+@pytest.mark.parametrize("dirty", DIRTY.values(), ids=DIRTY.keys())
+def test_series_with_names_are_called_by_them(dirty: Dirty) -> None:
+    """In what was found, in the advice, and among those that are found likewise."""
+    if dirty.series is None:
+        return
+    n_series = next(iter(dirty.files.values())).shape[1]
+    names = [f"Kanal {'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[n]}" for n in range(n_series)]
+    columns = (
+        Column("Zeit", Role.TIMESTAMP),
+        *(Column(name, Role.SERIES) for name in names),
+    )
+    found = find(described(dirty, Schema(columns, is_named=True)))
+    texts = [f"{one.found} {one.advice}" for one in found if dirty.series in one.series]
+
+    assert any(names[dirty.series] in text for text in texts)
+    said = " ".join([*texts, *(r.finding for r in reasons(found, names))])
+    assert not re.search(r"(series|column) \d", said)
 
 
 @pytest.mark.parametrize("series", CLEAN.values(), ids=CLEAN.keys())

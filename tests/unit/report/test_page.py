@@ -13,11 +13,15 @@ import pytest
 
 from lstm_ad.artifacts import Fit
 from lstm_ad.data.rows import Rows
+from lstm_ad.data.schema import Column, Role, Schema
 from lstm_ad.losses import EpochMetrics, Loss
 from lstm_ad.model.network import StackedLSTM
 from lstm_ad.model.onnx_graph import to_onnx
 from lstm_ad.model.runtime import OnnxNetwork
 from lstm_ad.model.scaling import Scaler
+from lstm_ad.quality.data_parts import Data, Source
+from lstm_ad.quality.examination import Examination
+from lstm_ad.quality.findings import find
 from lstm_ad.quality.inspection import inspect
 from lstm_ad.scoring.gaussian import Gaussian
 from lstm_ad.scoring.reconstruction import Reconstructor
@@ -101,7 +105,10 @@ def wide(fit: Fit, n_series: int) -> Fit:
     return dataclasses.replace(
         fit,
         detector=dataclasses.replace(
-            fit.detector, reconstructor=reconstructor, gaussian=gaussian
+            fit.detector,
+            reconstructor=reconstructor,
+            gaussian=gaussian,
+            schema=Schema.unnamed(n_series),
         ),
         calibration_errors=np.random.default_rng(0).normal(size=(50, n_series)),
     )
@@ -167,6 +174,37 @@ def test_the_name_of_a_file_is_only_shown(
 
     assert f"file {shown} of the validation data" in " ".join(page.texts)
     assert page.counts("script", "img", "svg") == [0, 0, 6]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Druck, links", 'a "b" & <script>alert(1)</script>', "{{ 7 * 7 }}", "x" * 256],
+)
+def test_the_names_of_series_are_only_shown(
+    tmp_path: Path, tiny_fit: Fit, make_series, name: str
+) -> None:
+    """In the reasons, the table of the data, the pictures and the numbers."""
+    schema = Schema((Column("a", Role.SERIES), Column(name, Role.SERIES)), True)
+    detector = dataclasses.replace(tiny_fit.detector, schema=schema)
+    fit = dataclasses.replace(tiny_fit, detector=detector)
+    series = make_series(400)
+    series[:, 1] = 7.0
+    data = Data.of([Source("a.csv", series, "")], [320], schema=schema)
+    found = inspect(fit, Rows.of({"a.csv": make_series(400)}))
+
+    report.write(tmp_path, fit, found, Examination(data, tuple(find(data))))
+
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    words = (
+        f'series "{name}" is 7' if re.search('[,"]', name) else f"series {name} is 7"
+    )
+    assert words in " ".join(page.texts)
+    assert name in page.texts
+    assert page.counts("script", "img") == [0, 0]
+    short = name if len(name) < 20 else f"{name[:19]}\u2026"
+    assert short in page.texts
+    numbers = json.loads((tmp_path / "metrics.json").read_bytes())
+    assert [one["name"] for one in numbers["data"]["series"]] == ["a", name]
 
 
 def test_the_numbers_have_the_documented_keys(tiny_fit: Fit, written) -> None:

@@ -449,7 +449,7 @@ def test_a_quiet_fit_is_the_same_without_warnings(
     """One series does not vary, two are the same."""
     errors = errors_of(60, 2)[:, [0, 1, 0]] * [1.0, 0.0, 1.0]
 
-    quiet = Gaussian.fit([errors], scale=np.ones(3), is_quiet=True)
+    quiet = Gaussian.fit([errors], scale=np.ones(3), names=None)
 
     assert caplog.messages == []
     loud = Gaussian.fit([errors], scale=np.ones(3))

@@ -9,7 +9,7 @@ from lstm_ad.scoring.held_out import N_FOLDS, held_out_distances
 
 def gaussian_of(parts: list[np.ndarray]) -> Gaussian:
     """Return the Gaussian of maximum likelihood of two series' errors."""
-    return Gaussian.fit(parts, np.ones(2), is_quiet=True)
+    return Gaussian.fit(parts, np.ones(2), names=None)
 
 
 @pytest.mark.parametrize("cuts", [[], [77], [3, 90, 150]])
