@@ -2,6 +2,8 @@
 """Serve a model: the inference image's ``serve`` command.
 
 settings -> gunicorn -> in each worker: load the artifacts, warm up, build the app
+
+With several models, one worker loads each when it is told to.
 """
 
 from __future__ import annotations
@@ -14,10 +16,16 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from lstm_ad.exceptions import LSTMADError
+from lstm_ad.parallel import Cores
+from sagemaker_container.http.catalogue import Catalogue
 from sagemaker_container.http.worker import ServerLogger, Worker
 from sagemaker_container.memory import share_freed_memory
 from sagemaker_container.process import disable_telemetry, limit_blas_threads
-from sagemaker_container.settings import ServerSettings, least_used_gpu
+from sagemaker_container.settings import (
+    DEFAULT_MAX_PAYLOAD_MB,
+    ServerSettings,
+    least_used_gpu,
+)
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -45,6 +53,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         self.gpu = 0
+        self.catalogue = Catalogue()  # what a worker leaves to the one after it
         super().__init__()
 
     def load_config(self) -> None:
@@ -78,6 +87,11 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
         The socket is open by then: the first ping waits for the end of this function.
         """
+        cores = Cores(self.settings.threads_per_worker)
+        return self._models(cores) if self.settings.is_multi_model else self._one(cores)
+
+    def _one(self, cores: Cores) -> Flask:
+        """Return the application of one model, which is loaded here."""
         # ONNX Runtime starts a thread when it is imported, and threads do not survive
         # a fork: a worker that inherits the import aborts at its end.
         from lstm_ad import artifacts
@@ -85,9 +99,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
         settings = self.settings
         try:
-            detector = artifacts.load(
-                settings.model_dir, settings.threads_per_worker, self.gpu
-            )
+            detector = artifacts.load(settings.model_dir, cores, self.gpu)
         except LSTMADError as error:
             logger.error("%s", error)
             sys.exit(Arbiter.WORKER_BOOT_ERROR)  # the server ends, with this code
@@ -99,6 +111,18 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             settings.is_batch,
             settings.columns,
         )
+
+    def _models(self, cores: Cores) -> Flask:
+        """Return the application of as many models as are loaded later."""
+        from sagemaker_container.http.app import create_multi_model_app
+        from sagemaker_container.http.models import Budget, Models
+
+        settings = self.settings
+        kept_mb = settings.max_payload_mb or DEFAULT_MAX_PAYLOAD_MB
+        budget = Budget(settings.memory_bytes, kept_mb)
+        models = Models(self.catalogue, budget, cores, self.gpu)
+        logger.info("The server is ready to load models.")
+        return create_multi_model_app(models, settings.max_payload_mb, settings.columns)
 
 
 def main() -> None:

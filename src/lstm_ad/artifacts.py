@@ -129,12 +129,13 @@ def save(model_dir: Path, fit: Fit) -> None:
         ) from error
 
 
-def load(model_dir: Path, n_threads: int = 1, gpu: int = 0) -> LSTMAD:
+def load(model_dir: Path, cores: Cores | None = None, gpu: int = 0) -> LSTMAD:
     """Return the detector that :func:`save` wrote to ``model_dir``.
 
     Args:
         model_dir: The folder.
-        n_threads: How many threads compute.
+        cores: The threads that compute, which several models may share; by default a
+            thread of its own.
         gpu: The number of the GPU that computes, if there are any.
 
     Raises:
@@ -171,7 +172,7 @@ def load(model_dir: Path, n_threads: int = 1, gpu: int = 0) -> LSTMAD:
         Reconstructor(
             Scaler(arrays["scaler.mean"], arrays["scaler.scale"]),
             network,
-            Cores(n_threads),
+            cores or Cores(),
             has_level=described.n_level_entries > 0,
             max_gap=described.max_gap,
         ),

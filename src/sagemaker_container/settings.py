@@ -10,9 +10,16 @@ from sagemaker_inference import parameters
 from lstm_ad.exceptions import SettingError
 from sagemaker_container.formats.columns import DEFAULT_COLUMNS, OutputError, columns_of
 from sagemaker_container.limits import Limits
-from sagemaker_container.variables import base_dir, n_threads, positive_integer, text
+from sagemaker_container.variables import (
+    THREADS,
+    base_dir,
+    n_threads,
+    positive_integer,
+    text,
+)
 
 BATCH = "SAGEMAKER_BATCH"
+MULTI_MODEL = "SAGEMAKER_MULTI_MODEL"
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 DEFAULT_MAX_PAYLOAD_MB = 100
@@ -45,6 +52,10 @@ class ServerSettings:
     """Those of CSV, where a request names none."""
     n_gpus: int
     """How many GPUs the workers share; 0 = they compute on the CPU."""
+    is_multi_model: bool = False
+    """Whether models are loaded and unloaded by requests."""
+    memory_bytes: int = 0
+    """The container's limit."""
 
     @classmethod
     def from_variables(cls, limits: Limits | None = None) -> "ServerSettings":
@@ -61,10 +72,18 @@ class ServerSettings:
         limits = limits or Limits.of_container()
         n_gpus = _n_gpus(limits)
         is_batch = text(BATCH).lower() == "true"
+        is_multi_model = text(MULTI_MODEL).lower() == "true"
+        is_one = is_batch or is_multi_model
         n_workers = positive_integer(
             parameters.MODEL_SERVER_WORKERS_ENV,
-            default=1 if is_batch else _n_endpoint_workers(limits, n_gpus),
+            default=1 if is_one else _n_endpoint_workers(limits, n_gpus),
         )
+        if is_multi_model and n_workers > 1:
+            raise SettingError(
+                f"{parameters.MODEL_SERVER_WORKERS_ENV} is {n_workers}, but with "
+                f"{MULTI_MODEL} one worker holds all models; leave it out: the worker "
+                f"has as many threads as {THREADS} says, or as there are cores."
+            )
         return cls(
             model_dir=base_dir() / "model",
             port=positive_integer(parameters.BIND_TO_PORT_ENV, default=8080),
@@ -74,6 +93,8 @@ class ServerSettings:
             is_batch=is_batch,
             columns=_columns(),
             n_gpus=n_gpus,
+            is_multi_model=is_multi_model,
+            memory_bytes=limits.memory_bytes,
         )
 
 

@@ -156,7 +156,7 @@ import serve
 from lstm_ad import artifacts
 from sagemaker_container.http.app import create_app
 from sagemaker_container.http import worker as http_worker
-detector = artifacts.load(pathlib.Path(sys.argv[1]), n_threads=1)
+detector = artifacts.load(pathlib.Path(sys.argv[1]))
 detector.warm_up()
 client = create_app(detector, max_payload_mb=1).test_client()
 answer = client.post("/invocations", data=b"1,50\\n" * 30, content_type="text/csv")

@@ -34,7 +34,7 @@ def test_a_trained_saved_loaded_and_served_model_scores_as_itself(
     answer = server.request("POST", "/invocations", as_csv(series), CSV)
 
     received = read(answer.body)
-    scores = artifacts.load(opt_ml.model_dir, n_threads=1).score(series)
+    scores = artifacts.load(opt_ml.model_dir).score(series)
     expected = np.column_stack([scores.normality_score, scores.reconstruction])
     assert received.tobytes() == expected.tobytes()
     assert np.isnan(received[:10]).all()

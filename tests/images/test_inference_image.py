@@ -135,13 +135,17 @@ def test_it_listens_where_the_platform_says(
     infer_image: str,
     engine: str,
 ) -> None:
-    """The image says that it honours SAGEMAKER_BIND_TO_PORT, and it does."""
+    """The image says that it honours SAGEMAKER_BIND_TO_PORT, and it does.
+
+    It also says that it can serve several models: test_multi_model.py shows it.
+    """
     container = serve("--env", "SAGEMAKER_BIND_TO_PORT=9090")
     inspected = subprocess.check_output([engine, "image", "inspect", infer_image])
     labels = json.loads(inspected)[0]["Config"]["Labels"]
 
     assert container.request("POST", "/invocations", series).status == 200
-    assert labels["com.amazonaws.sagemaker.capabilities.accept-bind-to-port"] == "true"
+    for capability in ("accept-bind-to-port", "multi-models"):
+        assert labels[f"com.amazonaws.sagemaker.capabilities.{capability}"] == "true"
 
 
 def test_an_idle_server_is_process_1_and_ends_within_5_seconds_of_sigterm(

@@ -14,13 +14,14 @@ PLENTY = 999 * GB
 BATCH, OUTPUT = "SAGEMAKER_BATCH", "SAGEMAKER_INFERENCE_OUTPUT"
 PORT, MAX_PAYLOAD = "SAGEMAKER_BIND_TO_PORT", "SAGEMAKER_MAX_PAYLOAD_IN_MB"
 WORKERS, THREADS = "SAGEMAKER_MODEL_SERVER_WORKERS", "OMP_NUM_THREADS"
+MULTI_MODEL = "SAGEMAKER_MULTI_MODEL"
 GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Return the variables of a server, none of them set but the root."""
-    for name in (BATCH, OUTPUT, PORT, MAX_PAYLOAD, WORKERS, THREADS, GPUS):
+    for name in (BATCH, OUTPUT, PORT, MAX_PAYLOAD, WORKERS, THREADS, GPUS, MULTI_MODEL):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
     return monkeypatch
@@ -39,6 +40,8 @@ def test_a_server_has_defaults(server, tmp_path: Path) -> None:
         "is_batch": False,
         "columns": ("score", "reconstruction"),
         "n_gpus": 0,
+        "is_multi_model": False,
+        "memory_bytes": 4 * GB,
     }
 
 
@@ -57,6 +60,9 @@ def test_a_server_has_defaults(server, tmp_path: Path) -> None:
         (Limits(48, PLENTY, n_gpus=4), {}, (4, 12, 4)),
         (Limits(48, 2 * GB, n_gpus=4), {}, (2, 24, 4)),
         (Limits(48, PLENTY, n_gpus=4), {BATCH: "true"}, (1, 48, 4)),
+        # Many models: each is in memory once.
+        (Limits(8, PLENTY), {MULTI_MODEL: "true"}, (1, 8, 0)),
+        (Limits(8, PLENTY), {MULTI_MODEL: "true", WORKERS: "1"}, (1, 8, 0)),
         (Limits(48, PLENTY, n_gpus=4), {WORKERS: "8"}, (8, 6, 4)),
         (Limits(48, PLENTY, n_gpus=4), {THREADS: "2"}, (4, 2, 4)),
         (Limits(48, PLENTY, n_gpus=4), {GPUS: "3, 1"}, (2, 24, 2)),
@@ -147,3 +153,12 @@ def test_a_variable_that_cannot_be_used_is_named(
 
     with pytest.raises(SettingError, match=f"^{variable} {expected}"):
         ServerSettings.from_variables()
+
+
+def test_several_workers_of_many_models_are_refused(server) -> None:
+    """They would hold each model several times, and not know of each other's."""
+    server.setenv(MULTI_MODEL, "true")
+    server.setenv(WORKERS, "2")
+
+    with pytest.raises(SettingError, match=f"{WORKERS} is 2, but with {MULTI_MODEL}"):
+        ServerSettings.from_variables(Limits(2, PLENTY))

@@ -10,11 +10,13 @@ POST /invocations               200: a row of scores per row of series, as CSV, 
                                 or JSON Lines
 ==============================  =====================================================
 
+A multi-model endpoint has the routes of ``model_routes.py`` instead of the last two.
 Errors are in ``errors.py``, the line that each request leaves in the log in ``log.py``.
 """
 
 import contextlib
 import dataclasses
+import functools
 from http import HTTPStatus
 
 from flask import Flask, Response, g, request
@@ -26,6 +28,8 @@ from sagemaker_container.http import answers, batch
 from sagemaker_container.http.body import Body, BodyFormat
 from sagemaker_container.http.errors import error_response
 from sagemaker_container.http.log import Record
+from sagemaker_container.http.model_routes import ROUTES, model_routes
+from sagemaker_container.http.models import Models
 from sagemaker_container.http.request import Asked, answer_format
 from sagemaker_container.http.slots import Slots
 
@@ -49,12 +53,44 @@ def create_app(
         is_batch: Whether the requests come from a batch transform.
         columns: Those of CSV, where a request names none.
     """
-    app = Flask("lstm-ad")
-    invocations = _Invocations(
-        detector, max_payload_mb, is_batch, columns, Slots(MAX_REQUESTS)
-    )
-    app.post("/invocations")(invocations.answer)
+    app = _polled_app()
+    invocations = _Invocations(max_payload_mb, is_batch, columns, Slots(MAX_REQUESTS))
     app.register_error_handler(Exception, error_response)
+
+    @app.post("/invocations")
+    def score() -> Response:
+        return invocations.answer(detector)
+
+    @app.get("/execution-parameters")
+    def execution_parameters() -> dict[str, int]:
+        # No BatchStrategy: the SDK's local mode refuses the service's own spelling.
+        return {"MaxConcurrentTransforms": 1, "MaxPayloadInMB": max_payload_mb}
+
+    return app
+
+
+def create_multi_model_app(
+    models: Models, max_payload_mb: int, columns: tuple[str, ...] = DEFAULT_COLUMNS
+) -> Flask:
+    """Return the application that scores with whichever model a request names.
+
+    Args:
+        models: The models; there may be none yet.
+        max_payload_mb: The largest request body, in MB of 2**20 bytes; 0 = no limit.
+        columns: Those of CSV, where a request names none.
+    """
+    app = _polled_app()
+    invocations = _Invocations(max_payload_mb, False, columns, Slots(MAX_REQUESTS))
+    app.register_error_handler(
+        Exception, functools.partial(error_response, routes=ROUTES)
+    )
+    app.register_blueprint(model_routes(models, invocations.answer))
+    return app
+
+
+def _polled_app() -> Flask:
+    """Return an application with what SageMaker polls, and with the log."""
+    app = Flask("lstm-ad")
 
     @app.get("/ping")
     def ping() -> Response:
@@ -63,11 +99,6 @@ def create_app(
     @app.get("/metrics")
     def metrics() -> Response:
         return Response(content_type="text/plain; version=0.0.4")
-
-    @app.get("/execution-parameters")
-    def execution_parameters() -> dict[str, int]:
-        # No BatchStrategy: the SDK's local mode refuses the service's own spelling.
-        return {"MaxConcurrentTransforms": 1, "MaxPayloadInMB": max_payload_mb}
 
     @app.before_request
     def begin() -> None:
@@ -85,14 +116,13 @@ def create_app(
 class _Invocations:
     """The requests to score a series."""
 
-    detector: LSTMAD
     max_payload_mb: int
     is_batch: bool
     columns: tuple[str, ...]
     slots: Slots
 
-    def answer(self) -> Response:
-        """Return the answer to the current request."""
+    def answer(self, detector: LSTMAD) -> Response:
+        """Return the answer to the current request, by the scores of a model."""
         record: Record = g.record
         headers = request.headers
         body_format = BodyFormat.of(
@@ -104,7 +134,7 @@ class _Invocations:
         )
         with contextlib.ExitStack() as held:
             held.enter_context(self.slots.take())
-            length, pieces = self._score(record, body_format, asked)
+            length, pieces = self._score(detector, record, body_format, asked)
             # A charset would break clients that compare the content type exactly.
             response = Response(pieces, content_type=asked.content_type)
             response.content_length = length
@@ -114,17 +144,17 @@ class _Invocations:
         return response
 
     def _score(
-        self, record: Record, body_format: BodyFormat, asked: Asked
+        self, detector: LSTMAD, record: Record, body_format: BodyFormat, asked: Asked
     ) -> answers.Answer:
         """Return the answer's length in bytes, and its pieces."""
-        reconstructor = self.detector.reconstructor
+        reconstructor = detector.reconstructor
         record.body = Body(
             request.stream, self.max_payload_mb, request.content_length or 0
         )
         series = body_format.read_series(record.body, reconstructor.cores)
         record.shape = n_rows, _ = series.shape
         if not self.is_batch:
-            return answers.answer(self.detector, series, asked)
+            return answers.answer(detector, series, asked)
         batch.refuse_piece(record.body.n_bytes, n_rows, self.max_payload_mb)
-        with batch.advice(n_rows, self.detector.n_unscored):
-            return answers.answer(self.detector, series, asked)
+        with batch.advice(n_rows, detector.n_unscored):
+            return answers.answer(detector, series, asked)

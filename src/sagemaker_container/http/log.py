@@ -12,6 +12,7 @@ from sagemaker_container.http.body import SHOWN_CHARACTERS, Body
 logger = logging.getLogger(__name__)
 
 INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
+TARGET_MODEL = "X-Amzn-SageMaker-Target-Model"
 
 _NOT_LOGGED = ("/ping", "/metrics")
 """What SageMaker asks of every endpoint, again and again."""
@@ -48,6 +49,7 @@ class Record:
         """Return what an operator wants to know, but for the time."""
         request = self.request
         n_rows, n_series = self.shape or (None, None)
+        target = request.headers.get(TARGET_MODEL)
         return {
             "request": f"{request.method} {request.path}"[:SHOWN_CHARACTERS],
             "inference_id": request.headers.get(INFERENCE_ID, "")[:SHOWN_CHARACTERS]
@@ -59,4 +61,5 @@ class Record:
             "format": self.content_type,
             "bytes_in": self.body.n_bytes if self.body else 0,
             "bytes_out": response.content_length,
+            **({"target_model": target[:SHOWN_CHARACTERS]} if target else {}),
         }
