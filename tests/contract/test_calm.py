@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from lstm_ad.scoring.detector import LSTMAD
-from sagemaker_container.formats.csv import write_scores
+from sagemaker_container.formats.csv_answer import write_scores
 
 SOURCE = Path(__file__).parents[2] / "src"
 

@@ -11,7 +11,7 @@ from lstm_ad.data.rows import Rows
 from lstm_ad.data.validate import check_files
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.hyperparameters import Hyperparameters, declarations
-from sagemaker_container.formats.columns import DEFAULT_COLUMNS, OUTPUTS
+from sagemaker_container.formats.columns import CARRIED, DEFAULT_COLUMNS, OUTPUTS
 from sagemaker_container.metrics import METRIC_DEFINITIONS
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +77,7 @@ def test_the_documented_columns_are_the_existing_ones() -> None:
     )
 
     (variable,) = rows_like(r" *`SAGEMAKER_INFERENCE_OUTPUT` *", SERVING)
-    assert names == list(OUTPUTS)
+    assert names == [*CARRIED, *OUTPUTS]
     assert variable[1] == f"`{','.join(DEFAULT_COLUMNS)}`"
 
 

@@ -13,7 +13,7 @@ from lstm_ad.data.rows import Rows
 from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.scoring.scan import SINGLE_ROWS, Scan
-from sagemaker_container.formats.csv import write_scores
+from sagemaker_container.formats.csv_answer import write_scores
 from sagemaker_container.http.app import create_app
 
 SETTINGS = {

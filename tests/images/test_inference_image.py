@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from lstm_ad import artifacts
-from sagemaker_container.formats.csv import read_series, write_scores
+from sagemaker_container.formats.csv import read_series
+from sagemaker_container.formats.csv_answer import write_scores
 
 pytestmark = pytest.mark.images
 

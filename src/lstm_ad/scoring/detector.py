@@ -155,17 +155,17 @@ class LSTMAD:
                 first = self.reconstructor.network.layout.n_unscored
             nothing = series[n_done : stretch.start + first]
             if len(nothing):
-                yield _without_scores(nothing, with_contributions)
+                yield without_scores(nothing, with_contributions)
             windows = _Windows(self, with_contributions)
             if first < len(some):
                 for rows, reconstructions in self.reconstructor.reconstruct(some):
                     yield windows.score(some, rows, reconstructions)
             n_done = stretch.stop
         if n_done < len(series):
-            yield _without_scores(series[n_done:], with_contributions)
+            yield without_scores(series[n_done:], with_contributions)
 
 
-def _without_scores(series: FloatArray, with_contributions: bool) -> Scores:
+def without_scores(series: FloatArray, with_contributions: bool) -> Scores:
     """Return what there is to say of rows without a score, of shape ``(T, D)``."""
     nothing = np.full(series.shape, np.nan)
     return Scores(

@@ -24,6 +24,8 @@ class Event:
     """The score of that row."""
     severity: float
     """The severity of that row, from 0 to 1."""
+    lasting: int
+    """The rows of the window that the score is of, that row the last."""
     series: int
     """The series that contributes most to all of the event's anomalies. The lowest
     score alone may lie in the aftermath, where every series is reconstructed from
@@ -45,6 +47,7 @@ def find_events(scores: Scores, decision: Decision, max_gap: int) -> list[Event]
     Raises:
         ValueError: If ``scores`` are without contributions.
     """
+    assert scores.lasting is not None
     if scores.contribution is None or scores.direction is None:
         raise ValueError("Events need scores with contributions.")
     severity = decision.severity(scores.normality_score)
@@ -62,6 +65,7 @@ def find_events(scores: Scores, decision: Decision, max_gap: int) -> list[Event]
                 peak=peak,
                 normality_score=float(scores.normality_score[peak]),
                 severity=float(severity[peak]),
+                lasting=int(scores.lasting[peak]),
                 series=series,
                 direction=-1.0 if side < 0 else 1.0,
             )

@@ -1,4 +1,4 @@
-"""Read series from JSON strictly, and write scores as JSON and as JSON Lines.
+"""Read series from JSON strictly.
 
 A request is one object with a list of rows, each a list of numbers, as many in each row
 as there are series; their names, the times of the rows and ids are optional::
@@ -10,25 +10,18 @@ as there are series; their names, the times of the rows and ids are optional::
 
 What is no JSON, or anything else, is refused with the row and the column, counted from
 1. A document is read as a whole, so it has a limit of size that CSV has not.
-
-An answer in JSON Lines is one object per row, with the names that Amazon Lookout for
-Equipment gave them; one in JSON is one object with all the rows and the events. The
-schema of both is ``docs/answer.schema.json``.
 """
-
-from __future__ import annotations
 
 import codecs
 import dataclasses
 import itertools
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import BinaryIO, Generic, TypeVar
 
 import msgspec
 import numpy as np
-import orjson
 
 from lstm_ad.axes import FloatArray
 from lstm_ad.exceptions import SeriesError
@@ -39,11 +32,6 @@ from sagemaker_container.formats.cells import (
     row_length_problem,
 )
 from sagemaker_container.formats.messages import counted, shown
-
-if TYPE_CHECKING:
-    from lstm_ad.scoring.detector import Scores
-    from lstm_ad.scoring.events import Event
-    from lstm_ad.threshold.decision import Decision
 
 MAX_MB = 20
 """The largest document, in MB of 2**20 bytes: while it is read, it takes up to 28 times
@@ -290,114 +278,3 @@ def _malformed(text: bytes, problem: str) -> SeriesError:
         return SeriesError(f"The JSON ends {where}, before it is complete; {_FORM}.")
     found = shown(text[position:])
     return SeriesError(f"The JSON is malformed {where}, at {found}; {_FORM}.")
-
-
-def write_rows(scores: Scores, decision: Decision) -> list[bytes]:
-    """Return each row of scores, with contributions, as one JSON object.
-
-    Args:
-        scores: What a detector says of some rows.
-        decision: What it means.
-    """
-    assert scores.contribution is not None
-    assert scores.direction is not None
-    assert scores.lasting is not None
-    return [
-        _row(*values)
-        for values in zip(
-            scores.normality_score.tolist(),
-            decision.is_anomaly(scores.normality_score).tolist(),
-            decision.severity(scores.normality_score).tolist(),
-            scores.reconstruction.tolist(),
-            scores.contribution.tolist(),
-            scores.direction.tolist(),
-            scores.lasting.tolist(),
-            strict=True,
-        )
-    ]
-
-
-def write_lines(scores: Scores, decision: Decision) -> bytes:
-    """Return scores with contributions as JSON Lines, as :func:`write_rows`."""
-    return b"\n".join(write_rows(scores, decision)) + b"\n"
-
-
-def write_document(
-    parts: Iterable[Scores], first: int, events: Iterable[Event], decision: Decision
-) -> Iterator[bytes]:
-    """Yield one JSON object: the threshold, rows as :func:`write_rows`, and events.
-
-    Args:
-        parts: What a detector says of the rows to return, with contributions.
-        first: The first of these rows, counted from 0.
-        events: What to say of them.
-        decision: What scores mean.
-    """
-    head = orjson.dumps({"threshold": decision.threshold, "first_row": first + 1})
-    yield head[:-1] + b',"rows":['
-    for number, part in enumerate(parts):
-        yield (b"," if number else b"") + b",".join(write_rows(part, decision))
-    yield b'],"events":' + orjson.dumps([_event(event) for event in events]) + b"}\n"
-
-
-def _row(
-    score: float,
-    is_anomaly: bool,
-    severity: float,
-    reconstruction: list[float],
-    contribution: list[float],
-    direction: list[float],
-    lasting: int,
-) -> bytes:
-    """Return one row."""
-    if score != score:  # NaN: there is no sequence before this row
-        return _WARM_UP
-    reason = "ANOMALY_DETECTED" if is_anomaly else "NO_ANOMALY_DETECTED"
-    diagnostics = [
-        {"name": str(number), "value": value, "direction": _side(side)}
-        for number, (value, side) in enumerate(
-            zip(contribution, direction, strict=True), start=1
-        )
-    ]
-    return orjson.dumps(
-        {
-            "prediction": int(is_anomaly),
-            "prediction_reason": reason,
-            "anomaly_score": severity,
-            "diagnostics": diagnostics,
-            "normality_score": score,
-            "lasting": lasting,
-            "reconstruction": reconstruction,
-        }
-    )
-
-
-_WARM_UP = orjson.dumps(
-    {
-        "prediction": None,
-        "prediction_reason": "WARM_UP",
-        "anomaly_score": None,
-        "diagnostics": None,
-        "normality_score": None,
-        "lasting": None,
-        "reconstruction": None,
-    }
-)
-
-
-def _event(event: Event) -> dict[str, Any]:
-    """Return an event; rows and series are counted from 1, the last row included."""
-    return {
-        "start_row": event.start + 1,
-        "end_row": event.end,
-        "peak_row": event.peak + 1,
-        "anomaly_score": event.severity,
-        "normality_score": event.normality_score,
-        "name": str(event.series + 1),
-        "direction": _side(event.direction),
-    }
-
-
-def _side(direction: float) -> str:
-    """Return on which side of its reconstruction a series is."""
-    return "above" if direction > 0 else "below"

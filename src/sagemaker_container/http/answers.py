@@ -1,13 +1,22 @@
-"""Score a series, and write what was asked for, in the format that was asked for."""
+"""Score a table, and write what was asked for, in the format that was asked for."""
 
-from collections.abc import Callable, Iterable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from lstm_ad.axes import FloatArray
 from lstm_ad.scoring.detector import LSTMAD, Scores
-from lstm_ad.scoring.events import find_events
-from sagemaker_container.formats import csv as csv_format
-from sagemaker_container.formats import json as json_format
-from sagemaker_container.formats.columns import CSV, JSON
+from lstm_ad.scoring.events import Event
+from lstm_ad.scoring.machines import score, tracks
+from sagemaker_container.formats import csv_answer, json_answer
+from sagemaker_container.formats.columns import (
+    CSV,
+    DEFAULT_COLUMNS,
+    JSON,
+    Carried,
+    placed,
+)
+from sagemaker_container.formats.csv_table import machines_of
+from sagemaker_container.formats.frame import Frame
+from sagemaker_container.formats.table import Table
 from sagemaker_container.http.request import Asked
 
 Answer = tuple[int, Iterable[bytes]]
@@ -17,7 +26,7 @@ MAX_HELD = 100 * 2**20
 """Bytes of an answer that are held in memory: the default limit of a request's body."""
 
 
-def answer(detector: LSTMAD, series: FloatArray, asked: Asked) -> Answer:
+def answer(detector: LSTMAD, table: Table, asked: Asked) -> Answer:
     """Return the length of an answer in bytes, and its text in pieces.
 
     Asynchronous endpoints take no answer without a length, so each has one. An answer
@@ -26,13 +35,14 @@ def answer(detector: LSTMAD, series: FloatArray, asked: Asked) -> Answer:
 
     Args:
         detector: What scores.
-        series: Of shape ``(T, D)``.
+        table: What the request holds.
         asked: What the answer holds.
 
     Raises:
-        SeriesError: If ``series`` cannot be scored.
+        SeriesError: If the series of the table cannot be scored.
+        OutputError: If what is asked for does not go with the columns of the table.
     """
-    write = _writer(detector, series, asked)
+    write = _writer(detector, table, asked)
     length, held = 0, []
     for piece in detector.reconstructor.cores.in_turn(write()):
         length += len(piece)
@@ -46,44 +56,96 @@ def answer(detector: LSTMAD, series: FloatArray, asked: Asked) -> Answer:
 
 
 def _writer(
-    detector: LSTMAD, series: FloatArray, asked: Asked
+    detector: LSTMAD, table: Table, asked: Asked
 ) -> Callable[[], Iterable[bytes]]:
     """Return the function that writes an answer, the series being scored already.
 
     What was not asked for is neither computed nor written.
     """
-    scored = list(detector.score_in_parts(series, asked.has_contributions))
-    if asked == Asked():
-        return lambda: map(csv_format.write_scores, scored)
-    first = max(0, len(series) - (asked.n_last or len(series)))
-    decision = detector.decision
-    if asked.content_type == JSON:
-        # All rows count: an event that reaches into the last ones may begin before.
-        found = find_events(Scores.joined(scored), decision, detector.event_gap)
-        events = [event for event in found if event.end > first]
-        return lambda: json_format.write_document(
-            _from(first, scored), first, events, decision
-        )
-    if asked.content_type == CSV:
-        return lambda: _csv(_from(first, scored), detector, asked)
-    return lambda: (
-        json_format.write_lines(part, decision) for part in _from(first, scored)
+    frame = Frame.of(table, detector.schema)
+    if asked.content_type != CSV:
+        return _json(detector, table, frame, asked)
+    columns = placed(asked.columns, frame)
+    has_header = table.has_header if asked.has_header is None else asked.has_header
+    header = csv_answer.write_header(columns, frame) if has_header else b""
+    scored, _ = _scored(detector, table, frame, asked)
+    rows = _Rows(scored, frame, _first(table, asked))
+    return lambda: _csv(header, rows, detector, columns)
+
+
+def _json(
+    detector: LSTMAD, table: Table, frame: Frame, asked: Asked
+) -> Callable[[], Iterable[bytes]]:
+    """Return the function that writes JSON or JSON Lines."""
+    scored, events = _scored(detector, table, frame, asked)
+    decision, first = detector.decision, _first(table, asked)
+    rows = _Rows(scored, frame, first)
+    if asked.content_type != JSON:
+        return lambda: (json_answer.write_lines(s, decision, f) for s, f in rows)
+    # All rows count: an event that reaches into the last ones may begin before.
+    fields = [
+        json_answer.event_fields(event, frame) for event in events if event.end > first
+    ]
+    return lambda: json_answer.write_document(rows, first, fields, decision)
+
+
+def _scored(
+    detector: LSTMAD, table: Table, frame: Frame, asked: Asked
+) -> tuple[list[Scores], list[Event]]:
+    """Return what the detector says of a table, some rows at a time and in order."""
+    clock = detector.schema.clock
+    of_machines = tracks(
+        len(table.values),
+        machines_of(table.carried[frame.group]) if frame.group is not None else None,
+        table.times if clock else None,
+        clock.step if clock else 1,
+        detector.reconstructor.max_gap,
+    )
+    has_events = asked.content_type == JSON
+    return score(
+        detector, table.values, of_machines, asked.has_contributions, has_events
     )
 
 
-def _csv(rows: Iterable[Scores], detector: LSTMAD, asked: Asked) -> Iterator[bytes]:
+def _first(table: Table, asked: Asked) -> int:
+    """Return the first row that is returned, counted from 0."""
+    return max(0, len(table.values) - (asked.n_last or len(table.values)))
+
+
+def _csv(
+    header: bytes,
+    rows: Iterable[tuple[Scores, Frame]],
+    detector: LSTMAD,
+    columns: Sequence[str | Carried],
+) -> Iterator[bytes]:
     """Yield CSV with the columns that were asked for."""
-    if asked.has_header:
-        n_series = detector.reconstructor.network.n_series
-        yield csv_format.write_header(asked.columns, n_series)
-    for part in rows:
-        yield csv_format.write_columns(part, detector.decision, asked.columns)
+    if header:
+        yield header
+    for scores, frame in rows:
+        if tuple(columns) == DEFAULT_COLUMNS:
+            yield csv_answer.write_scores(scores)
+        else:
+            yield csv_answer.write_columns(scores, detector.decision, columns, frame)
 
 
-def _from(first: int, parts: Iterable[Scores]) -> Iterator[Scores]:
-    """Yield what parts say of a row, counted from 0, and of all after it."""
-    for part in parts:
-        n_rows = len(part.normality_score)
-        if first < n_rows:
-            yield part.rows(slice(first, None))
-        first = max(0, first - n_rows)
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """The rows of an answer, some at a time, as often as they are asked for."""
+
+    scored: Sequence[Scores]
+    """All rows of the table, in order."""
+    frame: Frame
+    """What the request holds beside their series."""
+    first: int
+    """The first row that is returned, counted from 0."""
+
+    def __iter__(self) -> Iterator[tuple[Scores, Frame]]:
+        """Yield the scores of some rows, and what is beside them."""
+        start = 0
+        for part in self.scored:
+            stop = start + len(part.normality_score)
+            if self.first < stop:
+                skipped = max(0, self.first - start)
+                rows = part.rows(slice(skipped, None)) if skipped else part
+                yield rows, self.frame.rows(slice(start + skipped, stop))
+            start = stop

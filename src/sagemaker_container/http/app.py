@@ -147,14 +147,20 @@ class _Invocations:
         self, detector: LSTMAD, record: Record, body_format: BodyFormat, asked: Asked
     ) -> answers.Answer:
         """Return the answer's length in bytes, and its pieces."""
-        reconstructor = detector.reconstructor
         record.body = Body(
             request.stream, self.max_payload_mb, request.content_length or 0
         )
-        series = body_format.read_series(record.body, reconstructor.cores)
-        record.shape = n_rows, _ = series.shape
+        reconstructor = detector.reconstructor
+        table = body_format.read_table(
+            record.body,
+            detector.schema,
+            asked.keep,
+            reconstructor.cores,
+            allows_missing=reconstructor.max_gap > 0,
+        )
+        record.shape = n_rows, _ = table.values.shape
         if not self.is_batch:
-            return answers.answer(detector, series, asked)
+            return answers.answer(detector, table, asked)
         batch.refuse_piece(record.body.n_bytes, n_rows, self.max_payload_mb)
         with batch.advice(n_rows, detector.n_unscored):
-            return answers.answer(detector, series, asked)
+            return answers.answer(detector, table, asked)

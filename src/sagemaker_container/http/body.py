@@ -4,16 +4,16 @@ import dataclasses
 import gzip
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import BinaryIO, Protocol, cast
 
 from sagemaker_inference import content_types
 
-from lstm_ad.axes import FloatArray
+from lstm_ad.data.schema import Schema
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.parallel import Cores
-from sagemaker_container.formats import csv as csv_format
-from sagemaker_container.formats import json as json_format
+from sagemaker_container.formats import csv_table, json_table
+from sagemaker_container.formats.table import Table
 
 MB = 2**20
 
@@ -23,12 +23,8 @@ SHOWN_CHARACTERS = 200
 _GZIP = b"\x1f\x8b"
 """The first bytes of every gzip stream."""
 
-_READERS: dict[str, Callable[[BinaryIO, Cores], FloatArray]] = {
-    "": csv_format.read_series,
-    content_types.CSV: csv_format.read_series,
-    content_types.JSON: lambda stream, _: json_format.read_series(stream),
-}
-"""What parses a body, by its content type."""
+_READ = ("", content_types.CSV, content_types.JSON)
+"""The content types of bodies that are read; none is CSV."""
 
 
 class UnsupportedBodyError(Exception):
@@ -139,7 +135,7 @@ class BodyFormat:
     """What the headers of a request say of its body."""
 
     content_type: str
-    """A key of ``_READERS``."""
+    """One of ``_READ``."""
     is_gzip: bool
     """Whether the body is declared to be compressed."""
 
@@ -154,7 +150,7 @@ class BodyFormat:
         Raises:
             UnsupportedBodyError: If a body of this kind cannot be read.
         """
-        if content_type not in _READERS:
+        if content_type not in _READ:
             raise UnsupportedBodyError(
                 f'The content type is "{content_type[:SHOWN_CHARACTERS]}"; use '
                 f"{content_types.CSV} or {content_types.JSON}."
@@ -167,15 +163,22 @@ class BodyFormat:
             )
         return cls(content_type, encoding == "gzip")
 
-    def read_series(self, body: Body, cores: Cores) -> FloatArray:
-        """Return the series in a body, parsed while it arrives.
+    def read_table(
+        self,
+        body: Body,
+        schema: Schema,
+        keep: Sequence[str] = (),
+        cores: Cores | None = None,
+        allows_missing: bool = False,
+    ) -> Table:
+        """Return the table in a body, parsed while it arrives.
 
         Args:
             body: The body as it is sent.
-            cores: The threads that parse.
-
-        Returns:
-            Of shape ``(T, D)``.
+            schema: The columns that a model was trained on.
+            keep: Names of further columns, which are carried through.
+            cores: The threads that parse; None parses here.
+            allows_missing: Whether cells and rows may be missing.
 
         Raises:
             PayloadTooLargeError: If the body has too many bytes, before or after it
@@ -183,9 +186,12 @@ class BodyFormat:
             DocumentTooLargeError: If it is more JSON than is read.
             TimeoutError: If the body takes too long to come.
             BrokenBodyError: If the client goes away, or breaks a chunk.
-            SeriesError: If the body is no series.
+            SeriesError: If the body is no table of these columns.
         """
         # Files compressed beforehand come without a Content-Encoding.
         if self.is_gzip or body.starts_with(_GZIP):
             body = body.decompressed()
-        return _READERS[self.content_type](cast(BinaryIO, body), cores)
+        stream = cast(BinaryIO, body)
+        if self.content_type == content_types.JSON:
+            return json_table.read_table(stream, schema, keep, allows_missing)
+        return csv_table.read_table(stream, schema, keep, cores, allows_missing)

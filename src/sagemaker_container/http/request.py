@@ -1,6 +1,6 @@
 """What a request asks for: the format of the answer, its columns and its rows.
 
-SageMaker hands a request's custom attributes through as they are. Three of them are
+SageMaker hands a request's custom attributes through as they are. Four of them are
 read here, separated by semicolons, in any order and each at most once::
 
     output=score,is_anomaly;header=true;return=last:100
@@ -10,14 +10,17 @@ attribute   meaning
 ==========  =========================================================================
 output      the columns of the CSV, in this order; else those of the environment
             variable ``SAGEMAKER_INFERENCE_OUTPUT``, else ``score,reconstruction``
-header      ``true`` or ``false``: whether the CSV begins with a row of names
+header      ``true`` or ``false``: whether the CSV begins with a row of names; else
+            whether the request does
+keep        names of further columns of the request that are carried through
 return      ``last:N``: only the last N rows, or all if there are no more
 ==========  =========================================================================
 
 The attributes may as well be a text of the caller's own, such as a trace id: where none
-of the three is given, all of it is ignored. Where one is, all of it has to be right.
+of the four is given, all of it is ignored. Where one is, all of it has to be right.
 """
 
+import csv
 import dataclasses
 import re
 
@@ -27,13 +30,15 @@ from sagemaker_container.formats.columns import (
     CSV,
     DEFAULT_COLUMNS,
     FORMATS,
+    ID,
+    TIMESTAMP,
     OutputError,
     columns_of,
 )
 from sagemaker_container.formats.messages import listed, shown
 from sagemaker_container.http.body import SHOWN_CHARACTERS
 
-_ATTRIBUTES = ("output", "header", "return")
+_ATTRIBUTES = ("output", "header", "keep", "return")
 _LAST = re.compile(r"last:0*([1-9][0-9]{0,17})")
 
 
@@ -71,10 +76,12 @@ class Asked:
     """One of ``FORMATS``."""
     columns: tuple[str, ...] = DEFAULT_COLUMNS
     """Of the CSV, in order."""
-    has_header: bool = False
-    """Whether the CSV begins with a row of names."""
+    has_header: bool | None = None
+    """Whether the CSV begins with a row of names; None means, if the request does."""
     n_last: int | None = None
     """How many rows are returned, from the last one back; None means all."""
+    keep: tuple[str, ...] = ()
+    """Further columns of the request that are carried through."""
 
     @property
     def has_contributions(self) -> bool:
@@ -105,12 +112,20 @@ class Asked:
                     )
         if "output" in given:
             columns = columns_of(given["output"], "The custom attribute output")
-        return cls(
+        asked = cls(
             content_type=content_type,
             columns=columns,
-            has_header=_has_header(given.get("header", "false")),
+            has_header=_has_header(given["header"]) if "header" in given else None,
             n_last=_n_last(given["return"]) if "return" in given else None,
+            keep=_keep(given["keep"]) if "keep" in given else (),
         )
+        if asked.keep and TIMESTAMP in columns and ID not in columns:
+            raise OutputError(
+                f"The custom attribute keep carries columns through as {ID}, but the "
+                f"columns of the answer include {TIMESTAMP} and not {ID}; add it to "
+                f"output."
+            )
+        return asked
 
 
 def _given(attributes: str) -> dict[str, str]:
@@ -141,6 +156,21 @@ def _has_header(text: str) -> bool:
             f"The custom attribute header is {shown(text)}; use true or false."
         )
     return text == "true"
+
+
+def _keep(text: str) -> tuple[str, ...]:
+    """Return the names of the columns that are carried through."""
+    try:
+        (cells,) = csv.reader([text], strict=True, skipinitialspace=True)
+    except csv.Error:
+        cells = []
+    names = [name.strip() for name in cells]
+    if not names or not all(names) or len(set(names)) < len(names):
+        raise OutputError(
+            f"The custom attribute keep is {shown(text)}; use names of columns of the "
+            f"request, separated by commas, each once."
+        )
+    return tuple(names)
 
 
 def _n_last(text: str) -> int:

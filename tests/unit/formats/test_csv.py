@@ -1,4 +1,3 @@
-import dataclasses
 import gzip
 import io
 import re
@@ -12,14 +11,8 @@ from hypothesis.extra import numpy as npst
 
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.parallel import Cores
-from lstm_ad.scoring.detector import LSTMAD, Scores
 from sagemaker_container.formats import csv_text
-from sagemaker_container.formats.csv import (
-    read_series,
-    write_columns,
-    write_header,
-    write_scores,
-)
+from sagemaker_container.formats.csv import read_series
 from sagemaker_container.formats.csv_file import read_blocks
 
 ACCEPTED = {
@@ -408,48 +401,6 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(
     assert str(caught.value) == f"a.csv: The file cannot be read: {reason}."
 
 
-def test_scores_become_one_line_per_row_the_first_sequence_empty() -> None:
-    """Score first, then one reconstruction per series; LF line ends, one at the end."""
-    nan = np.nan
-    scores = Scores(
-        normality_score=np.array([nan, nan, -1.5, 2e-7]),
-        reconstruction=np.array([[nan, nan], [nan, nan], [1.0, -2.25], [3e10, 4.0]]),
-    )
-
-    text = write_scores(scores)
-
-    assert text == b",,\n,,\n-1.5,1.0,-2.25\n2e-7,30000000000.0,4.0\n"
-
-
-def test_columns_become_cells_in_the_order_that_was_asked_for(
-    detector: LSTMAD,
-) -> None:
-    """Booleans are 0 and 1; nothing is said of a row without a score."""
-    nan = np.nan
-    scores = Scores(
-        normality_score=np.array([nan, -9.5, 2.0]),
-        reconstruction=np.array([[nan, nan], [1.0, -2.25], [3e10, 4.0]]),
-        contribution=np.array([[nan, nan], [0.25, 0.75], [1.0, 0.0]]),
-        direction=np.array([[nan, nan], [1.0, -1.0], [1.0, 1.0]]),
-    )
-    decision = dataclasses.replace(
-        detector.decision,
-        alarm_threshold=-5.5,
-        error_range=np.array([[-0.5, -1.0], [0.5, 2.0]]),
-    )
-    columns = ("contribution", "is_anomaly", "lower", "threshold", "upper", "score")
-
-    text = write_header(columns, n_series=2) + write_columns(scores, decision, columns)
-
-    assert text == (
-        b"contribution_1,contribution_2,is_anomaly,lower_1,lower_2,threshold,"
-        b"upper_1,upper_2,score\n"
-        b",,,,,,,,\n"
-        b"0.25,0.75,1,0.5,-3.25,-5.5,1.5,-0.25,-9.5\n"
-        b"1.0,0.0,0,29999999999.5,3.0,-5.5,30000000000.5,6.0,2.0\n"
-    )
-
-
 @given(
     st.lists(
         st.one_of(
@@ -475,17 +426,6 @@ def test_few_cells_are_read_as_many_are(cells: list[str]) -> None:
     assert found[0] == found[1]
 
 
-def test_parts_of_scores_written_apart_join_to_the_whole() -> None:
-    """A long answer is written part by part, of which nothing is seen."""
-    scores = Scores(np.arange(7.0), np.arange(14.0).reshape(7, 2))
-    parts = [
-        Scores(scores.normality_score[rows], scores.reconstruction[rows])
-        for rows in (slice(0, 1), slice(1, 5), slice(5, 7))
-    ]
-
-    assert b"".join(map(write_scores, parts)) == write_scores(scores)
-
-
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_blocks_parsed_side_by_side_keep_their_order(
     n_threads: int, monkeypatch: pytest.MonkeyPatch
@@ -499,19 +439,3 @@ def test_blocks_parsed_side_by_side_keep_their_order(
     assert series.tolist() == [[row, -row] for row in range(100)]
     with pytest.raises(SeriesError, match=r"^Row 101, column 2: "):
         read_series(io.BytesIO(good + b"1,x\n" + good), Cores(n_threads))
-
-
-@given(
-    npst.arrays(
-        np.float64,
-        st.tuples(st.integers(1, 20), st.integers(2, 4)),
-        elements=st.floats(allow_nan=False, allow_infinity=False),
-    )
-)
-def test_written_scores_read_back_bit_by_bit(table: np.ndarray) -> None:
-    """Every score and reconstruction has as many digits as it takes."""
-    text = write_scores(Scores(table[:, 0], table[:, 1:])).decode()
-
-    assert text.endswith("\n")
-    cells = [[float(c) for c in line.split(",")] for line in text[:-1].split("\n")]
-    assert np.array(cells).tobytes() == table.tobytes()

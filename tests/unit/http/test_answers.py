@@ -18,7 +18,9 @@ from sagemaker_container.formats.columns import (
     OUTPUTS,
     column_names,
 )
-from sagemaker_container.formats.csv import write_scores
+from sagemaker_container.formats.csv_answer import write_scores
+from sagemaker_container.formats.frame import Frame
+from sagemaker_container.formats.table import Table
 from sagemaker_container.http import answers
 from sagemaker_container.http.answers import answer as measured
 from sagemaker_container.http.request import Asked
@@ -50,7 +52,7 @@ def series(make_series) -> np.ndarray:
 
 def answer(detector: LSTMAD, series: np.ndarray, asked: Asked) -> str:
     """Return the text of an answer."""
-    return b"".join(measured(detector, series, asked)[1]).decode()
+    return b"".join(measured(detector, Table(series), asked)[1]).decode()
 
 
 def objects(detector: LSTMAD, series: np.ndarray, n_last: int | None = None) -> list:
@@ -72,7 +74,7 @@ def test_by_default_the_bytes_are_those_of_always(
     """As a list, whose length can be announced; also where they are asked for."""
     scores = detector.score(series)
 
-    length, text = measured(detector, series, Asked(CSV, DEFAULT_COLUMNS))
+    length, text = measured(detector, Table(series), Asked(CSV, DEFAULT_COLUMNS))
 
     assert length == len(write_scores(scores))
     assert b"".join(text) == write_scores(scores)
@@ -97,16 +99,17 @@ def test_every_column_is_what_the_detector_says(
             decision.severity(scores.normality_score),
             scores.reconstruction,
             np.where(is_scored, scores.lasting, np.nan),
+            scores.n_missing,
         ]
     )
     columns = ("upper", "is_anomaly", "contribution", "threshold", "score", "lower")
-    columns += ("severity", "reconstruction", "lasting")
+    columns += ("severity", "reconstruction", "lasting", "missing")
 
     text = answer(detector, series, Asked(CSV, columns))
 
     assert set(columns) == set(OUTPUTS)
     assert np.array_equal(table(text), expected, equal_nan=True)
-    assert text.startswith("," * 12 + "\n")
+    assert text.startswith("," * 12 + ",0\n")
     assert {line.split(",")[2] for line in text.splitlines()} == {"", "0", "1"}
 
 
@@ -116,7 +119,7 @@ def test_a_column_alone_has_a_line_per_row(
 ) -> None:
     """With a name at the head of each of its cells, if asked for."""
     n_unscored = detector.reconstructor.network.layout.n_unscored
-    names = column_names([column], 2)
+    names = column_names([column], Frame(("1", "2")))
 
     text = answer(detector, series, Asked(CSV, (column,), has_header=True))
 
@@ -124,9 +127,9 @@ def test_a_column_alone_has_a_line_per_row(
     assert head == ",".join(names)
     assert end == ""
     assert len(lines) == 200
-    nothing = "," * (len(names) - 1)
+    nothing = "0" if column == "missing" else "," * (len(names) - 1)
     assert [line == nothing for line in lines] == [
-        row < n_unscored for row in range(200)
+        row < n_unscored or column == "missing" for row in range(200)
     ]
 
 
@@ -220,6 +223,7 @@ def test_json_is_the_rows_the_threshold_and_the_events(
             "peak_row": event.peak + 1,
             "anomaly_score": event.severity,
             "normality_score": event.normality_score,
+            "lasting": event.lasting,
             "name": str(event.series + 1),
             "direction": "above" if event.direction > 0 else "below",
         }
@@ -263,10 +267,10 @@ def test_a_long_answer_has_a_length_and_is_not_held(
 ) -> None:
     """Beyond the limit it is written twice, in small pieces: the bytes are the same."""
     series = make_series(20_000)
-    length, held = measured(tiny_fit.detector, series, asked)
+    length, held = measured(tiny_fit.detector, Table(series), asked)
     monkeypatch.setattr(answers, "MAX_HELD", length - 1)
 
-    announced, pieces = measured(tiny_fit.detector, series, asked)
+    announced, pieces = measured(tiny_fit.detector, Table(series), asked)
 
     assert isinstance(held, list)
     assert isinstance(pieces, Iterator)
@@ -284,4 +288,4 @@ def test_a_series_that_cannot_be_scored_is_refused_before_anything_is_written(
     with pytest.raises(
         SeriesError, match=r"^The series is too short: 3 rows were found"
     ):
-        measured(detector, series[:3], Asked(content_type, n_last=1))
+        measured(detector, Table(series[:3]), Asked(content_type, n_last=1))

@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 import specification
 from lstm_ad.scoring.detector import LSTMAD
 from lstm_ad.scoring.gaussian import Gaussian
-from sagemaker_container.formats.csv import write_scores
+from sagemaker_container.formats.csv_answer import write_scores
 from sagemaker_container.http.app import MAX_REQUESTS, create_app
 
 ROUTES = "GET /ping, GET /metrics, GET /execution-parameters or POST /invocations"

@@ -5,8 +5,8 @@ import io
 
 import pytest
 
+from lstm_ad.data.schema import Schema
 from lstm_ad.exceptions import SeriesError
-from lstm_ad.parallel import Cores
 from sagemaker_container.http.body import (
     Body,
     BodyFormat,
@@ -14,6 +14,8 @@ from sagemaker_container.http.body import (
     PayloadTooLargeError,
     UnsupportedBodyError,
 )
+
+SCHEMA = Schema.unnamed(2)
 
 ROW = b"1.5,2.5\n"
 LIMIT_ROWS = 2**17
@@ -26,8 +28,8 @@ JSON_BOMB = b'{"series": [' + b"[1.5,2.5]," * LIMIT_ROWS + b"[1,2]]}"
 def read(data: bytes, name: str = "text/csv", encoding: str = "", n_announced: int = 0):
     """Return the shape of the series in a body, and the bytes that were read."""
     body = Body(io.BytesIO(data), max_mb=1, n_announced=n_announced)
-    series = BodyFormat.of(name, encoding).read_series(body, Cores())
-    return series.shape, body.n_bytes
+    table = BodyFormat.of(name, encoding).read_table(body, SCHEMA)
+    return table.values.shape, body.n_bytes
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_a_body_that_breaks_off_is_told_from_a_slow_one(
     body = Body(source, max_mb=1, n_announced=100)
 
     with pytest.raises(expected):
-        BodyFormat.of("text/csv", encoding).read_series(body, Cores())
+        BodyFormat.of("text/csv", encoding).read_table(body, SCHEMA)
 
 
 def test_an_incomplete_body_is_one_sentence() -> None:

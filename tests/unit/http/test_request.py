@@ -15,6 +15,7 @@ from sagemaker_container.formats.columns import (
     column_names,
     columns_of,
 )
+from sagemaker_container.formats.frame import Frame
 from sagemaker_container.http.request import (
     Asked,
     NotAcceptableError,
@@ -98,7 +99,12 @@ def parse(accept: str) -> MIMEAccept:
             Asked(columns=("upper", "lower", "score", "is_anomaly")),
         ),
         ("header=true", Asked(columns=("severity",), has_header=True)),
-        ("header=false", Asked(columns=("severity",))),
+        ("header=false", Asked(columns=("severity",), has_header=False)),
+        ("keep=batch", Asked(columns=("severity",), keep=("batch",))),
+        (
+            'keep=batch, "shift, plant" ;output=id,score',
+            Asked(columns=("id", "score"), keep=("batch", "shift, plant")),
+        ),
         ("return=last:100", Asked(columns=("severity",), n_last=100)),
         ("return=last:007", Asked(columns=("severity",), n_last=7)),
         (
@@ -139,8 +145,8 @@ def test_attributes_of_somebody_else_are_ignored(attributes: str) -> None:
 
 
 WRONG = {
-    "The custom attribute {} is unknown; use only output, header and return, each as "
-    "name=value, separated by semicolons.": {
+    "The custom attribute {} is unknown; use only output, header, keep and return, "
+    "each as name=value, separated by semicolons.": {
         "output=score;trace=42": '"trace"',
         "abc;return=last:5": '"abc"',
         "header=true;": '""',
@@ -153,6 +159,17 @@ WRONG = {
     "The custom attribute header is {}; use true or false.": {
         "header=yes": '"yes"',
         "output=score;header": '""',
+    },
+    "The custom attribute keep is {}; use names of columns of the request, separated "
+    "by commas, each once.": {
+        "keep=": '""',
+        "keep=a,,b": '"a,,b"',
+        "keep=a,b,a": '"a,b,a"',
+        'keep="a': '""a"',
+    },
+    "The custom attribute keep carries columns through as id, but the columns of the "
+    "answer include timestamp and not id; add it to output.": {
+        "keep=a;output=timestamp,score": ""
     },
     "The custom attribute return is {}; use last:N with a positive integer N, such as "
     "last:100.": {
@@ -265,7 +282,7 @@ def test_the_place_of_a_wrong_name_is_named() -> None:
 
 def test_columns_that_are_one_per_series_are_numbered() -> None:
     """From 1, in the order that was asked for."""
-    assert column_names(("lower", "score", "reconstruction"), n_series=2) == [
+    assert column_names(("lower", "score", "reconstruction"), Frame(("1", "2"))) == [
         "lower_1",
         "lower_2",
         "score",

@@ -32,6 +32,7 @@ def scores_of(normality_score: list[float], main: int = 0) -> Scores:
     return Scores(
         normality_score=score,
         reconstruction=np.where(has_none, np.nan, np.zeros(2)),
+        lasting=np.arange(len(score)),
         contribution=np.where(has_none, np.nan, contribution),
         direction=np.where(has_none, np.nan, direction),
     )
@@ -52,6 +53,7 @@ def test_an_event_says_where_how_bad_and_who() -> None:
             peak=4,
             normality_score=-8.0,
             severity=severity,
+            lasting=4,
             series=1,
             direction=-1.0,
         )

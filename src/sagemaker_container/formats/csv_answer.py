@@ -1,0 +1,131 @@
+"""Write scores as CSV.
+
+By default a row is the normality score, then one reconstruction per series. What the
+request carries beside its series comes first, byte for byte.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import orjson
+
+from lstm_ad.axes import FloatArray
+from sagemaker_container.formats.columns import Carried, column_names
+from sagemaker_container.formats.frame import Frame
+
+if TYPE_CHECKING:
+    from lstm_ad.scoring.detector import Scores
+    from lstm_ad.threshold.decision import Decision
+
+
+def write_scores(scores: Scores) -> bytes:
+    """Return scores as CSV: the normality score, then one reconstruction per series.
+
+    One row per time step; the cells of a row without a score are empty. Numbers are
+    written with as many digits as it takes to read the same number again.
+    """
+    table = np.column_stack([scores.normality_score, scores.reconstruction])
+    return b"\n".join([*_cells(table), b""])
+
+
+def write_columns(
+    scores: Scores, decision: Decision, columns: Sequence[str | Carried], frame: Frame
+) -> bytes:
+    """Return the columns that were asked for as CSV, in their order.
+
+    Otherwise as :func:`write_scores`; an anomaly is 1, any other row 0.
+
+    Args:
+        scores: What a detector says of some rows, with contributions if they are asked
+            for.
+        decision: What it means.
+        columns: What :func:`~sagemaker_container.formats.columns.placed` returns.
+        frame: What the request holds beside the series of these rows.
+    """
+    cells = [
+        list(frame.carried[column.name])
+        if isinstance(column, Carried)
+        else _COLUMNS[column](scores, decision)
+        for column in columns
+    ]
+    return b"\n".join(map(b",".join, zip(*cells, strict=True))) + b"\n"
+
+
+def write_header(columns: Sequence[str | Carried], frame: Frame) -> bytes:
+    """Return the row of names of the columns that were asked for.
+
+    Raises:
+        OutputError: If two would have the same name.
+    """
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(column_names(columns, frame))
+    return line.getvalue().encode()
+
+
+def _cells(table: FloatArray) -> list[bytes]:
+    """Return the cells of each row of a table, of shape ``(T, k)``, as text."""
+    table = np.ascontiguousarray(table)
+    # JSON's rows become lines: [[1.5,2.5],[null,null]] -> "1.5,2.5" and ",".
+    text = orjson.dumps(table, option=orjson.OPT_SERIALIZE_NUMPY)[2:-2]
+    if not np.isfinite(table).all():  # numbers are looked at faster than words
+        text = text.replace(b"null", b"")
+    return text.split(b"],[")
+
+
+def _one(values: FloatArray) -> list[bytes]:
+    """Return the cell of each row of a column, of shape ``(T,)``, as text."""
+    return _cells(values[:, np.newaxis])
+
+
+def _anomalies(scores: Scores, decision: Decision) -> list[bytes]:
+    """Return 1 for each anomaly, 0 for any other row, and nothing without a score."""
+    is_anomaly = decision.is_anomaly(scores.normality_score)
+    cells = np.where(is_anomaly, b"1", b"0")
+    cells[np.isnan(scores.normality_score)] = b""
+    return list(cells.tolist())
+
+
+def _thresholds(scores: Scores, decision: Decision) -> list[bytes]:
+    """Return the threshold for each row that has a score."""
+    has_none = np.isnan(scores.normality_score)
+    return _one(np.where(has_none, np.nan, decision.threshold))
+
+
+def _lasting(scores: Scores, decision: Decision) -> list[bytes]:
+    """Return the rows of the scored window for each row that has a score."""
+    assert scores.lasting is not None
+    return [b"%d" % length if length else b"" for length in scores.lasting.tolist()]
+
+
+def _missing(scores: Scores, decision: Decision) -> list[bytes]:
+    """Return how many series are missing in each row."""
+    assert scores.n_missing is not None
+    return [b"%d" % count for count in scores.n_missing.tolist()]
+
+
+def _contributions(scores: Scores, decision: Decision) -> list[bytes]:
+    """Return the series' contributions."""
+    assert scores.contribution is not None
+    return _cells(scores.contribution)
+
+
+_COLUMNS: Mapping[str, Callable[[Scores, Decision], list[bytes]]] = {
+    "score": lambda scores, _: _one(scores.normality_score),
+    "reconstruction": lambda scores, _: _cells(scores.reconstruction),
+    "is_anomaly": _anomalies,
+    "severity": lambda scores, decision: _one(
+        decision.severity(scores.normality_score)
+    ),
+    "threshold": _thresholds,
+    "lasting": _lasting,
+    "missing": _missing,
+    "contribution": _contributions,
+    "lower": lambda s, decision: _cells(decision.normal_range(s.reconstruction)[0]),
+    "upper": lambda s, decision: _cells(decision.normal_range(s.reconstruction)[1]),
+}
+"""The cells of each of ``columns.OUTPUTS``."""

@@ -1,0 +1,184 @@
+"""Write scores as JSON and as JSON Lines.
+
+An answer in JSON Lines is one object per row, with the names that Amazon Lookout for
+Equipment gave them; one in JSON is one object with all the rows and the events. The
+schema of both is ``docs/answer.schema.json``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from sagemaker_container.formats.frame import Frame
+from sagemaker_container.formats.table import plain
+
+if TYPE_CHECKING:
+    from lstm_ad.scoring.detector import Scores
+    from lstm_ad.scoring.events import Event
+    from lstm_ad.threshold.decision import Decision
+
+_NO_SCORE: dict[str, Any] = dict.fromkeys(
+    [
+        "prediction",
+        "prediction_reason",
+        "anomaly_score",
+        "diagnostics",
+        "normality_score",
+        "lasting",
+        "reconstruction",
+    ]
+)
+"""What is said of a row without a score, but for the reason."""
+
+
+def write_rows(scores: Scores, decision: Decision, frame: Frame) -> list[bytes]:
+    """Return each row of scores, with contributions, as one JSON object.
+
+    Args:
+        scores: What a detector says of some rows.
+        decision: What it means.
+        frame: What the request holds beside the series of these rows.
+    """
+    assert scores.contribution is not None
+    assert scores.direction is not None
+    assert scores.lasting is not None
+    rows = zip(
+        _beside(frame),
+        scores.normality_score.tolist(),
+        decision.is_anomaly(scores.normality_score).tolist(),
+        decision.severity(scores.normality_score).tolist(),
+        scores.reconstruction.tolist(),
+        _diagnostics(scores, frame),
+        scores.lasting.tolist(),
+        _reasons(scores),
+        strict=False,  # where nothing is repeated, that has no end
+    )
+    return [orjson.dumps(_row(*row)) for row in rows]
+
+
+def write_lines(scores: Scores, decision: Decision, frame: Frame) -> bytes:
+    """Return scores with contributions as JSON Lines, as :func:`write_rows`."""
+    return b"\n".join(write_rows(scores, decision, frame)) + b"\n"
+
+
+def write_document(
+    parts: Iterable[tuple[Scores, Frame]],
+    first: int,
+    events: Iterable[dict[str, Any]],
+    decision: Decision,
+) -> Iterator[bytes]:
+    """Yield one JSON object: the threshold, rows as :func:`write_rows`, and events.
+
+    Args:
+        parts: What a detector says of the rows to return, with contributions, and what
+            the request holds beside them.
+        first: The first of these rows, counted from 0.
+        events: What to say of them: see :func:`event_fields`.
+        decision: What scores mean.
+    """
+    head = orjson.dumps({"threshold": decision.threshold, "first_row": first + 1})
+    yield head[:-1] + b',"rows":['
+    for number, (part, frame) in enumerate(parts):
+        rows = b",".join(write_rows(part, decision, frame))
+        yield (b"," if number else b"") + rows
+    yield b'],"events":' + orjson.dumps(list(events)) + b"}\n"
+
+
+def event_fields(event: Event, frame: Frame) -> dict[str, Any]:
+    """Return an event as JSON has it.
+
+    Rows are counted from 1, the last row included.
+
+    Args:
+        event: An event; of a machine, if there are several.
+        frame: What the whole request holds beside its series.
+    """
+    rows = {"start": event.start, "end": event.end - 1, "peak": event.peak}
+    fields: dict[str, Any] = {f"{name}_row": row + 1 for name, row in rows.items()}
+    if frame.timestamp is not None:
+        times = frame.carried[frame.timestamp]
+        fields |= {f"{name}_time": plain(times[row]) for name, row in rows.items()}
+    if frame.group is not None:
+        fields["machine"] = plain(frame.carried[frame.group][event.start])
+    return fields | {
+        "anomaly_score": event.severity,
+        "normality_score": event.normality_score,
+        "lasting": event.lasting,
+        "name": frame.series[event.series],
+        "direction": _side(event.direction),
+    }
+
+
+def _beside(frame: Frame) -> Iterator[dict[str, Any]]:
+    """Yield what is repeated of each row of the request; without end if nothing is."""
+    if not frame.carried:
+        yield from itertools.repeat({})
+    for cells in zip(*frame.carried.values(), strict=True):
+        ids = dict(zip(frame.carried, map(plain, cells), strict=True))
+        fields: dict[str, Any] = {}
+        if frame.timestamp is not None:
+            fields["timestamp"] = ids.pop(frame.timestamp)
+        yield fields | {"ids": ids} if ids else fields
+
+
+def _row(
+    beside: dict[str, Any],
+    score: float,
+    is_anomaly: bool,
+    severity: float,
+    reconstruction: list[float],
+    diagnostics: list[dict[str, Any]],
+    lasting: int,
+    reason: str,
+) -> dict[str, Any]:
+    """Return what is said of a row."""
+    if score != score:  # NaN: it has none
+        return {**beside, **_NO_SCORE, "prediction_reason": reason}
+    return {
+        **beside,
+        "prediction": int(is_anomaly),
+        "prediction_reason": (
+            "ANOMALY_DETECTED" if is_anomaly else "NO_ANOMALY_DETECTED"
+        ),
+        "anomaly_score": severity,
+        "diagnostics": diagnostics,
+        "normality_score": score,
+        "lasting": lasting,
+        "reconstruction": reconstruction,
+    }
+
+
+def _diagnostics(scores: Scores, frame: Frame) -> Iterator[list[dict[str, Any]]]:
+    """Yield how much each series has to do with the score of each row."""
+    assert scores.contribution is not None
+    assert scores.direction is not None
+    rows = zip(scores.contribution.tolist(), scores.direction.tolist(), strict=True)
+    for contribution, direction in rows:
+        yield [
+            {"name": name, "value": value, "direction": _side(side)}
+            for name, value, side in zip(
+                frame.series, contribution, direction, strict=True
+            )
+        ]
+
+
+def _reasons(scores: Scores) -> list[str]:
+    """Return why each row has no score, if it has none.
+
+    Fewer than half of its values are there, or too few rows have a score before it:
+    since the beginning, or since a gap.
+    """
+    assert scores.n_missing is not None
+    n_series = scores.reconstruction.shape[1]
+    reasons = np.where(2 * scores.n_missing > n_series, "MISSING_DATA", "WARM_UP")
+    return list(reasons.tolist())
+
+
+def _side(direction: float) -> str:
+    """Return on which side of its reconstruction a series is."""
+    return "above" if direction > 0 else "below"
