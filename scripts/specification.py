@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lstm_ad.hyperparameters import Declaration, declarations
+from sagemaker_container.archive import MEDIA_TYPE
 from sagemaker_container.formats.columns import CSV, FORMATS, JSON
 from sagemaker_container.job import (
     CHANNELS,
@@ -17,6 +18,7 @@ from sagemaker_container.job import (
     TRAINING,
     VALIDATION,
 )
+from sagemaker_container.job import MODEL as MODEL_CHANNEL
 from sagemaker_container.metrics import METRIC_DEFINITIONS
 
 Request = Mapping[str, Any]
@@ -47,6 +49,7 @@ CHANNEL_DESCRIPTIONS = {
     "validation": "Normal data as CSV that the model is only measured on.",
     "labels": "Which rows of the validation files are anomalies, to choose the "
     "threshold: a file of the same name for each, with a 0 or 1 per row.",
+    MODEL_CHANNEL: "The model.tar.gz of an earlier job, to start from.",
 }
 
 OBJECTIVES = ("valid_loss", "valid_mae", "calibration_loss", "calibration_mae")
@@ -84,11 +87,13 @@ def create_algorithm() -> Request:
                     "Name": name,
                     "Description": CHANNEL_DESCRIPTIONS[name],
                     "IsRequired": is_required,
-                    "SupportedContentTypes": [CSV],
+                    "SupportedContentTypes": [
+                        MEDIA_TYPE if name == MODEL_CHANNEL else CSV
+                    ],
                     "SupportedCompressionTypes": ["None"],
                     "SupportedInputModes": ["File", "FastFile"],
                 }
-                for name, is_required in CHANNELS.items()
+                for name, is_required in {**CHANNELS, MODEL_CHANNEL: False}.items()
             ],
             "SupportedTuningJobObjectiveMetrics": [
                 {"Type": "Minimize", "MetricName": name} for name in OBJECTIVES
@@ -110,7 +115,9 @@ def create_training_job() -> Request:
     name = f"{MODEL}-training"
     return {
         "TrainingJobName": name,
-        "HyperParameters": {d.name: str(d.default) for d in declarations()},
+        "HyperParameters": {
+            d.name: str(d.default) for d in declarations() if not d.needs_model
+        },
         **_training(),
         "EnableManagedSpotTraining": True,
         "CheckpointConfig": {
@@ -148,7 +155,7 @@ def create_hyper_parameter_tuning_job() -> Request:
             "StaticHyperParameters": {
                 d.name: str(d.default)
                 for d in declarations()
-                if d.name not in TUNING_RANGES
+                if d.name not in TUNING_RANGES and not d.needs_model
             },
             **_training(),
         },
@@ -248,9 +255,14 @@ def _hyperparameter(declaration: Declaration) -> Request:
         "Description": declaration.meaning,
         "Type": kind,
         **({} if declaration.is_text else ranges),
-        "IsTunable": not declaration.is_text,
+        "IsTunable": not (declaration.is_text or declaration.needs_model),
         "IsRequired": False,
-        "DefaultValue": str(declaration.default),
+        # Some clients send every default, and without a model a job refuses this.
+        **(
+            {}
+            if declaration.needs_model
+            else {"DefaultValue": str(declaration.default)}
+        ),
     }
 
 

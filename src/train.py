@@ -16,11 +16,12 @@ from sagemaker_training.errors import ClientError
 
 from lstm_ad.data.rows import Rows, scratch_folder
 from lstm_ad.exceptions import LSTMADError, SettingError
-from lstm_ad.processes import ALONE, ProcessGroup
+from lstm_ad.processes import ALONE, LostError, ProcessGroup
 from sagemaker_container import metrics
+from sagemaker_container.archive import model_folder
 from sagemaker_container.channels import read
 from sagemaker_container.job import (
-    Cluster,
+    MODEL,
     TrainingEnvironment,
     prepare_training,
     write_failure,
@@ -33,6 +34,7 @@ from sagemaker_container.process import (
     prepare_process_group,
     use_passive_openmp_waits,
 )
+from sagemaker_container.variables import n_threads
 
 if TYPE_CHECKING:
     # Types alone: bad input is refused before a runtime is loaded.
@@ -64,12 +66,12 @@ def main() -> None:
         prepare_training()
         environment = TrainingEnvironment.from_files()
         with scratch_folder() as folder:
-            rows, problem = _read(environment, folder)
+            environment, rows, problem = _read(environment, folder)
             # Bad input was refused by now: only then torch, which takes seconds.
             use_passive_openmp_waits()
             disable_telemetry()
             if environment.cluster.is_distributed:
-                _launch(environment.cluster, rows, problem, stops)
+                _launch(environment, rows, problem, stops)
             else:
                 limit_openmp_threads()
                 keep_freed_memory()
@@ -101,8 +103,9 @@ def run(
     """
     from lstm_ad import artifacts
     from lstm_ad.fitting import fit
+    from lstm_ad.parent import Parent
     from lstm_ad.quality.examination import examine
-    from lstm_ad.training.loop import Control
+    from lstm_ad.training.control import Control
 
     settings = environment.hyperparameters.to_public().items()
     logger.info("Hyperparameters: %s", ", ".join(f"{k}={v}" for k, v in settings))
@@ -113,6 +116,11 @@ def run(
     if group.size > 1:
         n_hosts = len(environment.cluster.hosts)
         logger.info("Training with %d processes on %d instances.", group.size, n_hosts)
+    limits, parent = Limits.of_container(), None
+    if environment.parent_dir:
+        n_cores = n_threads(default=limits.n_cores)
+        parent = Parent.load(environment.parent_dir, n_cores, group)
+        logger.info("Starting from the model %s.", parent.digest)
     examination = examine(rows, environment.hyperparameters, group)
     result = fit(
         rows,
@@ -120,12 +128,15 @@ def run(
         Control(
             on_epoch_end=lambda epoch: logger.info("%s", metrics.epoch_line(epoch)),
             should_stop=should_stop,
+            checkpoint_dir=environment.checkpoint_dir,
         ),
-        environment.checkpoint_dir,
         group,
-        Limits.of_container().memory_bytes,
+        limits.memory_bytes,
+        parent,
     )
     logger.info("Scoring the model.")
+    if result.parent:
+        logger.info("%s", metrics.rival_line(result.parent))
     for line in metrics.final_lines(result.losses, result.best_epoch):
         logger.info("%s", line)
     if group.rank == 0:
@@ -134,27 +145,37 @@ def run(
     _report(environment.output_data_dir, result, examination, rows, group)
 
 
-def _read(environment: TrainingEnvironment, folder: Path) -> tuple[Rows, str | None]:
+def _read(
+    environment: TrainingEnvironment, folder: Path
+) -> tuple[TrainingEnvironment, Rows, str | None]:
     """Return the rows of this host, and what is wrong with them if others must know.
+
+    The environment that is returned has the settings of the model to start from, if
+    the job has one.
 
     Raises:
         LSTMADError: If something is wrong and there are no other hosts.
     """
     try:
-        return read(environment, folder), None
+        if files := environment.channels[MODEL]:
+            environment = environment.started_from(model_folder(files, folder / MODEL))
+        return environment, read(environment, folder), None
     except LSTMADError as error:
         if len(environment.cluster.hosts) == 1:
             raise
-        return Rows(folder, ()), str(error)
+        return environment, Rows(folder, ()), str(error)
 
 
 def _launch(
-    cluster: Cluster, rows: Rows, problem: str | None, stops: list[int]
+    environment: TrainingEnvironment,
+    rows: Rows,
+    problem: str | None,
+    stops: list[int],
 ) -> None:
     """Let several processes, here and on other hosts, fit one detector together.
 
     Args:
-        cluster: The hosts.
+        environment: What the platform gives the job.
         rows: The rows of this host.
         problem: What is wrong with them, if anything.
         stops: Signals to stop that have come already.
@@ -162,6 +183,7 @@ def _launch(
     Raises:
         LaunchError: If one of them fails; the message says why.
     """
+    cluster = environment.cluster
     prepare_process_group(cluster.network_interface)
     from sagemaker_container.launcher import launch, make_stop
 
@@ -174,10 +196,12 @@ def _launch(
     signal.signal(signal.SIGTERM, ask_to_stop)
     if stops:
         ask_to_stop()
-    launch(cluster, work, stop, cluster, rows, problem)
+    launch(cluster, work, stop, environment, rows, problem)
 
 
-def work(stop: Any, cluster: Cluster, rows: Rows, problem: str | None) -> None:
+def work(
+    stop: Any, environment: TrainingEnvironment, rows: Rows, problem: str | None
+) -> None:
     """Be one of the processes that fit a detector together; the first one saves it.
 
     What goes wrong ends the process; its reason is what every host reports, unless
@@ -185,12 +209,13 @@ def work(stop: Any, cluster: Cluster, rows: Rows, problem: str | None) -> None:
 
     Args:
         stop: Its value becomes 1 when training is to end.
-        cluster: The hosts.
+        environment: What the platform gives the job.
         rows: The rows of this host.
         problem: What is wrong with them: all hosts then end with that reason.
     """
     keep_freed_memory()
-    from lstm_ad.training.processes import LostError, joined
+    cluster = environment.cluster
+    from lstm_ad.training.processes import joined
     from sagemaker_container.launcher import report
 
     _set_up_log(logging.ERROR)
@@ -200,7 +225,6 @@ def work(stop: Any, cluster: Cluster, rows: Rows, problem: str | None) -> None:
         with joined(cluster.rank) as group:
             if group.rank == 0:  # it tells the story for all
                 _set_up_log(logging.INFO)
-            environment = TrainingEnvironment.from_files()
             run(environment, rows, lambda: bool(stop.value), group)
             return
     except LostError as error:
@@ -234,10 +258,9 @@ def _report(
     group: ProcessGroup,
 ) -> None:
     """Write the report of a job that has its model: nothing may fail it any more."""
-    from lstm_ad.training.processes import LostError
-
     try:
         from lstm_ad.quality.inspection import inspect
+        from lstm_ad.quality.promotion import judge_promotion
         from sagemaker_container.report.page import remove, write
 
         if group.rank == 0:
@@ -263,6 +286,9 @@ def _report(
             verdict.level,
             len(verdict.reasons),
         )
+        if result.parent:
+            promotion = judge_promotion(result, result.parent, verdict.level)
+            logger.info("Better than the model it came from? %s", promotion.reason)
 
 
 def _failure(sentence: str) -> ClientError:

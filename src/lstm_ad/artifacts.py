@@ -34,6 +34,7 @@ from lstm_ad.losses import EpochMetrics, Loss
 from lstm_ad.model.layout import Layout
 from lstm_ad.model.runtime import OnnxNetwork
 from lstm_ad.model.scaling import Scaler
+from lstm_ad.model_json import DESCRIPTION, NETWORK, STATISTICS, WEIGHTS
 from lstm_ad.parallel import Cores
 from lstm_ad.scoring.detector import LSTMAD
 from lstm_ad.scoring.gaussian import Gaussian
@@ -41,13 +42,33 @@ from lstm_ad.scoring.reconstruction import Reconstructor
 from lstm_ad.scoring.scan import Scan
 from lstm_ad.threshold.tail import N_LEVELS
 
-NETWORK = "network.onnx"
-WEIGHTS = "weights.safetensors"
-STATISTICS = "statistics.safetensors"
-DESCRIPTION = "model.json"
-
 _PACKAGES = ("torch", "onnxruntime", "numpy")
 """The packages whose versions decide a model's numbers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rival:
+    """The model that a job started from, measured on the rows of the job.
+
+    The rows are those of the validation series or else those of the calibration parts.
+    """
+
+    digest: str
+    """That of its ``model.json``."""
+    part: str
+    """Which rows these are: ``valid`` or ``calibration``."""
+    loss: Loss
+    """Of its reconstructions, in the standardised units of the fitted detector."""
+    new_loss: Loss
+    """Likewise, of those of the fitted detector."""
+    alarm_rate: float
+    """The fraction of the rows that are alarms by its threshold."""
+    new_alarm_rate: float
+    """Likewise, of the fitted detector."""
+    n_rows: int
+    """How many rows have a score."""
+    spread: float
+    """The loss of repeating the mean that each series has there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +95,7 @@ class Fit:
     history: Sequence[EpochMetrics]
     """The metrics of every epoch."""
     best_epoch: int
-    """The epoch whose weights were saved."""
+    """The epoch whose weights were saved; 0 for those that training began with."""
     n_rows: Mapping[str, int]
     """How many rows fitted the LSTM, gave the Gaussian its errors, and validated."""
     calibration_scores: FloatArray
@@ -87,6 +108,8 @@ class Fit:
     """A digest of the values of all series, by channel and name of the file."""
     fingerprint: str
     """A digest of that, the hyperparameters and the versions: what checkpoints fit."""
+    parent: Rival | None = None
+    """The model that training started from; None if it started afresh."""
 
 
 def save(model_dir: Path, fit: Fit) -> None:
@@ -257,6 +280,7 @@ def _description(fit: Fit, files: Mapping[str, bytes]) -> bytes:
         },
         "data_digest": fit.data_digest,
         "fingerprint": fit.fingerprint,
+        **({"parent": fit.parent.digest} if fit.parent else {}),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "sha256": {
             name: hashlib.sha256(data).hexdigest() for name, data in files.items()

@@ -5,39 +5,36 @@ import functools
 import importlib.metadata
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from lstm_ad.artifacts import Fit
-from lstm_ad.axes import FloatArray, ScaledArray
+from lstm_ad.artifacts import Fit, Rival
+from lstm_ad.axes import FloatArray, ScaledArray, Weights
 from lstm_ad.blocks import in_blocks
 from lstm_ad.data.partition import Owned, Part, Partition
 from lstm_ad.data.rows import File, Rows, append, mapped
 from lstm_ad.data.validate import check_memory, check_range
-from lstm_ad.hyperparameters import Hyperparameters
-from lstm_ad.losses import Loss
-from lstm_ad.model.export import export, export_difference
+from lstm_ad.hyperparameters import CALIBRATE, Hyperparameters
+from lstm_ad.losses import EpochMetrics, Loss
 from lstm_ad.model.fences import Fences
 from lstm_ad.model.gaps import Holder
-from lstm_ad.model.network import StackedLSTM
-from lstm_ad.model.runtime import OnnxNetwork
 from lstm_ad.model.scaling import Scaler
 from lstm_ad.parallel import Cores
+from lstm_ad.parent import Parent, alarm_rate, reconstruction_loss
 from lstm_ad.processes import ALONE, ProcessGroup
 from lstm_ad.scoring.calibrate import Errors, Settings, calibrate, in_order
 from lstm_ad.scoring.detector import LSTMAD
 from lstm_ad.scoring.gaussian import Gaussian
+from lstm_ad.scoring.moments import Moments
 from lstm_ad.scoring.reconstruction import Reconstructor
 from lstm_ad.scoring.scan import Scan
 from lstm_ad.threshold.calibration import decide
 from lstm_ad.threshold.decision import Decision
 from lstm_ad.threshold.labelled import choose_threshold
 from lstm_ad.training.checkpoints import CheckpointFolder, fingerprint
-from lstm_ad.training.loop import Control, Trained, TrainingRows, train_network
+from lstm_ad.training.control import Control
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +62,14 @@ class _Job:
     what is held where values are missing."""
     observed: npt.NDArray[np.bool_] | None
     """Which of them are not missing; None if all are there."""
+    parent: Parent | None
+    """The model that the job starts from."""
+
+    def values(self, parts: Sequence[Part]) -> Iterator[FloatArray]:
+        """Yield the values of the parts that this process scores, repaired."""
+        for part in parts:
+            if part.scorer == self.group.rank:
+                yield self.fences.repair(part.values(self.rows))
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -72,7 +77,23 @@ class _Job:
         # Another version may compute other bits: its checkpoints would end elsewhere.
         versions = {name: importlib.metadata.version(name) for name in _COMPUTING}
         settings = self.hyperparameters.to_public() | versions
+        if self.parent:
+            settings["parent"] = self.parent.digest
         return fingerprint(settings, self.partition.digest)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Learnt:
+    """The LSTM, and how it came about."""
+
+    reconstructor: Reconstructor
+    weights: Weights
+    precision: str
+    losses: Mapping[str, Loss]
+    """See :attr:`Fit.losses`."""
+    export_difference: float = 0.0
+    history: tuple[EpochMetrics, ...] = ()
+    best_epoch: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,9 +113,9 @@ def fit(
     rows: Rows,
     hyperparameters: Hyperparameters,
     control: Control | None = None,
-    checkpoint_dir: Path | None = None,
     group: ProcessGroup = ALONE,
     memory_bytes: int | None = None,
+    parent: Parent | None = None,
 ) -> Fit:
     """Return a detector fitted to normal data, the same in all processes.
 
@@ -106,15 +127,18 @@ def fit(
     any, the calibration part does. Labels say which of their rows are anomalies: they
     choose the threshold, and only what is normal validates.
 
+    A job may start from a model: its scaler stays, and either the training of its LSTM
+    goes on, or the LSTM stays as well, and all training rows calibrate.
+
     Args:
         rows: The rows of this host.
-        hyperparameters: The settings of the job.
-        control: How training is watched and ended early.
-        checkpoint_dir: Where the first process keeps what is needed to go on; None
-            keeps nothing.
+        hyperparameters: The settings of the job; with a parent, those that
+            :func:`lstm_ad.warm_start.inherited` returns.
+        control: How training is watched, kept and ended early.
         group: The processes that fit.
         memory_bytes: What the processes of this host have together; None checks
             nothing.
+        parent: The model to start from.
 
     Raises:
         HyperparameterError: If the errors of a row are too many for that memory.
@@ -124,40 +148,39 @@ def fit(
         TrainingError: If training diverges from its first epoch on, or if the saved
             network does not reconstruct as the trained one.
     """
-    job = _prepare(rows, hyperparameters, group, memory_bytes)
-    logger.info("Training the model.")
-    trained = _train(job, control or Control(), checkpoint_dir)
-    runtime = export(trained.network)
-    reconstructor = Reconstructor(
-        job.scaler,
-        runtime,
-        Cores(torch.get_num_threads()),
-        has_level=job.hyperparameters.scores_levels(job.partition.n_series),
-        max_gap=job.hyperparameters.longest_gap,
-    )
-    calibrated = _calibrate(job, reconstructor)
-    detector = LSTMAD(
-        reconstructor,
-        calibrated.gaussian,
-        calibrated.decision,
-        calibrated.scan,
-        job.partition.schema,
+    job = _prepare(rows, hyperparameters, group, memory_bytes, parent)
+    if parent and hyperparameters.warm_start == CALIBRATE:
+        learnt = _keep(job, parent)
+    else:
+        logger.info("Training the model.")
+        learnt = _train(job, control or Control())
+    calibrated = _calibrate(job, learnt.reconstructor)
+    detector = _with_labels(
+        job,
+        LSTMAD(
+            learnt.reconstructor,
+            calibrated.gaussian,
+            calibrated.decision,
+            calibrated.scan,
+            job.partition.schema,
+        ),
     )
     result = Fit(
-        detector=_with_labels(job, detector),
+        detector=detector,
         hyperparameters=job.hyperparameters,
-        precision=trained.precision,
-        export_difference=_difference(job, trained.network, runtime),
-        weights={k: v.numpy() for k, v in trained.network.state_dict().items()},
-        losses=trained.losses,
+        precision=learnt.precision,
+        export_difference=learnt.export_difference,
+        weights=learnt.weights,
+        losses=learnt.losses,
         repeated=_repeat_last_value(job),
-        history=trained.history,
-        best_epoch=trained.best_epoch,
+        history=learnt.history,
+        best_epoch=learnt.best_epoch,
         n_rows=job.partition.n_rows,
         calibration_scores=calibrated.scores,
         calibration_errors=calibrated.kept,
         data_digest=job.partition.digest,
         fingerprint=job.fingerprint,
+        parent=_rival(job, parent, detector, learnt, calibrated) if parent else None,
     )
     _compare(result)
     return result
@@ -168,9 +191,12 @@ def _prepare(
     hyperparameters: Hyperparameters,
     group: ProcessGroup,
     memory_bytes: int | None,
+    parent: Parent | None,
 ) -> _Job:
     """Check the rows, and standardise them."""
     partition = Partition.of(rows, hyperparameters, group)
+    if parent:
+        parent.check(partition.schema)
     given, hyperparameters = (
         hyperparameters,
         hyperparameters.for_series(partition.n_series),
@@ -186,10 +212,18 @@ def _prepare(
     n_processes = group.gather(group.host).count(group.host)
     if memory_bytes is not None:
         check_memory(partition.n_series, hyperparameters, n_processes, memory_bytes)
-    shares = [part.share(rows, group) for part in partition.fitting]
+    learnt_from = partition.fitting or partition.calibration
+    shares = [part.share(rows, group) for part in learnt_from]
     fences = Fences.of(shares, group)
     names = partition.schema.series
     scaler = Scaler.fit([fences.repair(part) for part in shares], group, names)
+    if parent:
+        series = (
+            fences.repair(part.values(rows))
+            for part in partition.calibration
+            if part.scorer == group.rank
+        )
+        scaler = parent.standardisation(scaler, series, group)
     parts = (*partition.calibration, *partition.validation, *partition.labelled)
     for part in parts:
         if part.scorer == group.rank:
@@ -216,16 +250,30 @@ def _prepare(
     if any(group.gather(any(file.n_missing.any() for file in rows.files))):
         observed = rows.derived("observed", np.bool_, not_missing, n_series, group)
     return _Job(
-        rows, partition, hyperparameters, group, fences, scaler, scaled, observed
+        rows,
+        partition,
+        hyperparameters,
+        group,
+        fences,
+        scaler,
+        scaled,
+        observed,
+        parent,
     )
 
 
-def _train(job: _Job, control: Control, checkpoint_dir: Path | None) -> Trained:
-    """Fit the LSTM."""
-    partition, rows = job.partition, job.rows
+def _train(job: _Job, control: Control) -> _Learnt:
+    """Fit the LSTM, from the weights of the parent if there is one."""
+    # Not for what calibrates only: it takes seconds.
+    import torch
+
+    from lstm_ad.model.export import export, export_difference
+    from lstm_ad.training.loop import TrainingRows, train_network
+
+    partition, rows, parent = job.partition, job.rows, job.parent
     checkpoints = None
-    if checkpoint_dir and job.group.rank == 0:
-        checkpoints = CheckpointFolder(checkpoint_dir, job.fingerprint)
+    if control.checkpoint_dir and job.group.rank == 0:
+        checkpoints = CheckpointFolder(control.checkpoint_dir, job.fingerprint)
     surplus = max(
         0,
         job.hyperparameters.layout.n_borrowed
@@ -239,7 +287,7 @@ def _train(job: _Job, control: Control, checkpoint_dir: Path | None) -> Trained:
     if not partition.validation:
         del evaluated["valid"]
     evaluated["calibration"] = tuple(calibration)
-    return train_network(
+    trained = train_network(
         TrainingRows(
             job.scaled,
             job.observed,
@@ -252,6 +300,92 @@ def _train(job: _Job, control: Control, checkpoint_dir: Path | None) -> Trained:
         control,
         checkpoints,
         job.group,
+        parent.weights if parent else None,
+    )
+    runtime = export(trained.network)
+    difference = 0.0
+    own = (part for part in partition.selection if job.group.rank in part.owners)
+    if part := next(own, None):
+        scaled, _ = _scaled(part, job)
+        difference = export_difference(trained.network, runtime, scaled)
+    return _Learnt(
+        Reconstructor(
+            job.scaler,
+            runtime,
+            Cores(torch.get_num_threads()),
+            has_level=job.hyperparameters.scores_levels(partition.n_series),
+            max_gap=job.hyperparameters.longest_gap,
+        ),
+        {k: v.numpy() for k, v in trained.network.state_dict().items()},
+        trained.precision,
+        trained.losses,
+        difference,
+        trained.history,
+        trained.best_epoch,
+    )
+
+
+def _keep(job: _Job, parent: Parent) -> _Learnt:
+    """Return the LSTM of the parent as it is, and its losses on the rows of the job."""
+    logger.info("Calibrating the model: its LSTM stays.")
+    reconstructor = dataclasses.replace(
+        parent.detector.reconstructor,
+        scaler=job.scaler,
+        has_level=job.hyperparameters.scores_levels(job.partition.n_series),
+        max_gap=job.hyperparameters.longest_gap,
+    )
+    losses = {
+        "valid": job.partition.validation,
+        "calibration": job.partition.calibration,
+    }
+    return _Learnt(
+        reconstructor,
+        parent.weights,
+        parent.precision,
+        {
+            name: reconstruction_loss(
+                reconstructor, job.values(parts), job.scaler.scale, job.group
+            )
+            for name, parts in losses.items()
+            if parts
+        },
+    )
+
+
+def _rival(
+    job: _Job,
+    parent: Parent,
+    detector: LSTMAD,
+    learnt: _Learnt,
+    calibrated: _Calibrated,
+) -> Rival:
+    """Return how the parent does on the rows that say how good the new model is."""
+    partition = job.partition
+    reconstructor = dataclasses.replace(
+        parent.detector.reconstructor, max_gap=learnt.reconstructor.max_gap
+    )
+    old = dataclasses.replace(parent.detector, reconstructor=reconstructor)
+    parts = partition.validation or partition.calibration
+    if partition.validation:
+        new_rate, _ = alarm_rate(detector, job.values(parts), job.group)
+    else:  # as new data would have them
+        new_rate = float(detector.decision.is_anomaly(calibrated.scores).mean())
+    rate, n_rows = alarm_rate(old, job.values(parts), job.group)
+    loss, new_loss = (
+        reconstruction_loss(one, job.values(parts), job.scaler.scale, job.group)
+        for one in (reconstructor, learnt.reconstructor)
+    )
+    series = [*job.values(parts), np.empty((0, partition.n_series))]
+    variance = Moments.of(series, job.group).variance
+    return Rival(
+        parent.digest,
+        part="valid" if partition.validation else "calibration",
+        loss=loss,
+        new_loss=new_loss,
+        alarm_rate=rate,
+        new_alarm_rate=new_rate,
+        n_rows=n_rows,
+        spread=float((variance / np.square(job.scaler.scale)).mean()),
     )
 
 
@@ -260,7 +394,7 @@ def _calibrate(job: _Job, reconstructor: Reconstructor) -> _Calibrated:
     partition, group = job.partition, job.group
     calibration = _errors(job, reconstructor, "calibration", partition.calibration)
     training = None
-    if job.hyperparameters.layout.is_overlapping:
+    if job.hyperparameters.layout.is_overlapping and partition.fitting:
         training = _errors(job, reconstructor, "training", partition.fitting)
     found = calibrate(
         calibration,
@@ -330,10 +464,8 @@ def _errors(
         path,
         (
             block
-            for index in mine
-            for block in reconstructor.errors(
-                job.fences.repair(parts[index].values(job.rows))
-            )
+            for series in job.values(parts)
+            for block in reconstructor.errors(series)
         ),
     )
     values = mapped(path, np.float64).reshape(-1, reconstructor.n_errors)
@@ -376,19 +508,6 @@ def _scaled(part: Part, job: _Job) -> tuple[ScaledArray, npt.NDArray[np.bool_] |
     first = job.rows.first(part.file)
     rows = slice(first + part.start, first + part.stop)
     return job.scaled[rows], None if job.observed is None else job.observed[rows]
-
-
-def _difference(job: _Job, network: StackedLSTM, runtime: OnnxNetwork) -> float:
-    """Return how far the exported network is from the trained one, on own rows.
-
-    Raises:
-        TrainingError: If it is too far.
-    """
-    for part in job.partition.selection:
-        if job.group.rank in part.owners:
-            scaled, _ = _scaled(part, job)
-            return export_difference(network, runtime, scaled)
-    return 0.0
 
 
 def _repeat_last_value(job: _Job) -> Loss:

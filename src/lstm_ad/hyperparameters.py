@@ -44,6 +44,10 @@ labelled series, see ``benchmarks/README.md``."""
 MOST_CHARACTERS = 2000
 """Characters of a hyperparameter that is a text; SageMaker passes on 2500."""
 
+CONTINUE, CALIBRATE = "continue", "calibrate"
+"""What is done with the model that a job starts from: it is trained on, or only what
+scores errors is learnt anew."""
+
 N_LENGTHS_OF_ONE = 3
 """Lengths of windows for a single series."""
 
@@ -74,6 +78,8 @@ class Declaration:
     """The largest number that is accepted."""
     choices: tuple[str, ...] = ()
     """The words that are accepted; without any, every text is."""
+    needs_model: bool = False
+    """Whether only a job that starts from a model may have it."""
 
     @property
     def is_text(self) -> bool:
@@ -126,9 +132,11 @@ def _declare(
     return dataclasses.field(default=default, metadata=public)
 
 
-def _declare_choice(choices: tuple[str, ...], meaning: str) -> Any:
+def _declare_choice(
+    choices: tuple[str, ...], meaning: str, needs_model: bool = False
+) -> Any:
     """Return such a field for a word; the first choice is the default."""
-    public = {"choices": choices, "meaning": meaning}
+    public = {"choices": choices, "meaning": meaning, "needs_model": needs_model}
     return dataclasses.field(default=choices[0], metadata=public)
 
 
@@ -259,6 +267,13 @@ class Hyperparameters:
         "The defaults of what is not given: the document's, or those that find the "
         "most anomalies in one series or in several.",
     )
+    warm_start: str = _declare_choice(
+        (CONTINUE, CALIBRATE),
+        "The use of the model in the channel model: its training goes on with the new "
+        "data, or its LSTM stays and only the Gaussian and the threshold are learnt "
+        "from them.",
+        needs_model=True,
+    )
     given: frozenset[str] = dataclasses.field(default=frozenset(), compare=False)
     """The attributes that a job has given: no preset changes them."""
 
@@ -345,6 +360,8 @@ class Hyperparameters:
 
     def n_fitting(self, n_timesteps: int) -> int:
         """Return how many of a training file's first rows fit the LSTM."""
+        if self.warm_start == CALIBRATE:
+            return 0
         return n_timesteps - round(n_timesteps * self.calibration_fraction)
 
     @classmethod
@@ -391,9 +408,16 @@ class Hyperparameters:
         return result
 
     def to_public(self) -> dict[str, Value]:
-        """Return all values under their public names."""
+        """Return all values under their public names.
+
+        What only a job that starts from a model may have is left out if not given.
+        """
         values = dataclasses.asdict(self)
-        return {d.name: values[_attribute(d.name)] for d in declarations()}
+        return {
+            d.name: values[_attribute(d.name)]
+            for d in declarations()
+            if not d.needs_model or _attribute(d.name) in self.given
+        }
 
 
 def declarations() -> Iterator[Declaration]:
@@ -408,6 +432,11 @@ def declarations() -> Iterator[Declaration]:
             field.default,  # type: ignore[arg-type]
             **field.metadata,
         )
+
+
+def preset_attributes() -> frozenset[str]:
+    """Return the attributes whose defaults a preset sets."""
+    return frozenset(_DETECTION)
 
 
 def _preset(n_series: int, given: frozenset[str]) -> dict[str, Any]:

@@ -22,6 +22,13 @@ from lstm_ad.model.layout import Layout
 from lstm_ad.ranges import Count, Positive, PositiveCount
 from lstm_ad.threshold.decision import Decision
 
+NETWORK = "network.onnx"
+WEIGHTS = "weights.safetensors"
+STATISTICS = "statistics.safetensors"
+DESCRIPTION = "model.json"
+FILES = (NETWORK, WEIGHTS, STATISTICS, DESCRIPTION)
+"""The files of a model: what each holds is said in :mod:`lstm_ad.artifacts`."""
+
 FORMAT_VERSION = 3
 
 _MISSING = re.compile("Object missing required field `(.+)`")

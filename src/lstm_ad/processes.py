@@ -14,6 +14,10 @@ from lstm_ad.axes import FloatArray
 Item = TypeVar("Item")
 
 
+class LostError(Exception):
+    """Raised if the other processes cannot be reached: one of them has the reason."""
+
+
 class Collectives(Protocol):
     """How the processes of a group communicate."""
 

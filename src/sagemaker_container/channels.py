@@ -21,7 +21,8 @@ def read(environment: TrainingEnvironment, folder: Path) -> Rows:
     """
     settings = environment.hyperparameters
     columns = FileColumns(
-        Declared(settings.timestamp_column, settings.ids, settings.group_column)
+        Declared(settings.timestamp_column, settings.ids, settings.group_column),
+        environment.schema,
     )
     return store(
         folder,

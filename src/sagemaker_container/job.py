@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lstm_ad.data.schema import Schema
 from lstm_ad.exceptions import SettingError
 from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.warm_start import inherited, trained_with
 from sagemaker_container.limits import Limits
 from sagemaker_container.variables import (
     DEFAULT_BASE_DIR,
@@ -32,6 +34,9 @@ VALIDATION = "validation"
 LABELS = "labels"
 CHANNELS = {TRAINING: True, VALIDATION: False, LABELS: False}
 """The input channels, and whether a job must have them."""
+
+MODEL = "model"
+"""The channel of the model to start from: SageMaker's own name."""
 
 DISTRIBUTED = "sagemaker_torch_distributed_enabled"
 """SageMaker's own switch, a hyperparameter: what the SDK's
@@ -94,6 +99,10 @@ class TrainingEnvironment:
     """The hosts of the job."""
     left_out: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     """By channel, the names of files that are not taken for data."""
+    parent_dir: Path | None = None
+    """The folder of the model to start from, once :meth:`started_from` it."""
+    schema: Schema | None = None
+    """The columns that it was trained on."""
 
     @classmethod
     def from_files(cls) -> "TrainingEnvironment":
@@ -126,6 +135,11 @@ class TrainingEnvironment:
             base / "input" / "data",
             may_be_empty=len(cluster.hosts) > 1,
         )
+        if "warm_start" in hyperparameters.given and not channels[MODEL]:
+            raise SettingError(
+                f"warm-start is given, but the job has no {MODEL} channel; add one "
+                f"that holds the model.tar.gz to start from, or leave warm-start out."
+            )
         return cls(
             hyperparameters=hyperparameters,
             channels=channels,
@@ -134,6 +148,24 @@ class TrainingEnvironment:
             model_dir=base / "model",
             output_data_dir=base / "output" / "data",
             checkpoint_dir=_checkpoint_dir(config, base / "checkpoints"),
+        )
+
+    def started_from(self, model_dir: Path) -> "TrainingEnvironment":
+        """Return the environment of a job that starts from a model.
+
+        Args:
+            model_dir: The folder that holds its files.
+
+        Raises:
+            ArtifactError: If the settings of the model cannot be read.
+            HyperparameterError: If the job's own do not go with them.
+        """
+        origin = trained_with(model_dir)
+        return dataclasses.replace(
+            self,
+            hyperparameters=inherited(self.hyperparameters, origin),
+            parent_dir=model_dir,
+            schema=dataclasses.replace(origin.schema, clock=None),
         )
 
 
@@ -235,15 +267,16 @@ def _channels(
         data_dir: Where they are.
         may_be_empty: Whether other hosts may have the files of a channel.
     """
-    *others, last = CHANNELS
-    if unknown := sorted(set(config) - set(CHANNELS)):
+    every = {**CHANNELS, MODEL: False}
+    *others, last = every
+    if unknown := sorted(set(config) - set(every)):
         raise SettingError(
             f"The job has an unknown channel, {unknown[0]}; use {', '.join(others)} "
             f"or {last}."
         )
     files: dict[str, dict[str, Path]] = {}
     left_out: dict[str, list[str]] = {}
-    for channel, is_mandatory in CHANNELS.items():
+    for channel, is_mandatory in every.items():
         if channel not in config:
             if is_mandatory:
                 raise SettingError(
@@ -258,10 +291,11 @@ def _channels(
                 f"The {channel} channel has input mode Pipe; use File or FastFile."
             )
         files[channel], left_out[channel] = _files(data_dir / channel)
-        if not files[channel] and not may_be_empty:
+        if not files[channel] and (channel == MODEL or not may_be_empty):
+            needed = "model.tar.gz" if channel == MODEL else "at least one CSV file"
             raise SettingError(
                 f"The {channel} channel is empty: {data_dir / channel} holds no file "
-                f"with data, but at least one CSV file is needed."
+                f"with data, but {needed} is needed."
             )
     return files, left_out
 

@@ -16,6 +16,7 @@ import pytest
 from lstm_ad import artifacts
 from lstm_ad.data.rows import Rows
 from lstm_ad.fitting import fit
+from lstm_ad.training.control import Control
 
 ARTIFACTS = [
     "model.json",
@@ -239,7 +240,7 @@ def test_checkpoints_of_another_job_are_refused(
 ) -> None:
     """With the reason in the log; training starts afresh, and gives what it gives."""
     training, validation = {"a": make_series(300)}, {"v": make_series(60, seed=1)}
-    fit(Rows.of(training, validation), tiny, checkpoint_dir=tmp_path)
+    fit(Rows.of(training, validation), tiny, Control(checkpoint_dir=tmp_path))
     changed = make_series(300)
     changed[7, 1] = np.nextafter(changed[7, 1], np.inf)
     rows, settings = {
@@ -252,7 +253,7 @@ def test_checkpoints_of_another_job_are_refused(
     }[change]
     caplog.clear()
 
-    found = fit(rows, settings, checkpoint_dir=tmp_path)
+    found = fit(rows, settings, Control(checkpoint_dir=tmp_path))
 
     reason = "it was written for other data, hyperparameters or versions."
     found_reasons = {

@@ -52,6 +52,7 @@ def test_a_job_is_read_from_its_files(job) -> None:
         "training": ["a.csv", "b.csv"],
         "validation": ["v.csv"],
         "labels": ["v.csv"],
+        "model": [],
     }
     assert environment.channels["training"]["a.csv"].read_bytes() == CSV
     assert environment.model_dir == job.base / "model"
@@ -160,8 +161,8 @@ def test_files_have_two_modes(usable, entry: dict[str, str]) -> None:
         ),
         (
             {"training": {}, "train": {}},
-            "The job has an unknown channel, train; use training, validation or "
-            "labels.",
+            "The job has an unknown channel, train; use training, validation, "
+            "labels or model.",
         ),
         *(
             (

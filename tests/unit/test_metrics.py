@@ -2,8 +2,14 @@ import re
 
 import pytest
 
+from lstm_ad.artifacts import Rival
 from lstm_ad.losses import EpochMetrics, Loss
-from sagemaker_container.metrics import METRIC_DEFINITIONS, epoch_line, final_lines
+from sagemaker_container.metrics import (
+    METRIC_DEFINITIONS,
+    epoch_line,
+    final_lines,
+    rival_line,
+)
 
 TRAIN = Loss(mse=6.3e-5, mae=0.0123456789012)
 VALID = Loss(mse=12.5, mae=2.0)
@@ -64,6 +70,19 @@ def test_without_validation_there_is_no_validation_metric() -> None:
 
     assert re.findall(REGEXES["valid_loss"], line) == []
     assert re.findall(REGEXES["calibration_loss"], line) == ["12.500000000000"]
+
+
+def test_the_rival_has_metrics_of_its_own() -> None:
+    """And none of its numbers is taken for one of the model that was trained."""
+    rival = Rival("", "valid", VALID, TRAIN, 0.25, 0.001, 1000, 1.0)
+    line = rival_line(rival)
+
+    found = {name: re.findall(regex, line) for name, regex in REGEXES.items()}
+    assert {name: numbers for name, numbers in found.items() if numbers} == {
+        "previous_valid_loss": ["12.500000000000"],
+        "previous_alarm_rate": ["0.250000"],
+        "alarm_rate": ["0.001000"],
+    }
 
 
 @pytest.mark.parametrize("text", ["1", "-1.5", "6.3e-05", "1E+10", ".5"])

@@ -21,7 +21,7 @@ from lstm_ad.data.rows import LABELS, TRAINING, VALIDATION, File, Rows
 from lstm_ad.data.schema import Schema
 from lstm_ad.data.validate import check_files, common_schema, refuse_index_columns
 from lstm_ad.exceptions import SeriesError
-from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.hyperparameters import CALIBRATE, Hyperparameters
 from lstm_ad.model.sequences import Ranges, n_worth_fitting
 from lstm_ad.processes import ALONE, ProcessGroup, share
 
@@ -54,7 +54,7 @@ class Part:
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return self.stop - self.start
+        return max(0, self.stop - self.start)
 
     def values(self, rows: Rows) -> FloatArray:
         """Return the values, of shape ``(T, D)``, from the store of an owner."""
@@ -247,7 +247,8 @@ def _cut(
                 fitting.append(before)
             if stretch.stop > cut and len(after) > layout.n_unscored:
                 calibration.append(after)
-    if not fitting or not calibration:
+    has_fitting = fitting or hyperparameters.warm_start == CALIBRATE
+    if not has_fitting or not calibration:
         raise SeriesError(
             f"The gaps in the training files leave no stretch that is long enough: at "
             f"least {n_worth_fitting(layout)} rows are needed to fit the LSTM, and "

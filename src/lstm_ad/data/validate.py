@@ -11,7 +11,7 @@ from lstm_ad.axes import FloatArray
 from lstm_ad.data.rows import File
 from lstm_ad.data.schema import Clock, Schema
 from lstm_ad.exceptions import HyperparameterError, SeriesError
-from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.hyperparameters import CALIBRATE, Hyperparameters
 from lstm_ad.model.layout import Layout
 from lstm_ad.model.scaling import Scaler
 
@@ -60,10 +60,17 @@ def check_files(
                 f"{file.n_series} were found, but {reference.name} has "
                 f"{reference.n_series}."
             )
+    calibrates = hyperparameters.warm_start == CALIBRATE
+    n_calibrating = layout.n_borrowed + layout.n_calibrating
     for file in training:
         n_timesteps = file.n_timesteps
+        if calibrates and n_timesteps < n_calibrating:
+            raise SeriesError(
+                f"{file.name}: the file is too short for {setting}: {n_timesteps} rows "
+                f"were found, but at least {n_calibrating} are needed."
+            )
         n_fitting = hyperparameters.n_fitting(n_timesteps)
-        if not _is_enough(n_timesteps, hyperparameters):
+        if not calibrates and not _is_enough(n_timesteps, hyperparameters):
             raise SeriesError(
                 f"{file.name}: the file is too short for {setting}: {n_timesteps} rows "
                 f"were found, of which {n_fitting} would fit the LSTM and "
@@ -94,7 +101,7 @@ def common_schema(files: Sequence[File]) -> Schema:
         return Schema((), is_named=False)
     first = files[0]
     for file in files[1:]:
-        if problem := _schema_problem(file.schema, first.schema):
+        if problem := schema_problem(file.schema, first.schema):
             raise SeriesError(
                 f"{file.name}: {problem} {first.name}; all files need the same columns "
                 f"in the same order, and the same step of time."
@@ -107,7 +114,7 @@ def common_schema(files: Sequence[File]) -> Schema:
     return dataclasses.replace(first.schema, clock=clock)
 
 
-def _schema_problem(found: Schema, expected: Schema) -> str | None:
+def schema_problem(found: Schema, expected: Schema) -> str | None:
     """Return how the columns of a file differ from others', in words, or None."""
     if found.is_named != expected.is_named:
         return f"it has {'a' if found.is_named else 'no'} header, unlike"

@@ -49,15 +49,20 @@ def examine(
             series is certainly no measurement.
     """
     partition = Partition.of(rows, hyperparameters, group, is_quiet=True)
-    fitting, validation = (
+    # Where the LSTM is not trained, later rows are still compared with earlier ones.
+    training, validation = (
         [part for part in parts if part.owners[0] == group.rank]
-        for parts in (partition.fitting, partition.validation)
+        for parts in (partition.fitting or partition.calibration, partition.validation)
     )
     data = None
-    if fitting:
+    if training:
+        n_rows = [len(part) for part in training]
+        if not partition.fitting:
+            fraction = hyperparameters.calibration_fraction
+            n_rows = [n - max(1, round(fraction * n)) for n in n_rows]
         data = Data.of(
-            [_source(rows, part, part.file.n_timesteps) for part in fitting],
-            [len(part) for part in fitting],
+            [_source(rows, part, part.file.n_timesteps) for part in training],
+            n_rows,
             [_source(rows, part, part.stop) for part in validation],
             partition.schema,
         )

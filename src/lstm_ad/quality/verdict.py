@@ -38,6 +38,7 @@ import numpy as np
 
 from lstm_ad.artifacts import Fit
 from lstm_ad.axes import IndexArray
+from lstm_ad.hyperparameters import CALIBRATE
 from lstm_ad.model.scaling import name_series
 from lstm_ad.quality.data_parts import Finding
 from lstm_ad.quality.findings import reasons as explained
@@ -132,6 +133,8 @@ def _loss(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
 
 def _length(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
     """Yield that training was cut short."""
+    if fit.hyperparameters.warm_start == CALIBRATE:
+        return
     n_epochs, patience = (
         len(fit.history),
         fit.hyperparameters.early_stopping_patience,
@@ -175,9 +178,9 @@ def _contrast(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
     others = {k: loss.mse for k, loss in fit.losses.items() if k != "train"}
     if fit.detector.decision.labelled:  # chosen on these data: they hold anomalies
         others.pop("valid", None)
-    trained = fit.losses["train"].mse
+    trained = fit.losses["train"].mse if "train" in fit.losses else 0.0
     positive = {k: v for k, v in others.items() if 0 < v < math.inf}
-    if not positive or not 0 < trained < math.inf:
+    if not positive or not 0 < trained < math.inf:  # or nothing was trained on
         return
     part = max(positive, key=lambda k: abs(math.log(positive[k] / trained)))
     found = positive[part]

@@ -28,7 +28,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from lstm_ad.axes import IndexArray, ScaledArray
+from lstm_ad.axes import IndexArray, ScaledArray, Weights
 from lstm_ad.data.partition import Owned
 from lstm_ad.exceptions import TrainingError
 from lstm_ad.hyperparameters import BF16, Hyperparameters
@@ -40,6 +40,7 @@ from lstm_ad.model.sequences import Segments
 from lstm_ad.processes import ALONE, ProcessGroup, share
 from lstm_ad.training.adam import Adam
 from lstm_ad.training.checkpoints import Checkpoint, CheckpointFolder
+from lstm_ad.training.control import Control
 from lstm_ad.training.precision import usable_precision
 from lstm_ad.training.processes import any_soon, sum_in_place
 
@@ -59,16 +60,6 @@ MAX_GPU_SHARE = 0.5
 MAX_CHECKPOINT_SHARE = 0.05
 """The part of the time that writing checkpoints may take: epochs of a few milliseconds
 are not each worth one."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Control:
-    """How the caller watches training and ends it early."""
-
-    on_epoch_end: Callable[[EpochMetrics], None] = lambda metrics: None
-    """Called after each epoch."""
-    should_stop: Callable[[], bool] = lambda: False
-    """Asked after each step: whether training is to end with what it has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +90,8 @@ class Trained:
     history: tuple[EpochMetrics, ...]
     """The metrics of every epoch, also of those before a checkpoint."""
     best_epoch: int
-    """The epoch whose weights these are; 0 if training was stopped in the first."""
+    """The epoch whose weights these are; 0 if training was stopped in the first, or if
+    none is better than the weights that it began with."""
     precision: str
     """The precision that was used."""
     losses: Mapping[str, Loss]
@@ -112,6 +104,7 @@ def train_network(
     control: Control,
     checkpoints: CheckpointFolder | None,
     group: ProcessGroup = ALONE,
+    weights: Weights | None = None,
 ) -> Trained:
     """Return a network fitted to reconstruct each sequence from the rows before it.
 
@@ -126,6 +119,7 @@ def train_network(
         checkpoints: Where to keep what is needed to go on; None keeps nothing, as all
             processes but the first do.
         group: The processes that train.
+        weights: What to begin with, by their torch names; None begins afresh.
 
     Raises:
         TrainingError: If the loss of the first epoch is not a finite number, or if the
@@ -133,6 +127,8 @@ def train_network(
     """
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         loop = _Loop(rows, hyperparameters, group)
+        if weights is not None:
+            loop.start_from(weights)
         checkpoint = group.broadcast(checkpoints.latest() if checkpoints else None)
         if checkpoint:
             loop.restore(checkpoint)
@@ -195,6 +191,8 @@ class _Loop:
         self.history: tuple[EpochMetrics, ...] = ()
         self.best_epoch = 0
         self.best: dict[str, Tensor] = {}
+        self.first_loss = math.inf
+        """Of the weights that training began with, if it was given any."""
 
     def is_finished(self) -> bool:
         """Return whether there is nothing more to gain from another epoch."""
@@ -229,9 +227,9 @@ class _Loop:
             train=train,
             **{self.rows.selection: selection},
         )
-        best = (
-            self.history[self.best_epoch - 1].selection.mse if self.best else math.inf
-        )
+        best = self.first_loss
+        if self.best_epoch:
+            best = self.history[self.best_epoch - 1].selection.mse
         if selection.mse < best:
             self.best_epoch, self.best = epoch, _copied(self.network)
         self.history += (metrics,)
@@ -274,6 +272,15 @@ class _Loop:
         for name, value in _under("optimiser.", tensors).items():
             index, key = name.split(".")
             self.optimiser.state[int(index)][key].copy_(value)
+
+    def start_from(self, weights: Weights) -> None:
+        """Begin with some weights, by their torch names: they may be the best."""
+        self.network.load_state_dict(
+            {name: torch.from_numpy(array.copy()) for name, array in weights.items()}
+        )
+        loss = self._evaluate(self.rows.evaluated[self.rows.selection]).mse
+        if math.isfinite(loss):
+            self.first_loss, self.best = loss, _copied(self.network)
 
     def result(self) -> Trained:
         """Return the network with its best weights, or with those it has.

@@ -10,15 +10,11 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lstm_ad.axes import FloatArray
-from lstm_ad.processes import ProcessGroup
+from lstm_ad.processes import LostError, ProcessGroup
 
 TIMEOUT = timedelta(hours=2)
 """How long a process waits for the others: one may read or save for long. That others
 have died is noticed otherwise, and much sooner, by those who started them."""
-
-
-class LostError(Exception):
-    """Raised if the other processes cannot be reached: one of them has the reason."""
 
 
 @contextlib.contextmanager

@@ -29,11 +29,14 @@ class FileColumns:
 
     Args:
         declared: The columns that the job carries through.
+        schema: Those of the model that the job starts from, if it does.
     """
 
-    def __init__(self, declared: Declared) -> None:
+    def __init__(self, declared: Declared, schema: Schema | None = None) -> None:
         self._declared = declared
         self._first: tuple[str, Schema] | None = None
+        if schema is not None:
+            self._first = "the model", schema
 
     def named(self, file: str, names: tuple[str, ...]) -> tuple[Columns, Schema]:
         """Return the columns of a file with a header.

@@ -8,7 +8,7 @@ import dataclasses
 import threading
 from pathlib import Path
 
-from lstm_ad import artifacts
+from lstm_ad import artifacts, model_json
 from lstm_ad.exceptions import ArtifactError
 from lstm_ad.parallel import Cores
 from lstm_ad.scoring.detector import LSTMAD
@@ -167,7 +167,7 @@ class Models:
         """Return the model in a folder, after it has scored once."""
         folder = Path(location)
         try:
-            n_bytes = (folder / artifacts.NETWORK).stat().st_size
+            n_bytes = (folder / model_json.NETWORK).stat().st_size
         except (OSError, ValueError):  # loading it says what is missing
             n_bytes = 0
         self._budget.refuse_beyond(name, BYTES_PER_BYTE * n_bytes)

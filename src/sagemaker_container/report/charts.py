@@ -73,14 +73,18 @@ def _training(fit: Fit) -> Figure:
     ]
     for part, style in zip(parts, ("muted", "actual"), strict=True):
         marks.append(_curve(epochs, losses[part], style, DATA[part]))
-    best = fit.history[fit.best_epoch - 1].selection.mse
+    best = fit.losses[parts[-1]].mse
+    if fit.best_epoch:
+        best = fit.history[fit.best_epoch - 1].selection.mse
     return Figure(
         "Training",
         chart(
             [
                 [
                     Panel(
-                        Axis.around("epoch", epochs, is_whole=True),
+                        Axis.around(
+                            "epoch", epochs, float(fit.best_epoch), is_whole=True
+                        ),
                         Axis.around(
                             "loss", *losses.values(), repeated, best, is_log=True
                         ),

@@ -17,6 +17,7 @@ from lstm_ad.artifacts import Fit
 from lstm_ad.losses import Loss
 from lstm_ad.quality.examination import NOT_EXAMINED, Examination
 from lstm_ad.quality.inspection import Inspection
+from lstm_ad.quality.promotion import judge_promotion
 from lstm_ad.quality.reasons import Level
 from lstm_ad.quality.verdict import Verdict, judge
 from sagemaker_container.report import charts as figures
@@ -124,8 +125,25 @@ def metrics(fit: Fit, inspection: Inspection, verdict: Verdict) -> dict[str, Any
             "alarms": inspection.n_alarms,
             "lowest_score": float(inspection.normality_score.min()),
         },
+        "previous": _previous(fit, verdict),
         "hyperparameters": fit.hyperparameters.to_public(),
         "precision": fit.precision,
+    }
+
+
+def _previous(fit: Fit, verdict: Verdict) -> dict[str, Any] | None:
+    """Return how the model does beside the one it came from, if it came from one."""
+    if fit.parent is None:
+        return None
+    return {
+        "model": fit.parent.digest,
+        "part": fit.parent.part,
+        "losses": dataclasses.asdict(fit.parent.loss),
+        "new_losses": dataclasses.asdict(fit.parent.new_loss),
+        "alarm_rate": fit.parent.alarm_rate,
+        "new_alarm_rate": fit.parent.new_alarm_rate,
+        "rows_with_score": fit.parent.n_rows,
+        **dataclasses.asdict(judge_promotion(fit, fit.parent, verdict.level)),
     }
 
 
@@ -147,6 +165,7 @@ def page(
         summary=summary,
         figures=figures.draw(fit, inspection),
         data=data_table(examination),
+        promotion=fit.parent and judge_promotion(fit, fit.parent, verdict.level),
         tables=[_numbers(fit), _threshold(fit, inspection), _settings(fit)],
     )
 
@@ -163,14 +182,18 @@ def _numbers(fit: Fit) -> Table:
         for part, name in names.items()
         if part in fit.losses
     ]
+    came_from = (
+        f"The weights are those of epoch {fit.best_epoch} of {len(fit.history)}."
+        if fit.best_epoch or not fit.parent
+        else "The weights are those of the model it came from."
+    )
     where = names["valid" if "valid" in fit.losses else "calibration"]
     repeating = [f"repeating the last value ({where})", "", *_spelled(fit.repeated)]
     return Table(
         "Losses",
         "The mean squared and the mean absolute error of the saved network, per "
         "element in standard deviations of the series. Repeating the mean of each "
-        f"series gives a loss of about 1. The weights are those of epoch "
-        f"{fit.best_epoch} of {len(fit.history)}.",
+        f"series gives a loss of about 1. {came_from}",
         ["data", "rows", "loss", "absolute error"],
         [*rows, repeating],
     )

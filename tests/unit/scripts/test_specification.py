@@ -120,7 +120,10 @@ def test_the_committed_documents_are_the_codes_own(tmp_path: Path) -> None:
 
 
 def test_the_algorithm_declares_every_hyperparameter_as_the_job_reads_it() -> None:
-    """All but texts are tunable; ranges and defaults, as bare strings, are accepted."""
+    """All but texts are tunable; ranges and defaults, as bare strings, are accepted.
+
+    What needs a model has neither: some clients send every default.
+    """
     training = specification.create_algorithm()["TrainingSpecification"]
     declared = training["SupportedHyperParameters"]
     ranges = {
@@ -134,10 +137,14 @@ def test_the_algorithm_declares_every_hyperparameter_as_the_job_reads_it() -> No
 
     assert [entry["Name"] for entry in declared] == [d.name for d in declarations()]
     assert {entry["Name"] for entry in declared if not entry["IsTunable"]} == {
-        d.name for d in declarations() if d.is_text
+        d.name for d in declarations() if d.is_text or d.needs_model
     }
     assert Hyperparameters() == Hyperparameters.from_strings(
-        {entry["Name"]: entry["DefaultValue"] for entry in declared}
+        {
+            entry["Name"]: entry["DefaultValue"]
+            for entry in declared
+            if not by_name[entry["Name"]].needs_model
+        }
     )
     for end, attribute in (("MinValue", "minimum"), ("MaxValue", "maximum")):
         read = Hyperparameters.from_strings({n: b[end] for n, b in bounds.items()})
@@ -159,7 +166,7 @@ def test_the_tuning_jobs_ranges_are_accepted_by_the_jobs_it_starts() -> None:
     tuned = {entry["Name"] for entry in ranges}
 
     assert tuned == set(specification.TUNING_RANGES)
-    assert tuned | set(static) == {d.name for d in declarations()}
+    assert tuned | set(static) == {d.name for d in declarations() if not d.needs_model}
     assert tuned & set(static) == set()
     for end in ("MinValue", "MaxValue"):
         strings = {**static, **{entry["Name"]: entry[end] for entry in ranges}}
