@@ -59,7 +59,7 @@ class Scores:
             **{k: np.concatenate(v) for k, v in columns.items() if v[0] is not None}
         )
 
-    def rows(self, rows: slice) -> "Scores":
+    def at(self, rows: slice | IndexArray) -> "Scores":
         """Return the scores of some of the rows."""
         columns = {
             field.name: getattr(self, field.name) for field in dataclasses.fields(self)

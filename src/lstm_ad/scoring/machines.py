@@ -196,4 +196,4 @@ def _in_parts(scores: Scores, n_series: int) -> Iterator[Scores]:
     """Yield the scores of a table, a bounded number of rows at a time."""
     n_rows = max(1, BLOCK_NUMBERS // 16 // n_series)
     for first in range(0, len(scores.normality_score), n_rows):
-        yield scores.rows(slice(first, first + n_rows))
+        yield scores.at(slice(first, first + n_rows))

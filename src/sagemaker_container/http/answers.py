@@ -146,6 +146,6 @@ class _Rows:
             stop = start + len(part.normality_score)
             if self.first < stop:
                 skipped = max(0, self.first - start)
-                rows = part.rows(slice(skipped, None)) if skipped else part
+                rows = part.at(slice(skipped, None)) if skipped else part
                 yield rows, self.frame.rows(slice(start + skipped, stop))
             start = stop
