@@ -1,7 +1,8 @@
 """Feed the readers of CSV and JSON mutated files, and compare them with obvious ones.
 
 Every file is a valid one that was damaged by a few random edits (seeded: the same
-files in every run); every third is JSON. A reader may refuse it, with a SeriesError, or
+files in every run); every third is JSON, and every third a table with names, times, ids
+and gaps. A reader may refuse it, with a SeriesError, or
 must return the numbers that splitting at the commas and Python's own ``float`` give, or
 Python's own reader of JSON, bit for bit. What the obvious readers accept must be
 accepted.
@@ -25,10 +26,12 @@ from pathlib import Path
 
 import numpy as np
 
+from fuzz_tables import Read, make_request, read_slowly
 from lstm_ad.exceptions import SeriesError
 from sagemaker_container.formats import csv as csv_format
 from sagemaker_container.formats import csv_file, csv_text
 from sagemaker_container.formats import json as json_format
+from sagemaker_container.formats.csv_table import read_table
 
 BLOCK_SIZES = (4, 7, 64, 4 * 2**20)
 """Bytes read at a time: lines, numbers and line ends are cut by the ends of blocks."""
@@ -71,6 +74,9 @@ def main() -> None:
         path = Path(folder) / "fuzz.csv"
         for number in range(arguments.files):
             source = random.Random(f"{arguments.seed}/{number}")
+            if number % 3 == 1:
+                outcomes[f"table {check_table(source)}"] += 1
+                continue
             is_json = number % 3 == 0
             data = make_file(source, valid_json if is_json else valid_csv)
             outcome = check(data, source, path, is_json)
@@ -107,6 +113,41 @@ def check(data: bytes, source: random.Random, path: Path, is_json: bool) -> str:
         sys.exit(f"Accepted, but not valid: {found}\n{data!r}")
     if found.tobytes() != np.array(expected).tobytes():
         sys.exit(f"Other numbers: {found} instead of {expected}\n{data!r}")
+    return "read alike"
+
+
+def check_table(source: random.Random) -> str:
+    """Return how both readers took a table; end the run if they differ."""
+    request = make_request(source)
+    data = damaged(request.text, source)
+    csv_text.BLOCK_SIZE = source.choice(BLOCK_SIZES)
+    csv_text.FEW = source.choice(FEW)
+    settings = (request.schema, request.keep, None, request.allows_missing)
+    try:
+        found = read_table(io.BytesIO(data), *settings)
+    except SeriesError as error:
+        found, message = None, str(error)
+    except Exception as error:
+        sys.exit(f"{type(error).__name__}: {error}\n{data!r}\n{request}")
+    expected = read_slowly(data, request)
+    if data == request.text and expected is None:
+        sys.exit(f"Valid, but refused by the obvious reader: {data!r}\n{request}")
+    if found is None:
+        if isinstance(expected, Read):
+            sys.exit(f"Refused, but valid: {message}\n{data!r}\n{request}")
+        if "\n" in message or not message.isprintable() or len(message) > 500:
+            sys.exit(f"Not one plain sentence: {message!r}\n{data!r}")
+        return "refused"
+    if expected is None:
+        sys.exit(f"Accepted, but not valid: {found}\n{data!r}\n{request}")
+    if not isinstance(expected, Read):
+        return "ambiguous"
+    carried = [(name, [*cells]) for name, cells in found.carried.items()]
+    times = None if found.times is None else found.times.tolist()
+    values = np.array(expected.values)
+    is_alike = np.array_equal(found.values, values, equal_nan=True)
+    if not is_alike or (carried, times) != (expected.carried, expected.times):
+        sys.exit(f"Other content: {found} instead of {expected}\n{data!r}\n{request}")
     return "read alike"
 
 
@@ -155,7 +196,11 @@ def read_json_slowly(data: bytes) -> list[list[float]] | None:
 
 def make_file(source: random.Random, valid: Callable[[random.Random], bytes]) -> bytes:
     """Return a valid file with zero to four edits."""
-    data = valid(source)
+    return damaged(valid(source), source)
+
+
+def damaged(data: bytes, source: random.Random) -> bytes:
+    """Return a file with zero to four edits."""
     for _ in range(source.choice((0, 1, 1, 1, 2, 2, 3, 4))):
         data = source.choice(EDITS)(data, source)
     return data

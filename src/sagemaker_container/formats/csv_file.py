@@ -14,7 +14,7 @@ from lstm_ad.data.schema import Schema
 from lstm_ad.exceptions import SeriesError
 from sagemaker_container.formats import decimal_comma
 from sagemaker_container.formats.blocks import Parsed, no_data
-from sagemaker_container.formats.csv_table import BlockReader, cut_into_blocks
+from sagemaker_container.formats.csv_table import BlockReader, cut_into_blocks, width
 from sagemaker_container.formats.csv_text import blocks, explain, parse
 from sagemaker_container.formats.header import Columns, Declared, by_place, matched
 from sagemaker_container.formats.messages import shown
@@ -66,12 +66,14 @@ class FileColumns:
             )
         return matched(names, schema, ()), schema
 
-    def numbered(self, file: str, n_columns: int) -> tuple[Columns, Schema]:
-        """Return the columns of a file without a header.
+    def numbered(self, file: str, line: bytes) -> tuple[Columns, Schema]:
+        """Return the columns of a file without a header, given its first row.
 
         Raises:
             SeriesError: If the first file has one, or if a column is missing.
         """
+        has_text = bool(self._declared.timestamp or self._declared.ids)
+        n_columns = width(line, has_text)
         schema = self._schema(file, (), n_columns)
         return by_place(n_columns, schema, ()), schema
 
@@ -112,7 +114,7 @@ def read_file(
     with _opened(path, name) as stream:
         (found, schema), parts = cut_into_blocks(
             stream,
-            lambda n_columns: columns.numbered(name, n_columns),
+            lambda line: columns.numbered(name, line),
             lambda names: columns.named(name, names),
         )
         reader = BlockReader(found, longest_gap > 0)

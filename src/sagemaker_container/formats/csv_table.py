@@ -44,7 +44,9 @@ def read_table(
     """
     columns, blocks = cut_into_blocks(
         stream,
-        lambda n_columns: by_place(n_columns, schema, keep),
+        lambda line: by_place(
+            width(line, len(schema.columns) > len(schema.series)), schema, keep
+        ),
         (lambda names: matched(names, schema, keep)) if schema.is_named else None,
     )
     reader = BlockReader(columns, allows_missing)
@@ -81,14 +83,14 @@ def read_table(
 
 def cut_into_blocks(
     stream: BinaryIO,
-    by_place: Callable[[int], Found],
+    by_place: Callable[[bytes], Found],
     by_name: Callable[[tuple[str, ...]], Found] | None,
 ) -> tuple[Found, Iterator[Block]]:
     """Return what the columns of a stream are, and its rows in blocks.
 
     Args:
         stream: The text.
-        by_place: Says what so many columns without names are.
+        by_place: Says what columns without names are, given the first row.
         by_name: Says what the columns of a header are; None if there can be none.
 
     Raises:
@@ -111,9 +113,21 @@ def cut_into_blocks(
     else:
         if line.startswith(b",") and csv_text.is_header(line.split(b",")):
             raise SeriesError(csv_text.header_problem(line))
-        found = by_place(n_columns)
+        found = by_place(line)
         refuse_column_numbers(first, n_columns)
     return found, (Block(text, n_columns) for text in itertools.chain([first], texts))
+
+
+def width(line: bytes, has_text: bool) -> int:
+    """Return the number of cells in a row.
+
+    Args:
+        line: The row.
+        has_text: Whether there are cells of text, which may be in quotes.
+    """
+    if has_text and b'"' in line:
+        return len(carried.split(line))
+    return line.count(b",") + 1
 
 
 class BlockReader:

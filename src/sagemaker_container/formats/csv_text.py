@@ -128,8 +128,10 @@ def numbers_or_nothing(text: bytes, n_columns: int) -> FloatArray | None:
     which = np.flatnonzero(is_missing[is_missing | is_end])
     which -= np.arange(len(which))  # the marks before it
     cells = numbers(marked.replace(bytes([_MISSING]), b"0"), n_columns)
-    if cells is not None:
-        cells[which] = np.nan
+    if cells is None:
+        return None
+    cells = cells.copy()  # what pandas returns may not be written to
+    cells[which] = np.nan
     return cells
 
 

@@ -78,7 +78,7 @@ def test_files_are_put_in_the_order_of_the_first(
 def test_columns_without_names_are_named_by_number(tmp_path: Path) -> None:
     """Series by their own numbers, others by what they are."""
     declared = Declared("1", ("3", "4"), "4")
-    rows, (file,) = read(tmp_path, ["5,1.5,a,x,2\n7,3,b,x,4\n"], declared)
+    rows, (file,) = read(tmp_path, ['5,1.5,"a,a",x,2\n7,3,b,x,4\n'], declared)
     assert rows.values(file).tolist() == [[1.5, 2], [3, 4]]
     assert file.schema == Schema(
         (

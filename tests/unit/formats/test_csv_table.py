@@ -118,6 +118,13 @@ def test_cells_are_a_sequence() -> None:
     assert [plain(cell) for cell in (b'"a, ""b"""', b" x ")] == ['a, "b"', "x"]
 
 
+def test_a_comma_in_quotes_is_no_column() -> None:
+    """In the first row, too, without a header."""
+    table = read('2024-01-01,1,"a, b",2\n')
+    assert table.values.tolist() == [[1, 2]]
+    assert [*table.carried["asset"]] == [b'"a, b"']
+
+
 MISSING = {
     "empty": (f"{HEADER}\n,,,\n".replace("\n,", "\n2024-01-01,", 1), [[NAN, NAN]]),
     "nan": (f"{HEADER}\n2024-01-01, nan,x,NaN\n", [[NAN, NAN]]),
@@ -134,6 +141,13 @@ def test_missing_cells_are_nan_where_they_are_allowed(
     np.testing.assert_array_equal(table.values, expected)
     with pytest.raises(SeriesError, match="needs a finite number"):
         read(text)
+
+
+def test_many_cells_may_be_missing() -> None:
+    """So many that pandas reads the others."""
+    table = read("nan,2\n ,3\n4,\n" * 2000, SERIES, allows_missing=True)
+    expected = [[NAN, 2], [NAN, 3], [4, NAN]] * 2000
+    np.testing.assert_array_equal(table.values, expected)
 
 
 def test_an_empty_line_is_a_missing_value_of_a_single_series() -> None:
