@@ -121,11 +121,14 @@ def save(model_dir: Path, fit: Fit) -> None:
     scaler = fit.detector.reconstructor.scaler
     gaussian = fit.detector.gaussian
     decision = fit.detector.decision
+    ratios = fit.detector.reconstructor.outage_ratios
+    assert ratios is not None  # they were measured
     statistics = {
         "scaler.mean": scaler.mean,
         "scaler.scale": scaler.scale,
         "gaussian.mean": gaussian.mean,
         "gaussian.covariance": gaussian.covariance,
+        "outages.ratios": ratios,
         "scan.levels": fit.detector.scan.levels,
         "decision.tail.body": decision.tail.body,
         "decision.error_range": decision.error_range,
@@ -198,6 +201,7 @@ def load(model_dir: Path, cores: Cores | None = None, gpu: int = 0) -> LSTMAD:
             cores or Cores(),
             has_level=described.n_level_entries > 0,
             max_gap=described.max_gap,
+            outage_ratios=arrays["outages.ratios"],
         ),
         Gaussian(
             arrays["gaussian.mean"],
@@ -228,6 +232,7 @@ def _arrays(
         "scaler.scale": (n_series,),
         "gaussian.mean": (n_errors,),
         "gaussian.covariance": (n_errors, n_errors),
+        "outages.ratios": (n_series,),
         "scan.levels": (max(n_lengths, 1),),
         "decision.tail.body": (N_LEVELS,),
         "decision.error_range": (2, n_series),

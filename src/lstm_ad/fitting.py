@@ -28,6 +28,7 @@ from lstm_ad.scoring.calibrate import Errors, Settings, calibrate, in_order
 from lstm_ad.scoring.detector import LSTMAD
 from lstm_ad.scoring.gaussian import Gaussian
 from lstm_ad.scoring.moments import Moments
+from lstm_ad.scoring.outages import outage_ratios
 from lstm_ad.scoring.reconstruction import Reconstructor
 from lstm_ad.scoring.scan import Scan
 from lstm_ad.threshold.calibration import decide
@@ -154,11 +155,13 @@ def fit(
     else:
         logger.info("Training the model.")
         learnt = _train(job, control or Control())
-    calibrated = _calibrate(job, learnt.reconstructor)
+    reconstructor = dataclasses.replace(learnt.reconstructor, outage_ratios=None)
+    calibrated = _calibrate(job, reconstructor)
+    ratios = _outage_ratios(job, reconstructor, calibrated.gaussian)
     detector = _with_labels(
         job,
         LSTMAD(
-            learnt.reconstructor,
+            dataclasses.replace(reconstructor, outage_ratios=ratios),
             calibrated.gaussian,
             calibrated.decision,
             calibrated.scan,
@@ -475,6 +478,22 @@ def _errors(
         [int(first[index]) for index in mine] or [0],
         int(first[-1]),
     )
+
+
+def _outage_ratios(
+    job: _Job, reconstructor: Reconstructor, gaussian: Gaussian
+) -> FloatArray:
+    """Return by what errors are divided while a series is away."""
+    if not reconstructor.max_gap:
+        return np.ones(job.partition.n_series)
+    parts = (
+        job.fences.repair(part.values(job.rows))
+        for part in job.partition.calibration
+        if part.scorer == job.group.rank
+    )
+    # One process measures; it has the longest of the files.
+    mine = outage_ratios(parts, reconstructor, gaussian)
+    return -job.group.minimum(-mine)
 
 
 def _with_labels(job: _Job, detector: LSTMAD) -> LSTMAD:

@@ -239,8 +239,8 @@ class Hyperparameters:
         0,
         0,
         100_000,
-        "The longest run of time steps over which a missing value is held; 0 = half "
-        "of context-length.",
+        "The longest run of time steps over which a missing value is held; 0 = a "
+        "tenth of context-length.",
     )
     timestamp_column: str = _declare_text(
         "The column that holds the time of each row: its name in the header, or its "
@@ -319,7 +319,7 @@ class Hyperparameters:
         """Over how many rows a missing value is held; 0 if none may be missing."""
         if self.missing_values == REFUSE:
             return 0
-        return self.max_gap or max(1, self.layout.context_length // 2)
+        return self.max_gap or max(1, self.layout.context_length // 10)
 
     def window_lengths(self, n_series: int) -> tuple[int, ...]:
         """Return the lengths of the windows that are scored, in rows, rising.

@@ -240,13 +240,12 @@ def _cut(
         series = file.stretches(hyperparameters.longest_gap)
         shortest = layout.n_shortest if len(series) == 1 else n_worth_fitting(layout)
         for stretch in series:
-            first = max(stretch.start, cut - layout.n_borrowed)
-            before = Part(file, stretch.start, min(stretch.stop, cut), owners)
-            after = Part(file, first, stretch.stop, owners)
+            before = range(stretch.start, min(stretch.stop, cut))
             if len(before) >= shortest:
-                fitting.append(before)
+                fitting.append(Part(file, before.start, before.stop, owners))
+            after = range(max(stretch.start, cut - layout.n_borrowed), stretch.stop)
             if stretch.stop > cut and len(after) > layout.n_unscored:
-                calibration.append(after)
+                calibration.append(Part(file, after.start, after.stop, owners))
     has_fitting = fitting or hyperparameters.warm_start == CALIBRATE
     if not has_fitting or not calibration:
         raise SeriesError(

@@ -5,6 +5,10 @@ mean of the series before the first one and after that. So only the past fills a
 and the scores of a growing series stay those of the whole. What is filled is no target:
 it counts in no loss, no scaler and no Gaussian. Where *all* series are missing for
 longer than ``max-gap``, the series ends; a new one begins at the next value.
+
+A series that is missing for longer than ``max-gap`` while others are there is *away*.
+The others are then reconstructed from a mean that was never measured, which is harder:
+:mod:`lstm_ad.scoring.outages` says by how much.
 """
 
 from collections.abc import Iterable
@@ -42,6 +46,30 @@ class Holder:
         held = np.take_along_axis(known, seen, axis=0)
         self._last, self._age = held[-1], age[-1]
         return np.where(age > self._max_gap, self._initial, held)
+
+
+def away(values: FloatArray, max_gap: int, n_rows: int) -> FloatArray | None:
+    """Return how far away each series is: 1 if it is or was in the last rows.
+
+    A series that may become so is from 0 to 1 away: by how much of ``max-gap`` it has
+    been missing for.
+
+    Args:
+        values: A series from its start, of shape ``(T, D)``.
+        max_gap: See :class:`Holder`.
+        n_rows: How many rows count, each row itself included.
+
+    Returns:
+        Of shape ``(T, D)``; None if no value is missing.
+    """
+    if not (is_missing := np.isnan(values)).any():
+        return None
+    row = np.arange(len(values))[:, np.newaxis]
+    seen = np.maximum.accumulate(np.where(is_missing, -max_gap - 1, row), axis=0)
+    last = np.maximum.accumulate(np.where(row - seen > max_gap, row, -n_rows), axis=0)
+    found: FloatArray = np.minimum((row - seen) / (max_gap + 1), 1.0)
+    found[row - last < n_rows] = 1.0
+    return found
 
 
 class Gaps:

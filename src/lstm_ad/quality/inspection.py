@@ -155,9 +155,10 @@ class _Look:
         """Likewise of reconstructing each series."""
         scanner = Scanner(detector.scan)
         scores, reconstruction = [], []
+        ratios = detector.reconstructor.ratios(series)
         for rows, reconstructions in detector.reconstructor.reconstruct(series):
             vectors = detector.reconstructor.error_vectors(
-                series, rows, reconstructions
+                series, rows, reconstructions, ratios
             )
             scores.append(scanner.of(detector.gaussian.distances(vectors))[0])
             errors = vectors[:, : n_each * series.shape[1]]  # without changes of level

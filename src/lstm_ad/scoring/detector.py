@@ -158,8 +158,12 @@ class LSTMAD:
                 yield without_scores(nothing, with_contributions)
             windows = _Windows(self, with_contributions)
             if first < len(some):
+                ratios = self.reconstructor.ratios(some)
                 for rows, reconstructions in self.reconstructor.reconstruct(some):
-                    yield windows.score(some, rows, reconstructions)
+                    errors = self.reconstructor.error_vectors(
+                        some, rows, reconstructions, ratios
+                    )
+                    yield windows.score(some[rows], errors, reconstructions)
             n_done = stretch.stop
         if n_done < len(series):
             yield without_scores(series[n_done:], with_contributions)
@@ -193,7 +197,7 @@ class _Windows:
     """
 
     def __init__(self, detector: LSTMAD, with_contributions: bool) -> None:
-        self._gaussian, self._reconstructor = detector.gaussian, detector.reconstructor
+        self._gaussian = detector.gaussian
         self._scanner = Scanner(detector.scan)
         self._lengths = np.array(detector.scan.lengths)
         self._with_contributions = with_contributions
@@ -202,17 +206,15 @@ class _Windows:
         )
 
     def score(
-        self, series: FloatArray, rows: slice, reconstructions: FloatArray
+        self, values: FloatArray, errors: FloatArray, reconstructions: FloatArray
     ) -> Scores:
         """Return the scores of the next rows.
 
         Args:
-            series: Of shape ``(T, D)``.
-            rows: The next ones.
+            values: The next rows, of shape ``(rows, D)``.
+            errors: Their error vectors, of shape ``(rows, K * D)``.
             reconstructions: All of each, of shape ``(rows, K, D)``.
         """
-        values = series[rows]
-        errors = self._reconstructor.error_vectors(series, rows, reconstructions)
         worst, number = self._scanner.of(self._gaussian.distances(errors))
         has_none = np.isnan(worst)
         reconstruction = reconstructions.mean(axis=1)

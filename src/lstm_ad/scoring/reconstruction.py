@@ -8,7 +8,7 @@ import numpy as np
 
 from lstm_ad.axes import FloatArray, ScaledArray
 from lstm_ad.exceptions import SeriesError
-from lstm_ad.model.gaps import Holder
+from lstm_ad.model.gaps import Holder, away
 from lstm_ad.model.runtime import OnnxNetwork
 from lstm_ad.model.scaling import Scaler
 from lstm_ad.model.sequences import aligned, input_sequences
@@ -32,6 +32,9 @@ class Reconstructor:
     max_gap: int = 0
     """The longest run of rows over which a missing value is held: see
     :mod:`lstm_ad.model.gaps`. 0 = no value may be missing."""
+    outage_ratios: FloatArray | None = None
+    """By what errors are divided while each series is away, of shape ``(D,)``: see
+    :mod:`lstm_ad.scoring.outages`. None while they are measured."""
 
     @property
     def n_errors(self) -> int:
@@ -82,11 +85,38 @@ class Reconstructor:
         Raises:
             SeriesError: As :meth:`reconstruct`.
         """
+        ratios = self.ratios(series)
         for rows, reconstructions in self.reconstruct(series):
-            yield self.error_vectors(series, rows, reconstructions)
+            yield self.error_vectors(series, rows, reconstructions, ratios)
+
+    def ratios(self, series: FloatArray) -> FloatArray | None:
+        """Return by what the errors of each row are divided, for series that are away.
+
+        While the ratios are measured, rows with a series that is away have none.
+
+        Args:
+            series: As for :meth:`reconstruct`.
+
+        Returns:
+            Of shape ``(T, 1)``; None if that is 1 everywhere.
+        """
+        context = self.network.layout.context_length
+        how_far = away(series, self.max_gap, context)
+        if how_far is None:
+            return None
+        if self.outage_ratios is None:
+            ratios = np.where(how_far < 1, 1.0, np.nan)
+        else:
+            ratios = self.outage_ratios**how_far
+        largest: FloatArray = ratios.max(axis=1, keepdims=True)
+        return largest
 
     def error_vectors(
-        self, series: FloatArray, rows: slice, reconstructions: FloatArray
+        self,
+        series: FloatArray,
+        rows: slice,
+        reconstructions: FloatArray,
+        ratios: FloatArray | None = None,
     ) -> FloatArray:
         """Return what the Gaussian scores of some rows.
 
@@ -99,11 +129,14 @@ class Reconstructor:
             series: As for :meth:`reconstruct`.
             rows: Some of its rows.
             reconstructions: Theirs, of shape ``(rows, K, D)``.
+            ratios: What :meth:`ratios` returns for the series.
 
         Returns:
             Of shape ``(rows, K * D)``, or with levels ``(rows, (K + 1) * D)``.
         """
         errors = error_vectors(series[rows], reconstructions)
+        if ratios is not None:
+            errors /= ratios[rows]
         if not self.has_level:
             return errors
         context = self.network.layout.context_length
