@@ -1,16 +1,18 @@
-"""Write the requests of :mod:`specification` as JSON files."""
+"""Write the requests of :mod:`specification` and the rest as JSON files."""
 
 import json
 import sys
 from pathlib import Path
 
-from specification import DOCUMENTS
+import retraining
+import specification
 
 
 def main(folder: Path) -> None:
     """Write every document to ``folder``, which is made if it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, document in DOCUMENTS.items():
+    documents = {**specification.DOCUMENTS, **retraining.DOCUMENTS}
+    for name, document in documents.items():
         text = json.dumps(document(), indent=2) + "\n"
         (folder / f"{name}.json").write_text(text)
 

@@ -118,7 +118,7 @@ def create_training_job() -> Request:
         "HyperParameters": {
             d.name: str(d.default) for d in declarations() if not d.needs_model
         },
-        **_training(),
+        **training(),
         "EnableManagedSpotTraining": True,
         "CheckpointConfig": {
             "S3Uri": f"{BUCKET}/checkpoints/{name}/",
@@ -157,7 +157,7 @@ def create_hyper_parameter_tuning_job() -> Request:
                 for d in declarations()
                 if d.name not in TUNING_RANGES and not d.needs_model
             },
-            **_training(),
+            **training(),
         },
     }
 
@@ -276,7 +276,7 @@ def _ranges(kind: type[int] | type[float]) -> list[Request]:
     ]
 
 
-def _training() -> Request:
+def training() -> Request:
     """Return what a training job and the jobs of a tuning job say alike."""
     return {
         "AlgorithmSpecification": {

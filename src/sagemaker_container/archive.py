@@ -18,6 +18,9 @@ from lstm_ad.model_json import FILES
 MEDIA_TYPE = "application/x-sagemaker-model"
 """The content type by which SageMaker knows the channel."""
 
+ARCHIVE = "model.tar.gz"
+"""What SageMaker calls a model."""
+
 MAX_BYTES = 8 * 2**30
 """Of all members together: an ONNX graph has at most 2 GiB, and so have its weights."""
 
@@ -45,6 +48,10 @@ def model_folder(files: Mapping[str, Path], scratch: Path) -> Path:
     folders = {path.parent for path in files.values()}
     if len(folders) == 1 and {path.name for path in files.values()} == set(FILES):
         return folders.pop()
+    # Where a job has left it, there may be more: its output.tar.gz, for one.
+    archives = {name: p for name, p in files.items() if p.name == ARCHIVE}
+    if len(archives) == 1:
+        files = archives
     if len(files) != 1:
         raise SettingError(
             f"The model channel holds {_listed(files)}; use one model.tar.gz, or "

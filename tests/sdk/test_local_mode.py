@@ -5,6 +5,7 @@ the variables of batch transform) and runs the images over a Docker socket. It i
 story: each test takes up where the one before ended.
 """
 
+import json
 import os
 import re
 import shutil
@@ -92,19 +93,20 @@ def make_estimator(folder: Path, offline: None) -> Callable[..., Any]:
     root = folder / "containers"
     root.mkdir()
     session.config = {"local": {"local_code": True, "container_root": str(root)}}
-    return lambda instance_count=1: Estimator(
+    settings = {
+        "sequence-length": SEQUENCE_LENGTH,
+        "hidden-size": 8,
+        "epochs": 2,
+        "lr": 0.01,
+    }
+    defaults = {"instance_count": 1, "hyperparameters": settings}
+    return lambda **options: Estimator(
         image_uri=os.environ["TRAIN_IMAGE"],
         role="arn:aws:iam::111111111111:role/none",
-        instance_count=instance_count,
         instance_type="local",
         sagemaker_session=session,
         output_path=f"file://{folder}/output",
-        hyperparameters={
-            "sequence-length": SEQUENCE_LENGTH,
-            "hidden-size": 8,
-            "epochs": 2,
-            "lr": 0.01,
-        },
+        **{**defaults, **options},
     )
 
 
@@ -220,3 +222,26 @@ def test_two_instances_train_one_model(
     assert {"model.json", "network.onnx"} <= names
     assert re.search(r"Training with \d+ processes on 2 instances\.", log)
     assert len(re.findall(r"best epoch: ", log)) == 1
+
+
+def test_a_model_uri_is_where_training_starts(
+    make_estimator: Callable[..., Any],
+    estimator: Any,
+    folder: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The SDK gives it as the channel `model`, of SageMaker's own content type."""
+
+    def description(archive_uri: str) -> Any:
+        with tarfile.open(archive_uri.removeprefix("file://")) as archive:
+            (name,) = [n for n in archive.getnames() if n.endswith("model.json")]
+            return json.load(archive.extractfile(name))
+
+    old = description(estimator.model_data)
+    calibrated = make_estimator(
+        model_uri=estimator.model_data, hyperparameters={"warm-start": "calibrate"}
+    )
+    calibrated.fit({"training": f"file://{folder}/training"})
+
+    assert description(calibrated.model_data)["parent"] == old["digest"]
+    assert "Better than the model it came from?" in capfd.readouterr().out

@@ -56,7 +56,8 @@ def channel(tmp_path: Path, files: Mapping[str, bytes]) -> dict[str, Path]:
     [
         MODEL,
         {f"old/{name}": content for name, content in MODEL.items()},
-        {"model.tar.gz": packed(members(MODEL))},
+        {"model.tar.gz": packed(members(MODEL)), "output.tar.gz": b"of the job"},
+        {"renamed": packed(members(MODEL))},
         {
             "model.tar.gz": packed(
                 [
@@ -72,7 +73,14 @@ def channel(tmp_path: Path, files: Mapping[str, bytes]) -> dict[str, Path]:
             )
         },
     ],
-    ids=["files", "files in a folder", "archive", "archive of ./", "folder in archive"],
+    ids=[
+        "files",
+        "files in a folder",
+        "archive",
+        "renamed",
+        "archive of ./",
+        "folder in archive",
+    ],
 )
 def test_a_model_is_found_however_it_comes(
     files: dict[str, bytes], tmp_path: Path
