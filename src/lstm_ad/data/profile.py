@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lstm_ad.axes import FloatArray, IndexArray
-from lstm_ad.data.running import N_STRETCHES, Extremes, Far, Steps
+from lstm_ad.data.running import N_STRETCHES, Extremes, Far, Missing, Steps
 from lstm_ad.data.states import StateCounter, States
-from lstm_ad.model.fences import fences, sample
+from lstm_ad.model.fences import fences, quantiles, sample
 
 _CHUNK, _CHUNK_ROWS = 2**18, 2048
 _NORMAL_MAD = 1.482602218505602
@@ -44,7 +44,8 @@ class Profile:
     mean: FloatArray
     """The mean of all rows."""
     sample: FloatArray
-    """A random row of each of at most ``SAMPLE_ROWS`` stretches, ``(n, D)``."""
+    """A random row of each of at most ``SAMPLE_ROWS`` stretches, ``(n, D)``; where a
+    value is missing, the median of its series."""
     sample_rows: IndexArray
     """Their row numbers, of shape ``(n,)``, rising."""
     n_steps: int
@@ -66,6 +67,12 @@ class Profile:
     for one without rows."""
     stretch_range: FloatArray
     """Likewise the smallest and the largest value, ``(2, N_STRETCHES, D)``."""
+    n_missing: IndexArray
+    """How many values are missing."""
+    longest_missing: IndexArray
+    """The rows of the longest run of missing values."""
+    longest_missing_first: IndexArray
+    """Its first row."""
     states: tuple[States | None, ...]
     """Of each series the values it has, or None if there are many."""
     far: tuple[Far, ...]
@@ -106,7 +113,7 @@ def profile(files: Sequence[FloatArray]) -> Profile:
     n_timesteps = tuple(map(len, files))
     sample_rows, sampled = sample(files)
     extremes, steps = Extremes(fences(sampled)), Steps(sampled.shape[1])
-    states = StateCounter(sampled.shape[1])
+    states, missing = StateCounter(sampled.shape[1]), Missing(sampled.shape[1])
     edges = np.arange(N_STRETCHES + 1) * sum(n_timesteps) // N_STRETCHES
     for first, has_previous, rows in _chunks(files, edges):
         block = np.ascontiguousarray(rows.T)  # (D, rows): what is read is adjacent
@@ -114,18 +121,21 @@ def profile(files: Sequence[FloatArray]) -> Profile:
         extremes.add(first, stretch, block[:, int(has_previous) :])
         steps.add(first, has_previous, block)
         states.add(first, has_previous, block)
+        missing.add(first, has_previous, block)
     steps.end(sum(n_timesteps))
-    lengths = np.diff(edges)[:, np.newaxis]
     with np.errstate(invalid="ignore"):
-        stretch_mean = extremes.sums / lengths
+        stretch_mean = extremes.sums / extremes.n_values
+        mean = extremes.sums.sum(axis=0) / extremes.n_values.sum(axis=0)
     return Profile(
         n_timesteps=n_timesteps,
         low=np.fmin.reduce(extremes.ranges[0]),
         high=np.fmax.reduce(extremes.ranges[1]),
         low_rows=extremes.rows[0],
         high_rows=extremes.rows[1],
-        mean=extremes.sums.sum(axis=0) / sum(n_timesteps),
-        sample=sampled,
+        mean=mean,
+        sample=np.where(
+            np.isnan(sampled), np.nan_to_num(quantiles(sampled, [0.5])[0]), sampled
+        ),
         sample_rows=sample_rows,
         n_steps=steps.n_steps,
         n_rises=steps.n_rises,
@@ -136,6 +146,9 @@ def profile(files: Sequence[FloatArray]) -> Profile:
         longest_first=steps.longest_first,
         stretch_mean=stretch_mean,
         stretch_range=extremes.ranges,
+        n_missing=missing.n_missing,
+        longest_missing=missing.longest,
+        longest_missing_first=missing.longest_first,
         states=states.result(),
         far=extremes.far(),
     )

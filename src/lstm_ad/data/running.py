@@ -37,7 +37,7 @@ class Extremes:
     def __init__(self, bounds: FloatArray) -> None:
         n_series = bounds.shape[1]
         self.rows = np.zeros((2, 2, n_series), dtype=np.int64)
-        self.sums = np.zeros((N_STRETCHES, n_series))
+        self.sums, self.n_values = np.zeros((2, N_STRETCHES, n_series))
         self.ranges = np.full((2, N_STRETCHES, n_series), np.nan)
         self._best = np.array([np.inf, -np.inf])[:, np.newaxis] * np.ones(n_series)
         self._fences = bounds
@@ -47,8 +47,9 @@ class Extremes:
 
     def add(self, first: int, stretch: int, block: FloatArray) -> None:
         """Take in more rows, of shape ``(D, rows)``, from number ``first`` on."""
-        low, high = block.min(axis=1), block.max(axis=1)
-        self.sums[stretch] += block.sum(axis=1)
+        low, high = (extreme.reduce(block, axis=1) for extreme in (np.fmin, np.fmax))
+        self.sums[stretch] += np.nansum(block, axis=1)
+        self.n_values[stretch] += np.count_nonzero(~np.isnan(block), axis=1)
         self.ranges[0, stretch] = np.fmin(self.ranges[0, stretch], low)
         self.ranges[1, stretch] = np.fmax(self.ranges[1, stretch], high)
         for side, (value, sign) in enumerate(((low, 1), (high, -1))):
@@ -86,7 +87,7 @@ class Extremes:
         """Take in values of a series, some of which are beyond its fences."""
         low, high = self._fences[:, series]
         is_far = (values < low) | (values > high)
-        inside = values[~is_far]
+        inside = values[~is_far & ~np.isnan(values)]
         if len(inside):
             self._inner[0, series] = min(self._inner[0, series], inside.min())
             self._inner[1, series] = max(self._inner[1, series], inside.max())
@@ -114,11 +115,12 @@ class Steps:
         if not steps.shape[1]:
             return
         self.n_steps += steps.shape[1]
-        self.bounds[0] = np.minimum(self.bounds[0], steps.min(axis=1))
-        self.bounds[1] = np.maximum(self.bounds[1], steps.max(axis=1))
+        for side, extreme in enumerate((np.fmin, np.fmax)):
+            found = extreme.reduce(steps, axis=1)
+            self.bounds[side] = extreme(self.bounds[side], found)
         n_rises = np.count_nonzero(steps > 0, axis=1)
         n_falls = np.count_nonzero(steps < 0, axis=1)
-        self.falls += np.minimum(steps, 0.0).sum(axis=1)
+        self.falls += np.nansum(np.minimum(steps, 0.0), axis=1)
         self.n_rises += n_rises
         self.n_falls += n_falls
         first += 1 - int(has_previous)  # the row after the first step
@@ -157,3 +159,31 @@ class Steps:
         self.longest_first[series[longer]] = before[longer]
         is_last = np.concatenate([is_first[1:], [True]])
         self._run_first[series[is_last]] = starts[is_last]
+
+
+class Missing:
+    """The missing values of each series, and its longest run of them."""
+
+    def __init__(self, n_series: int) -> None:
+        self.n_missing, self.longest, self.longest_first = np.zeros(
+            (3, n_series), dtype=np.int64
+        )
+        self._run = np.zeros(n_series, dtype=np.int64)
+
+    def add(self, first: int, has_previous: bool, block: FloatArray) -> None:
+        """Take in more rows, ``(D, rows)``; a file starts without a previous one."""
+        if not has_previous:
+            self._run[:] = 0
+        is_missing = np.isnan(block[:, int(has_previous) :])
+        for series in np.flatnonzero(is_missing.any(axis=1) | (self._run > 0)):
+            there = is_missing[series]
+            edges = np.flatnonzero(np.diff(there, prepend=False, append=False))
+            starts, stops = edges.reshape(-1, 2).T
+            if self._run[series] and len(starts) and starts[0] == 0:
+                starts[0] = -self._run[series]  # it goes on from before
+            lengths = stops - starts
+            self.n_missing[series] += np.count_nonzero(there)
+            self._run[series] = lengths[-1] if there[-1] else 0
+            if len(lengths) and lengths.max() > self.longest[series]:
+                self.longest[series] = lengths.max()
+                self.longest_first[series] = first + starts[lengths.argmax()]

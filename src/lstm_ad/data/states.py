@@ -86,7 +86,7 @@ class StateCounter:
         """Take in values not seen before; return which series still have few."""
         n_before = int(has_previous)
         new = x[:, n_before:]
-        unknown = np.ones(new.shape, dtype=np.bool_)
+        unknown = ~np.isnan(new)
         for state in range(MAX_STATES):
             if np.isnan(self._values[:, state]).all():
                 break

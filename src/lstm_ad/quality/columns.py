@@ -13,6 +13,8 @@ from lstm_ad.quality.reasons import Level
 _FIRST_TIME, _LAST_TIME = 631152000.0, 4102444800.0  # the years 1990 to 2100
 _MIN_STEPS = 20
 _MIN_CHANGES, _MIN_CHANGING = 50, 0.05  # a counter changes that often
+MAX_MISSING = 0.2
+"""The fraction of values from which on so many are missing that it is said."""
 _WRAP = 0.9  # of the range of a series: the size of a wrap
 
 
@@ -208,6 +210,28 @@ def find_wraps(data: Data) -> Iterator[Finding]:
                 f"{high:.6g} and then starts again: it looks like a counter.",
                 "Each start looks like a step that no model can foresee.",
                 "Replace the series by its differences from row to row.",
+            )
+
+
+def find_missing(data: Data) -> Iterator[Finding]:
+    """Yield series of which many values are missing."""
+    for part in data.parts:
+        p = part.profile
+        share = p.n_missing / p.n_rows
+        for series in map(int, np.flatnonzero(share > MAX_MISSING)):
+            file, row = part.place(int(p.longest_missing_first[series]))
+            yield Finding(
+                "missing values",
+                Level.CHECK,
+                (series,),
+                file,
+                row,
+                f"{data.named(series)} has no value in {share[series]:.0%} of "
+                f"{part.name}, and none in {p.longest_missing[series]} rows from "
+                f"row {row} of {file} on.",
+                "What is held in place of values teaches the model nothing.",
+                "If the sensor seldom reports, sample all series as seldom, or leave "
+                "it out.",
             )
 
 

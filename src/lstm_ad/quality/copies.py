@@ -17,20 +17,20 @@ def find_copied_files(data: Data) -> Iterator[Finding]:
     seen: dict[str, str] = {}
     for part in (data.fitting, data.validation):
         for name, digest in zip(part.files, part.digests, strict=False) if part else ():
-            if digest in seen:
+            here = f"{name} in {part.name}" if part else name
+            # Several stretches of a file are of one file.
+            if seen.setdefault(digest, here) != here:
                 yield Finding(
                     "copied file",
                     Level.CHECK,
                     (),
                     name,
                     None,
-                    f"{name} in {part.name if part else ''} has the same values as "
-                    f"{seen[digest]}.",
+                    f"{here} has the same values as {seen[digest]}.",
                     "Measures on data that were trained on say nothing about new "
                     "data, and what is given twice counts twice.",
                     "Leave one of the files out.",
                 )
-            seen.setdefault(digest, f"{name} in {part.name}" if part else name)
 
 
 def find_copied_rows(data: Data) -> Iterator[Finding]:

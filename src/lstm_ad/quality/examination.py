@@ -4,9 +4,8 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 
-from lstm_ad.data.partition import Part as FileRows
 from lstm_ad.data.partition import Partition
-from lstm_ad.data.rows import Rows
+from lstm_ad.data.rows import File, Rows
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.processes import ALONE, ProcessGroup
@@ -49,21 +48,21 @@ def examine(
             series is certainly no measurement.
     """
     partition = Partition.of(rows, hyperparameters, group, is_quiet=True)
-    # Where the LSTM is not trained, later rows are still compared with earlier ones.
     training, validation = (
         [part for part in parts if part.owners[0] == group.rank]
-        for parts in (partition.fitting or partition.calibration, partition.validation)
+        for parts in (
+            (*partition.fitting, *partition.calibration),
+            partition.validation,
+        )
     )
     data = None
     if training:
-        n_rows = [len(part) for part in training]
-        if not partition.fitting:
-            fraction = hyperparameters.calibration_fraction
-            n_rows = [n - max(1, round(fraction * n)) for n in n_rows]
+        files = {part.file.name: part.file for part in training}.values()
         data = Data.of(
-            [_source(rows, part, part.file.n_timesteps) for part in training],
-            n_rows,
-            [_source(rows, part, part.stop) for part in validation],
+            [_source(rows, file, 0, file.n_timesteps) for file in files],
+            # Also where the LSTM is not trained, later rows are compared with earlier.
+            [_n_earlier(file.n_timesteps, hyperparameters) for file in files],
+            [_source(rows, part.file, part.start, part.stop) for part in validation],
             partition.schema,
         )
     everything = group.gather(find(data) if data else [])
@@ -80,10 +79,16 @@ def examine(
     return Examination(data, findings)
 
 
-def _source(rows: Rows, part: FileRows, stop: int) -> Source:
+def _n_earlier(n_timesteps: int, hyperparameters: Hyperparameters) -> int:
+    """Return how many rows of a training file come before its calibration part."""
+    return n_timesteps - max(
+        1, round(n_timesteps * hyperparameters.calibration_fraction)
+    )
+
+
+def _source(rows: Rows, file: File, start: int, stop: int) -> Source:
     """Return rows of a file, to be described."""
-    values = rows.values(part.file, part.start, stop)
-    return Source(part.file.name, values, part.file.digest, part.start)
+    return Source(file.name, rows.values(file, start, stop), file.digest, start)
 
 
 def _refuse(findings: Sequence[Finding]) -> None:

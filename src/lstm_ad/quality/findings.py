@@ -20,6 +20,7 @@ parts differ           check        a state entered 3 times or in 1 % of the row
                                     one part is absent from the other, or the levels
                                     of the parts are as far apart as above
 unit number            check        constant within each file, but not in all
+missing values         check        more than a fifth of the values of a part
 counter                check        never falls (or never rises), but changes
 angle                  check        jumps by nearly its range, which is 360 or 2 pi
 restarting counter     check        only rises, but for falls of most of its range
@@ -55,6 +56,7 @@ RULES: tuple[Rule, ...] = (
     outlying.find_sentinels,
     outlying.find_unlike_stretches,
     contrasts.find_different_parts,
+    columns.find_missing,
     columns.find_unit_numbers,
     columns.find_counters,
     columns.find_wraps,
@@ -97,7 +99,8 @@ def reasons(findings: Iterable[Finding], names: Sequence[str] = ()) -> list[Reas
         said = " ".join(f.found for f in some[:_MAX_SHOWN])
         if len(some) > _MAX_SHOWN:
             more = {s for f in some[_MAX_SHOWN:] for s in f.series}
-            chosen = np.isin(np.arange(max(more) + 1), list(more))
-            said += f" Likewise: {name_series(chosen, names)}."
+            chosen = np.isin(np.arange(max(more, default=0) + 1), list(more))
+            likewise = f"{len(some) - _MAX_SHOWN} more"
+            said += f" Likewise: {name_series(chosen, names) if more else likewise}."
         result.append(Reason(some[0].level, f"{said} {some[0].harm}", some[0].advice))
     return result

@@ -116,6 +116,8 @@ def _numbers(part: Part, series: int) -> dict[str, Any]:
     lower, median, upper = profile.quantiles[:, series].tolist()
     return {
         "rows": profile.n_rows,
+        "missing": int(profile.n_missing[series]),
+        "longest_missing": int(profile.longest_missing[series]),
         "lowest": float(profile.low[series]),
         "highest": float(profile.high[series]),
         **{k: [part.place(int(row)) for row in some] for k, some in rows.items()},

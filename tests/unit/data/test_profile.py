@@ -143,3 +143,24 @@ def test_fewer_rows_than_stretches_have_extremes() -> None:
 
     assert (found.low.tolist(), found.high.tolist()) == ([0.0], [6.0])
     assert np.isnan(found.stretch_mean).sum() == 53
+
+
+def test_missing_values_are_counted_and_change_nothing_else() -> None:
+    """Across blocks and files; what is left has its extremes, states and steps."""
+    values = np.tile([[1.0, 5.0], [2.0, 5.0], [3.0, 7.0]], (1000, 1))
+    holed = values.copy()
+    holed[10:14, 1] = np.nan
+    holed[2998:, 1] = np.nan
+
+    whole, found = profile([values, values]), profile([holed, holed])
+
+    assert found.n_missing.tolist() == [0, 12]
+    assert found.longest_missing.tolist() == [0, 4]
+    assert found.longest_missing_first[1] == 10
+    for name in ("low", "high", "steps", "change_share", "mean"):
+        ours, expected = getattr(found, name), getattr(whole, name)
+        np.testing.assert_allclose(ours, expected, rtol=0.01)
+    states = found.states[1]
+    assert states is not None
+    assert (states.values.tolist(), states.n_rows.sum()) == ([5.0, 7.0], 5988)
+    assert np.isfinite(found.sample).all()

@@ -87,3 +87,31 @@ def test_findings_of_a_kind_become_one_reason() -> None:
     assert reason.level == Level.CHECK
     assert "series 3 is 0" in reason.finding
     assert "Likewise: series 6, 7, 8, 9, 10 and 11." in reason.finding
+
+
+def test_many_missing_values_are_said() -> None:
+    """With their share, and where the longest run of them begins."""
+    values = np.random.default_rng(0).normal(size=(1000, 2))
+    values[100:400, 1] = np.nan
+
+    (found,) = find(Data.of([Source("a", values, "")], [800]))
+
+    assert found.found == (
+        "series 2 has no value in 38% of the training rows, and none in 300 rows from "
+        "row 101 of a on."
+    )
+
+
+def test_stretches_of_one_file_are_no_copies_of_each_other() -> None:
+    """Labels or gaps have cut it; a fourth copy of a file is told, too."""
+    values = np.random.default_rng(0).normal(size=(1000, 2))
+    training = Source("a", values[:500], "digest of a")
+    stretches = [Source("v", values[k : k + 90], "digest", k) for k in (500, 600, 700)]
+
+    assert find(Data.of([training], [400], stretches)) == []
+
+    copies = [Source(f"a{k}", values[:500], "digest of a") for k in range(5)]
+    names = {finding.name for finding in find(Data.of(copies, [400] * 5))}
+    assert "copied file" in names
+    (reason,) = reasons(f for f in find(Data.of(copies, [400] * 5)) if not f.series)
+    assert reason.finding.endswith("counts twice.")
