@@ -168,6 +168,10 @@ def read_slowly(data: bytes, request: Request) -> Read | object | None:
             return AMBIGUOUS if sent is None and request.allows_missing else None
     elif request.keep:
         return None
+    elif not schema.is_named and len(series) == len(columns):
+        # A detector says later that it is another number of series than its own.
+        request = dataclasses.replace(request, schema=Schema.unnamed(len(first)))
+        sent = list(request.schema.columns)
     else:
         sent = series if len(first) == len(series) else columns
     return _read_rows(lines, sent, request)

@@ -192,8 +192,8 @@ class BlockReader:
     def _line_problem(self, line: bytes, row: int) -> str | None:
         """Return what is wrong with a line in one sentence, or None."""
         columns, place = self._columns, self._columns.place(row)
-        is_row = self._allows_missing and columns.n_columns == 1 and not line.strip()
-        if is_row:
+        is_single = self._allows_missing and columns.n_columns == 1
+        if is_single and csv_text.NO_NUMBER.fullmatch(line):
             return None
         if problem := csv_text.form_problem(line, place, columns.n_columns):
             return problem

@@ -156,6 +156,8 @@ def test_an_empty_line_is_a_missing_value_of_a_single_series() -> None:
     np.testing.assert_array_equal(table.values, [[1], [NAN], [3], [NAN]])
     with pytest.raises(SeriesError, match="Row 2 is empty; each row"):
         read("1\n\n3\n", Schema.unnamed(1))
+    with pytest.raises(SeriesError, match="Row 2 is empty; each row"):
+        read("1\n\t\n3\n", Schema.unnamed(1), allows_missing=True)
 
 
 def test_absent_rows_are_allowed_as_missing_cells_are() -> None:
