@@ -89,9 +89,7 @@ class File:
 
     def sent_row(self, row: int) -> int:
         """Return the number in the file, from 1, of a row that it has, from 0."""
-        return (
-            row + 1 - sum(stop - start for start, stop in self.inserted if stop <= row)
-        )
+        return sent_row(row, self.inserted)
 
     def stretches(self, max_gap: int) -> list[range]:
         """Return the runs of rows that are a series each.
@@ -100,6 +98,16 @@ class File:
             max_gap: See :func:`lstm_ad.model.gaps.stretches`.
         """
         return stretches(self.n_timesteps, self.gaps, max_gap)
+
+
+def sent_row(row: int, inserted: Iterable[tuple[int, int]]) -> int:
+    """Return the number in a file, from 1, of a row that is counted from 0.
+
+    Args:
+        row: The number of the row among those sent and those inserted.
+        inserted: The runs of rows that the file lacks.
+    """
+    return row + 1 - sum(stop - start for start, stop in inserted if stop <= row)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 from lstm_ad.axes import FloatArray
 from lstm_ad.data.fingerprints import Fingerprints, divisor_of
 from lstm_ad.data.profile import Profile, profile
+from lstm_ad.data.rows import sent_row
 from lstm_ad.data.schema import Schema
 from lstm_ad.model.scaling import name_series
 from lstm_ad.quality.reasons import Level
@@ -54,6 +55,8 @@ class Source:
     """A digest of the whole file."""
     first_row: int = 0
     """The number of its first row here, counted from 0."""
+    inserted: tuple[tuple[int, int], ...] = ()
+    """The runs of rows that the file itself lacks."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,11 +75,14 @@ class Part:
     """A digest of each whole file."""
     fingerprints: Fingerprints | None = None
     """Of stretches of the files: of whole ones, also for the training rows."""
+    inserted: tuple[tuple[tuple[int, int], ...], ...] = ()
+    """The runs of rows that each file itself lacks."""
 
     def place(self, row: int) -> tuple[str, int]:
         """Return the file and the row there, counted from 1, of a row of the part."""
         file, there = self.profile.locate(row)
-        return self.files[file], self.first_rows[file] + there + 1
+        row = self.first_rows[file] + there
+        return self.files[file], sent_row(row, self.inserted[file])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +118,7 @@ class Data:
         whole = [source.values for source in (*training, *validation)]
         divisor = divisor_of(sum(map(len, whole)))
         names = tuple(source.name for source in training)
+        inserted = tuple(source.inserted for source in training)
         pairs = list(zip((source.values for source in training), cuts, strict=True))
         fitting = Part(
             "the training rows",
@@ -120,12 +127,14 @@ class Data:
             profile([values[:cut] for values, cut in pairs]),
             tuple(source.digest for source in training),
             Fingerprints.of([values for values, _ in pairs], divisor),
+            inserted,
         )
         calibration = Part(
             "the calibration part",
             names,
             tuple(cuts),
             profile([values[cut:] for values, cut in pairs]),
+            inserted=inserted,
         )
         if not validation:
             return cls(fitting, calibration, schema=schema)
@@ -136,6 +145,7 @@ class Data:
             profile([source.values for source in validation]),
             tuple(source.digest for source in validation),
             Fingerprints.of([source.values for source in validation], divisor),
+            tuple(source.inserted for source in validation),
         )
         return cls(fitting, calibration, validating, schema)
 

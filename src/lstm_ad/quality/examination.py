@@ -88,7 +88,8 @@ def _n_earlier(n_timesteps: int, hyperparameters: Hyperparameters) -> int:
 
 def _source(rows: Rows, file: File, start: int, stop: int) -> Source:
     """Return rows of a file, to be described."""
-    return Source(file.name, rows.values(file, start, stop), file.digest, start)
+    values = rows.values(file, start, stop)
+    return Source(file.name, values, file.digest, start, file.inserted)
 
 
 def _refuse(findings: Sequence[Finding]) -> None:

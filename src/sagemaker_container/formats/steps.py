@@ -77,7 +77,9 @@ class Steps:
         """Return how many rows to insert before each of the last rows."""
         n_absent = np.zeros(n_rows, np.int64)
         if self._clock is not None:
-            n_steps = np.rint(times.apart(moments[:-1], moments[1:]) / self._clock.step)
+            n_steps, _ = times.steps_between(
+                moments[:-1], moments[1:], self._clock.step
+            )
             n_absent[n_rows - len(n_steps) :] = n_steps - 1
         # One more than is held says as much as a whole year.
         return np.minimum(n_absent, self._longest_gap + 1)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lstm_ad.axes import FloatArray, IndexArray
+from lstm_ad.axes import IndexArray
 from lstm_ad.data.schema import Clock, TimeForm
 from lstm_ad.exceptions import SeriesError
 from sagemaker_container.formats.header import Columns
@@ -30,6 +30,7 @@ ACCEPTED = (
 
 _YEARS = 1678, 2261
 """What nanoseconds since 1970 can say, whole years alone."""
+_MOST_STEPS = np.uint64(2**62)
 _MOST_PAIRS = 2**18
 """Rows that are compared at a time: what bounds the memory."""
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
@@ -181,7 +182,7 @@ def refuse_unsteady(
             if is_bad.any():
                 refuse(_first(is_bad, before, after), words)
         if clock is not None:
-            n_steps = np.rint(apart(times[before], times[after]) / clock.step)
+            n_steps, _ = steps_between(times[before], times[after], clock.step)
             n_pairs += len(n_steps)
             has_next |= bool((n_steps == 1).any())
             if absent is None and (n_steps > 1).any():
@@ -221,16 +222,30 @@ def _wrong(
     """Yield which times cannot follow on those before them, and why."""
     yield later <= earlier, _NOT_AFTER
     if clock is not None:
-        distance = apart(earlier, later)
-        n_steps = np.rint(distance / clock.step)
-        is_off = np.abs(distance - n_steps * clock.step) > TOLERANCE * clock.step
+        n_steps, is_off = steps_between(earlier, later, clock.step)
         yield is_off | (n_steps < 1), _NO_MULTIPLE
 
 
-def apart(earlier: IndexArray, later: IndexArray) -> FloatArray:
-    """Return the differences of times that rise."""
-    # Unsigned: five centuries are more nanoseconds than a signed number holds.
-    return (later.view(np.uint64) - earlier.view(np.uint64)).astype(np.float64)
+def steps_between(
+    earlier: IndexArray, later: IndexArray, step: int
+) -> tuple[IndexArray, npt.NDArray[np.bool_]]:
+    """Return how many steps lie between times that rise, and which are no whole number.
+
+    In integers: a number of type ``float64`` cannot tell nanoseconds of today apart.
+    """
+    quotient, rest = np.divmod(apart(earlier, later), np.uint64(step))
+    is_more = rest > np.uint64(step // 2)
+    missed = np.where(is_more, np.uint64(step) - rest, rest)
+    n_steps = np.minimum(quotient + is_more, _MOST_STEPS).astype(np.int64)
+    return n_steps, missed.astype(np.float64) > TOLERANCE * step
+
+
+def apart(earlier: IndexArray, later: IndexArray) -> npt.NDArray[np.uint64]:
+    """Return the differences of times that rise.
+
+    Unsigned: five centuries are more nanoseconds than a signed number holds.
+    """
+    return later.view(np.uint64) - earlier.view(np.uint64)
 
 
 _NOT_AFTER = "is not after"

@@ -200,6 +200,18 @@ def test_times_are_iso_8601(text: str, seconds: float) -> None:
     assert [*table.carried["time"]] == [text.encode()]
 
 
+def test_steps_are_exact_over_centuries() -> None:
+    """Where a number of type float64 no longer tells steps apart."""
+    clock = Clock(TimeForm.INTEGER, 7)
+    schema = dataclasses.replace(SCHEMA, clock=clock)
+    far = 7 * 10**16
+    text = "0,1,a,2\n7,1,a,2\n{},1,a,2\n"
+    table = read(text.format(far), schema, allows_missing=True)
+    assert table.times is not None
+    with pytest.raises(SeriesError, match="is no whole number of steps after"):
+        read(text.format(far + 2), schema, allows_missing=True)
+
+
 def test_times_keep_their_nanoseconds() -> None:
     """Even where some have no fraction."""
     schema = dataclasses.replace(SCHEMA, clock=None)

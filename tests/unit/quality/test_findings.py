@@ -77,6 +77,17 @@ def test_nothing_is_found_in_clean_data(series: FloatArray) -> None:
     assert find(described(Dirty("", None, None, series))) == []
 
 
+def test_rows_are_counted_as_they_were_sent() -> None:
+    """Rows that were inserted, because they are absent in time, do not count."""
+    series = clean()
+    series[1000, 1] = 9999.0
+    source = Source("a.csv", series, "", 0, ((10, 13), (500, 502), (1001, 1003)))
+    found = find(Data.of([source], [1600]))
+
+    assert [one.row for one in found] == [996]
+    assert "row 996, series 2" in found[0].found
+
+
 def test_findings_of_a_kind_become_one_reason() -> None:
     """However many series have it, the verdict has a line for it; the rest is named."""
     data = Data.of(
