@@ -70,8 +70,13 @@ class Correlation:
                 products += z.T @ z
                 counts[0] += len(z)
             n_rows, is_incomplete = group.sum(counts)
-            before = found
-            found = cls._shrunk(group.sum(products), n_rows, prior_rows)
+            before, products = found, group.sum(products)
+            if is_incomplete:
+                # Expected squares may exceed those of the deviations: without this
+                # the matrix of ones on the diagonal would not be positive definite.
+                excess = np.sqrt(np.maximum(np.diag(products) / n_rows, 1.0))
+                products /= np.outer(excess, excess)
+            found = cls._shrunk(products, n_rows, prior_rows)
             if not is_incomplete or (
                 before and np.abs(found.matrix - before.matrix).max() < TOLERANCE
             ):

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import scipy.signal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_ad.scoring.gaussian import Gaussian
+from lstm_ad.scoring.calibrate import Errors, Settings, calibrate
+from lstm_ad.scoring.gaussian import MAXIMUM_LIKELIHOOD, Gaussian
+from lstm_ad.threshold.calibration import decide
 
 N_SERIES = 8
 
@@ -55,7 +58,7 @@ def test_the_distance_is_that_of_what_is_there_plus_what_is_missing(
 @pytest.mark.parametrize("n_missing", [1, 2, 4])
 def test_missing_values_make_no_alarms(heavy: bool, n_missing: int) -> None:
     """With the threshold of complete rows there are never more than without."""
-    calm = correlated(200_000, seed=5, heavy=heavy)
+    calm = correlated(100_000, seed=5, heavy=heavy)
     gaussian = Gaussian.fit([calm[:20_000]], np.ones(N_SERIES))
     threshold = np.quantile(gaussian.distances(calm), 0.999)
     holes = calm.copy()
@@ -89,3 +92,30 @@ def test_several_processes_find_the_correlations_of_one() -> None:
     joined = Gaussian.fit([np.concatenate(parts)], np.ones(N_SERIES))
 
     np.testing.assert_allclose(apart.covariance, joined.covariance, rtol=1e-9)
+
+
+def dependent(n_rows: int, seed: int, heavy: bool) -> np.ndarray:
+    """Return errors that last, as those of an LSTM do: AR(0.9)."""
+    errors = correlated(n_rows, seed, heavy)
+    return scipy.signal.lfilter([1.0], [1.0, -0.9], errors, axis=0)
+
+
+@pytest.mark.parametrize("heavy", [False, True])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.05, 0.2])
+def test_the_alarm_rate_holds_whatever_is_missing(share: float, heavy: bool) -> None:
+    """On average over models, never above twice the target; rows depend on others."""
+    target, rates = 0.002, []
+    for seed in range(4):
+        known = with_holes(dependent(3000, seed, heavy), share, seed)
+        new = with_holes(dependent(20_000, seed + 50, heavy), share, seed + 50)
+        found = calibrate(
+            Errors.alone([known]),
+            None,
+            np.ones(N_SERIES),
+            Settings(MAXIMUM_LIKELIHOOD, (1,), margin=0.1),
+        )
+        scores = found.scores[0]
+        decision = decide(scores[~np.isnan(scores)], known[~np.isnan(scores)], target)
+        rates.append(np.mean(decision.is_anomaly(found.score(new))))
+
+    assert np.mean(rates) <= 2 * target
