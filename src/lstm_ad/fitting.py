@@ -150,8 +150,8 @@ def fit(
             network does not reconstruct as the trained one.
     """
     job = _prepare(rows, hyperparameters, group, memory_bytes, parent)
-    if parent and hyperparameters.warm_start == CALIBRATE:
-        learnt = _keep(job, parent)
+    if job.parent and hyperparameters.warm_start == CALIBRATE:
+        learnt = _keep(job, job.parent)
     else:
         logger.info("Training the model.")
         learnt = _train(job, control or Control())
@@ -183,7 +183,9 @@ def fit(
         calibration_errors=calibrated.kept,
         data_digest=job.partition.digest,
         fingerprint=job.fingerprint,
-        parent=_rival(job, parent, detector, learnt, calibrated) if parent else None,
+        parent=_rival(job, job.parent, detector, learnt, calibrated)
+        if job.parent
+        else None,
     )
     _compare(result)
     return result
@@ -199,6 +201,7 @@ def _prepare(
     """Check the rows, and standardise them."""
     partition = Partition.of(rows, hyperparameters, group)
     if parent:
+        parent = parent.for_gaps(hyperparameters.longest_gap)
         parent.check(partition.schema)
     given, hyperparameters = (
         hyperparameters,
@@ -335,7 +338,6 @@ def _keep(job: _Job, parent: Parent) -> _Learnt:
         parent.detector.reconstructor,
         scaler=job.scaler,
         has_level=job.hyperparameters.scores_levels(job.partition.n_series),
-        max_gap=job.hyperparameters.longest_gap,
     )
     losses = {
         "valid": job.partition.validation,
@@ -364,19 +366,15 @@ def _rival(
 ) -> Rival:
     """Return how the parent does on the rows that say how good the new model is."""
     partition = job.partition
-    reconstructor = dataclasses.replace(
-        parent.detector.reconstructor, max_gap=learnt.reconstructor.max_gap
-    )
-    old = dataclasses.replace(parent.detector, reconstructor=reconstructor)
     parts = partition.validation or partition.calibration
     if partition.validation:
         new_rate, _ = alarm_rate(detector, job.values(parts), job.group)
     else:  # as new data would have them
         new_rate = float(detector.decision.is_anomaly(calibrated.scores).mean())
-    rate, n_rows = alarm_rate(old, job.values(parts), job.group)
+    rate, n_rows = alarm_rate(parent.detector, job.values(parts), job.group)
     loss, new_loss = (
         reconstruction_loss(one, job.values(parts), job.scaler.scale, job.group)
-        for one in (reconstructor, learnt.reconstructor)
+        for one in (parent.detector.reconstructor, learnt.reconstructor)
     )
     series = [*job.values(parts), np.empty((0, partition.n_series))]
     variance = Moments.of(series, job.group).variance

@@ -69,6 +69,7 @@ class Parent:
             weights = load_arrays((model_dir / WEIGHTS).read_bytes())
         except SafetensorError as error:
             raise ArtifactError(f"{model_dir / WEIGHTS} is damaged: {error}") from error
+        weights = dict(sorted(weights.items()))  # they come in any order
         found = {name: array.shape for name, array in weights.items()}
         layout = detector.reconstructor.network.layout
         is_finite = all(np.isfinite(array).all() for array in weights.values())
@@ -95,6 +96,14 @@ class Parent:
     def scaler(self) -> Scaler:
         """The standardisation of the rows that it was trained on."""
         return self.detector.reconstructor.scaler
+
+    def for_gaps(self, max_gap: int) -> "Parent":
+        """Return the model as it scores rows with gaps of up to so many rows."""
+        reconstructor = dataclasses.replace(
+            self.detector.reconstructor, max_gap=max_gap
+        )
+        detector = dataclasses.replace(self.detector, reconstructor=reconstructor)
+        return dataclasses.replace(self, detector=detector)
 
     def check(self, schema: Schema) -> None:
         """Refuse files with other columns or another step of time than the model's.

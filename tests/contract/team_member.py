@@ -20,6 +20,7 @@ from lstm_ad.artifacts import Fit
 from lstm_ad.data.rows import scratch_folder
 from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.parent import Parent
 from lstm_ad.processes import ALONE
 from lstm_ad.quality.examination import Examination, examine
 from lstm_ad.quality.inspection import Inspection, inspect
@@ -78,6 +79,18 @@ def results_of(
         "report repeated": report.repeated_by_position,
         "report by series": report.error_by_series,
         "report stretch": report.stretch.normality_score,
+        "rival": np.array(
+            []
+            if result.parent is None
+            else [
+                *dataclasses.astuple(result.parent.loss),
+                *dataclasses.astuple(result.parent.new_loss),
+                result.parent.alarm_rate,
+                result.parent.new_alarm_rate,
+                result.parent.n_rows,
+                result.parent.spread,
+            ]
+        ),
         "findings": np.array([len(examination.findings)]),
         "digest": np.frombuffer(result.data_digest.encode(), dtype=np.uint8),
     }
@@ -96,8 +109,13 @@ def main() -> None:
         for name, case in cases.items():
             environment = environment_of(folder, case, rank, size)
             with scratch_folder() as scratch:
+                parent = None
+                if case["parent"]:
+                    environment = environment.started_from(folder / "parent")
+                    parent = Parent.load(folder / "parent", group=group)
                 rows = read(environment, scratch)
-                result = fit(rows, environment.hyperparameters, group=group)
+                settings = environment.hyperparameters
+                result = fit(rows, settings, group=group, parent=parent)
                 report = inspect(result, rows, group)
                 examination = examine(rows, environment.hyperparameters, group)
             if rank == 0:

@@ -193,7 +193,8 @@ def test_columns_are_put_in_the_order_of_the_model(
     swapped = make_series(400, seed=2)[:, ::-1].tolist()
     other = "\n".join(",".join(map(repr, row)) for row in swapped)
     old, new, wrong = make_opt_ml(), make_opt_ml(), make_opt_ml()
-    old.write_config("hyperparameters", {"sequence-length": "10", "epochs": "1"})
+    settings = {"sequence-length": "10", "hidden-size": "8", "epochs": "1"}
+    old.write_config("hyperparameters", settings)
     old.add_channel("training", {"a.csv": f"p,q\n{as_text}\n".encode()})
     assert run_train(old).returncode == 0
     files = {path.name: path.read_bytes() for path in old.model_dir.iterdir()}

@@ -11,6 +11,7 @@ length of training                     check        it ended before its last epo
                                                     but not by early stopping
 last tenth of the epochs               check        the loss fell by more than 5 % in
                                                     it, or there was one epoch only
+training from a model                  check        no epoch is better than that model
 losses of the parts of the data        check        calibration or validation loss is
                                                     more than twice the training loss,
                                                     or less than half of it
@@ -153,6 +154,14 @@ def _length(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
 def _progress(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
     """Yield that more epochs would have given a better model."""
     losses = [epoch.selection.mse for epoch in fit.history]
+    if fit.parent and losses and not fit.best_epoch:
+        yield Reason(
+            Level.CHECK,
+            "No epoch is better than the model that training started from, so its "
+            "weights stay.",
+            "Train with a smaller lr, or use warm-start=calibrate.",
+        )
+        return
     if len(losses) == 1:
         yield Reason(
             Level.CHECK,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_ad.artifacts import Fit
+from lstm_ad.artifacts import Fit, Rival
 from lstm_ad.data.rows import Rows
 from lstm_ad.losses import EpochMetrics, Loss
 from lstm_ad.quality.data_parts import Finding
@@ -190,6 +190,22 @@ def test_one_epoch_says_nothing_of_the_next(good: Fit, seen: Inspection) -> None
 
     assert reason.finding == (
         "Only one epoch was run, so it is unknown whether more would help."
+    )
+
+
+def test_weights_that_no_epoch_has_bettered_are_told(
+    good: Fit, seen: Inspection
+) -> None:
+    """Not that more epochs would help, however the losses fall."""
+    rival = Rival("", "valid", loss(1), loss(1), 0.0, 0.0, 100, 1.0)
+    fit = dataclasses.replace(
+        good, parent=rival, best_epoch=0, history=history(*range(40, 10, -1))
+    )
+
+    (reason,) = judge(fit, seen).reasons
+    assert reason.finding == (
+        "No epoch is better than the model that training started from, so its weights "
+        "stay."
     )
 
 
