@@ -22,11 +22,12 @@ from lstm_ad.model.fences import Fences
 from lstm_ad.model.gaps import Holder
 from lstm_ad.model.scaling import Scaler
 from lstm_ad.parallel import Cores
-from lstm_ad.parent import Parent, alarm_rate, reconstruction_loss
+from lstm_ad.parent import Parent, shortened
 from lstm_ad.processes import ALONE, ProcessGroup
 from lstm_ad.scoring.calibrate import Errors, Settings, calibrate, in_order
 from lstm_ad.scoring.detector import LSTMAD
 from lstm_ad.scoring.gaussian import Gaussian
+from lstm_ad.scoring.measured import errors_loss, measure, reconstruction_loss
 from lstm_ad.scoring.moments import Moments
 from lstm_ad.scoring.outages import outage_ratios
 from lstm_ad.scoring.reconstruction import Reconstructor
@@ -91,7 +92,7 @@ class _Learnt:
     weights: Weights
     precision: str
     losses: Mapping[str, Loss]
-    """See :attr:`Fit.losses`."""
+    """See :attr:`Fit.losses`; empty if it was not trained."""
     export_difference: float = 0.0
     history: tuple[EpochMetrics, ...] = ()
     best_epoch: int = 0
@@ -108,6 +109,8 @@ class _Calibrated:
     """See :attr:`Fit.calibration_scores`."""
     kept: FloatArray
     """See :attr:`Fit.calibration_errors`."""
+    errors: Errors
+    """Those of the calibration parts."""
 
 
 def fit(
@@ -174,7 +177,7 @@ def fit(
         precision=learnt.precision,
         export_difference=learnt.export_difference,
         weights=learnt.weights,
-        losses=learnt.losses,
+        losses=learnt.losses or _losses(job, learnt.reconstructor, calibrated),
         repeated=_repeat_last_value(job),
         history=learnt.history,
         best_epoch=learnt.best_epoch,
@@ -183,9 +186,7 @@ def fit(
         calibration_errors=calibrated.kept,
         data_digest=job.partition.digest,
         fingerprint=job.fingerprint,
-        parent=_rival(job, job.parent, detector, learnt, calibrated)
-        if job.parent
-        else None,
+        parent=_rival(job, job.parent, detector, calibrated) if job.parent else None,
     )
     _compare(result)
     return result
@@ -224,11 +225,13 @@ def _prepare(
     names = partition.schema.series
     scaler = Scaler.fit([fences.repair(part) for part in shares], group, names)
     if parent:
-        series = (
+        n_unscored = hyperparameters.layout.n_unscored
+        some = shortened(partition.calibration, n_unscored)
+        series = [
             fences.repair(part.values(rows))
-            for part in partition.calibration
+            for part in some
             if part.scorer == group.rank
-        )
+        ]
         scaler = parent.standardisation(scaler, series, group)
     parts = (*partition.calibration, *partition.validation, *partition.labelled)
     for part in parts:
@@ -339,54 +342,47 @@ def _keep(job: _Job, parent: Parent) -> _Learnt:
         scaler=job.scaler,
         has_level=job.hyperparameters.scores_levels(job.partition.n_series),
     )
-    losses = {
-        "valid": job.partition.validation,
-        "calibration": job.partition.calibration,
-    }
-    return _Learnt(
-        reconstructor,
-        parent.weights,
-        parent.precision,
-        {
-            name: reconstruction_loss(
-                reconstructor, job.values(parts), job.scaler.scale, job.group
-            )
-            for name, parts in losses.items()
-            if parts
-        },
-    )
+    return _Learnt(reconstructor, parent.weights, parent.precision, losses={})
+
+
+def _losses(
+    job: _Job, reconstructor: Reconstructor, calibrated: _Calibrated
+) -> dict[str, Loss]:
+    """Return the losses of an LSTM that was not trained, of what is scored."""
+    scale = job.scaler.scale
+    losses = {}
+    if job.partition.validation:
+        series = job.values(job.partition.validation)
+        losses["valid"] = reconstruction_loss(reconstructor, series, scale, job.group)
+    known = in_blocks(*calibrated.errors.parts)
+    losses["calibration"] = errors_loss(known, scale, reconstructor, job.group)
+    return losses
 
 
 def _rival(
-    job: _Job,
-    parent: Parent,
-    detector: LSTMAD,
-    learnt: _Learnt,
-    calibrated: _Calibrated,
+    job: _Job, parent: Parent, detector: LSTMAD, calibrated: _Calibrated
 ) -> Rival:
     """Return how the parent does on the rows that say how good the new model is."""
-    partition = job.partition
+    partition, scale = job.partition, job.scaler.scale
     parts = partition.validation or partition.calibration
-    if partition.validation:
-        new_rate, _ = alarm_rate(detector, job.values(parts), job.group)
-    else:  # as new data would have them
-        new_rate = float(detector.decision.is_anomaly(calibrated.scores).mean())
-    rate, n_rows = alarm_rate(parent.detector, job.values(parts), job.group)
-    loss, new_loss = (
-        reconstruction_loss(one, job.values(parts), job.scaler.scale, job.group)
-        for one in (parent.detector.reconstructor, learnt.reconstructor)
+    old, new = (
+        measure(one, job.values(parts), scale, job.group)
+        for one in (parent.detector, detector)
     )
+    new_rate = new.alarm_rate
+    if not partition.validation:  # as new data would have it
+        new_rate = float(detector.decision.is_anomaly(calibrated.scores).mean())
     series = [*job.values(parts), np.empty((0, partition.n_series))]
     variance = Moments.of(series, job.group).variance
     return Rival(
         parent.digest,
         part="valid" if partition.validation else "calibration",
-        loss=loss,
-        new_loss=new_loss,
-        alarm_rate=rate,
+        loss=old.loss,
+        new_loss=new.loss,
+        alarm_rate=old.alarm_rate,
         new_alarm_rate=new_rate,
-        n_rows=n_rows,
-        spread=float((variance / np.square(job.scaler.scale)).mean()),
+        n_rows=old.n_rows,
+        spread=float((variance / np.square(scale)).mean()),
     )
 
 
@@ -424,6 +420,7 @@ def _calibrate(job: _Job, reconstructor: Reconstructor) -> _Calibrated:
         decision,
         scores=scores,
         kept=calibration.sample(MAX_KEPT_ERRORS, group),
+        errors=calibration,
     )
 
 

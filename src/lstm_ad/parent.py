@@ -2,7 +2,8 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterable
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +12,23 @@ from safetensors.numpy import load as load_arrays
 
 from lstm_ad import artifacts, model_json
 from lstm_ad.axes import FloatArray, Weights
+from lstm_ad.data.partition import Part
 from lstm_ad.data.schema import Schema
 from lstm_ad.data.validate import schema_problem
 from lstm_ad.exceptions import ArtifactError, SeriesError, SettingError
 from lstm_ad.hyperparameters import Hyperparameters
-from lstm_ad.losses import Loss
 from lstm_ad.model.scaling import Scaler, name_series
 from lstm_ad.model_json import DESCRIPTION, WEIGHTS
 from lstm_ad.parallel import Cores
 from lstm_ad.processes import ALONE, ProcessGroup
 from lstm_ad.scoring.detector import LSTMAD
-from lstm_ad.scoring.reconstruction import Reconstructor
+from lstm_ad.scoring.measured import reconstruction_loss
 from lstm_ad.warm_start import trained_with
 
 logger = logging.getLogger(__name__)
+
+MAX_COMPARED_ROWS = 2**16
+"""Rows by which two standardisations are compared."""
 
 MIN_FALL = 0.5
 """To which part the loss must fall for another standardisation than the model's."""
@@ -128,7 +132,7 @@ class Parent:
     def standardisation(
         self,
         found: Scaler,
-        series: Iterable[FloatArray],
+        series: Sequence[FloatArray],
         group: ProcessGroup = ALONE,
     ) -> Scaler:
         """Return how the new rows are standardised: as the old ones, if that will do.
@@ -143,11 +147,10 @@ class Parent:
                 those that this process scores.
             group: The processes of the job.
         """
-        rows = list(series)
         kept, renewed = (
             reconstruction_loss(
                 dataclasses.replace(self.detector.reconstructor, scaler=scaler),
-                rows,
+                series,
                 found.scale,
                 group,
             ).mse
@@ -184,48 +187,19 @@ class Parent:
                 )
 
 
-def alarm_rate(
-    detector: LSTMAD, series: Iterable[FloatArray], group: ProcessGroup = ALONE
-) -> tuple[float, int]:
-    """Return the fraction of the rows with a score that are alarms, and how many have.
+def shortened(parts: Sequence[Part], n_unscored: int) -> list[Part]:
+    """Return the first rows of some parts: about as many as are compared.
 
     Args:
-        detector: What scores.
-        series: Normal rows, each of shape ``(T, D)``: those that this process scores.
-        group: The processes of the job.
+        parts: The parts.
+        n_unscored: The rows of each that have no reconstruction.
     """
-    counts = np.zeros(2)
-    for values in series:
-        if len(values) > detector.n_unscored:
-            for scores in detector.score_in_parts(values):
-                is_alarm = detector.decision.is_anomaly(scores.normality_score)
-                n_scored = np.count_nonzero(~np.isnan(scores.normality_score))
-                counts += [np.count_nonzero(is_alarm), n_scored]
-    n_alarms, n_rows = group.sum(counts).tolist()
-    return float(n_alarms / n_rows) if n_rows else 0.0, int(n_rows)
-
-
-def reconstruction_loss(
-    reconstructor: Reconstructor,
-    series: Iterable[FloatArray],
-    scale: FloatArray,
-    group: ProcessGroup = ALONE,
-) -> Loss:
-    """Return the loss of the reconstructions that are scored.
-
-    Args:
-        reconstructor: What reconstructs.
-        series: Each of shape ``(T, D)``: those that this process scores.
-        scale: The unit of each series, of shape ``(D,)``.
-        group: The processes of the job.
-    """
-    n_errors = len(scale) * reconstructor.network.layout.n_reconstructions
-    errors = (
-        block[:, :n_errors].reshape(-1, len(scale)) / scale
-        for values in series
-        for block in reconstructor.errors(values)
-    )
-    return Loss.of(errors, group)
+    fraction = min(1.0, MAX_COMPARED_ROWS / sum(map(len, parts)))
+    lengths = (n_unscored + math.ceil(fraction * (len(p) - n_unscored)) for p in parts)
+    return [
+        dataclasses.replace(part, stop=part.start + length)
+        for part, length in zip(parts, lengths, strict=True)
+    ]
 
 
 def _shapes(hyperparameters: Hyperparameters, n_series: int) -> dict[str, object]:

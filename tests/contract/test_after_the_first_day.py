@@ -168,6 +168,26 @@ def test_what_overlaps_is_calibrated_as_well(
     assert result.n_rows["calibration"] == 300
 
 
+def test_new_rows_may_have_gaps_that_the_old_ones_had_not(
+    model_dir: Path, make_series: Callable[..., np.ndarray]
+) -> None:
+    """Both models are measured with what the job holds over them."""
+    series = make_series(400, seed=2)
+    series[100:102, 0] = np.nan
+    series[200:230] = np.nan
+
+    result = started(
+        model_dir,
+        Rows.of({"a": series}),
+        warm_start="calibrate",
+        missing_values="hold",
+    )
+
+    assert result.parent is not None
+    assert result.parent.loss == result.parent.new_loss
+    assert result.detector.reconstructor.max_gap > 0
+
+
 def test_training_on_keeps_the_old_weights_if_none_are_better(
     model_dir: Path, tiny_fit: Fit, make_series: Callable[..., np.ndarray]
 ) -> None:

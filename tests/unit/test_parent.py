@@ -9,10 +9,11 @@ import pytest
 
 from lstm_ad import artifacts
 from lstm_ad.artifacts import Fit
+from lstm_ad.data.partition import Part
 from lstm_ad.data.schema import Schema
 from lstm_ad.exceptions import ArtifactError, SeriesError, SettingError
 from lstm_ad.model.scaling import Scaler
-from lstm_ad.parent import Parent, alarm_rate
+from lstm_ad.parent import MAX_COMPARED_ROWS, Parent, shortened
 from lstm_ad.processes import ProcessGroup
 
 Series = Callable[..., np.ndarray]
@@ -98,15 +99,18 @@ def test_another_gain_and_offset_give_another_standardisation(
     assert "have another level or range than when the model was trained" in caplog.text
 
 
-def test_the_alarm_rate_is_of_rows_that_have_a_score(
-    tiny_fit: Fit, make_series: Series
-) -> None:
-    """Of several series together; those that are too short have none."""
-    normal = make_series(110)
-    series = [normal, normal + 100, normal[:5]]
+def test_standardisations_are_compared_by_a_bounded_number_of_rows() -> None:
+    """By the first rows of every part, each as much shorter as the others."""
+    file = object()
+    parts = [Part(file, 5, 5 + n, owners=(0,)) for n in (50_000, 200_000, 20)]
 
-    assert alarm_rate(tiny_fit.detector, series) == (0.5, 200)
-    assert alarm_rate(tiny_fit.detector, []) == (0.0, 0)
+    found = shortened(parts, n_unscored=10)
+
+    assert [part.start for part in found] == [5, 5, 5]
+    assert sum(map(len, found)) == pytest.approx(MAX_COMPARED_ROWS, rel=1e-3)
+    assert len(found[1]) == pytest.approx(4 * len(found[0]), rel=1e-2)
+    assert len(found[2]) > 10
+    assert shortened(parts[:1], n_unscored=10) == parts[:1]
 
 
 @pytest.mark.parametrize(
