@@ -29,7 +29,11 @@ OUTPUT = "SAGEMAKER_INFERENCE_OUTPUT"
 """The name that SageMaker's XGBoost gave it."""
 
 MEMORY_PER_WORKER = 2**30
-"""What a worker is given: three times what a request of 100 MB takes at its peak."""
+"""What a worker is given at least: three times what a request of 100 MB takes at its
+peak."""
+
+MEMORY_PER_PAYLOAD = 3
+"""What a worker is given per byte of the largest body, if that is more."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +122,8 @@ def _n_endpoint_workers(limits: Limits, n_gpus: int) -> int:
     threads of a worker compute.
     """
     n_workers = n_gpus or limits.n_cores // n_threads(default=1)
-    return max(1, min(n_workers, limits.memory_bytes // MEMORY_PER_WORKER))
+    needed = max(MEMORY_PER_WORKER, MEMORY_PER_PAYLOAD * _max_payload_mb() * 2**20)
+    return max(1, min(n_workers, limits.memory_bytes // needed))
 
 
 def _n_gpus(limits: Limits) -> int:

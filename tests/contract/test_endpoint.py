@@ -13,6 +13,7 @@ import pytest
 
 from lstm_ad.scoring.detector import LSTMAD
 from sagemaker_container.formats.columns import CSV, JSON, JSON_LINES
+from sagemaker_container.formats.table import Table
 from sagemaker_container.http.answers import answer
 from sagemaker_container.http.request import Asked
 
@@ -91,7 +92,7 @@ def test_a_server_answers_and_ends_when_it_is_told(
 
     assert json.loads(parameters.body)["MaxPayloadInMB"] == 1
     for found, (_, _, asked) in zip(answers, REQUESTS, strict=True):
-        length, pieces = answer(detector, series, asked)
+        length, pieces = answer(detector, Table(series), asked)
         assert found.status == 200
         assert found.headers["Content-Type"] == asked.content_type
         assert found.headers["Content-Length"] == str(length)

@@ -56,6 +56,9 @@ def test_a_server_has_defaults(server, tmp_path: Path) -> None:
         (Limits(8, 3 * GB - 1), {}, (2, 4, 0)),
         (Limits(8, 6 * GB), {}, (6, 1, 0)),
         (Limits(2, 2 * GB), {}, (2, 1, 0)),
+        # More for each where bodies may be larger, as at asynchronous endpoints.
+        (Limits(8, 8 * GB), {MAX_PAYLOAD: "1024"}, (2, 4, 0)),
+        (Limits(8, 2 * GB), {MAX_PAYLOAD: "1024"}, (1, 8, 0)),
         # A worker per GPU, whose threads share the cores.
         (Limits(48, PLENTY, n_gpus=4), {}, (4, 12, 4)),
         (Limits(48, 2 * GB, n_gpus=4), {}, (2, 24, 4)),

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from lstm_ad.axes import FloatArray
+from lstm_ad.blocks import in_blocks
 
 
 class Holder:
@@ -46,6 +47,16 @@ class Holder:
         held = np.take_along_axis(known, seen, axis=0)
         self._last, self._age = held[-1], age[-1]
         return np.where(age > self._max_gap, self._initial, held)
+
+    def fill_all(self, values: FloatArray) -> FloatArray:
+        """Return what :meth:`fill` does, in the memory of the result."""
+        if not np.isnan(values).any():
+            return values
+        filled, start = np.empty_like(values), 0
+        for block in in_blocks(values):
+            filled[start : start + len(block)] = self.fill(block)
+            start += len(block)
+        return filled
 
 
 def away(values: FloatArray, max_gap: int, n_rows: int) -> FloatArray | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lstm_ad.axes import FloatArray, ScaledArray
+from lstm_ad.blocks import BLOCK_NUMBERS
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.model.gaps import Holder, away
 from lstm_ad.model.runtime import OnnxNetwork
@@ -61,7 +62,7 @@ class Reconstructor:
                 data, too few rows, or missing values that the model does not hold.
         """
         self.check(series)
-        held = Holder(self.scaler.mean, self.max_gap).fill(series)
+        held = Holder(self.scaler.mean, self.max_gap).fill_all(series)
         layout = self.network.layout
         reconstruct = self._carried if layout.is_overlapping else self._apart
         first = layout.n_unscored
@@ -100,16 +101,26 @@ class Reconstructor:
         Returns:
             Of shape ``(T, 1)``; None if that is 1 everywhere.
         """
-        context = self.network.layout.context_length
-        how_far = away(series, self.max_gap, context)
-        if how_far is None:
+        if not np.isnan(series).any():
             return None
-        if self.outage_ratios is None:
-            ratios = np.where(how_far < 1, 1.0, np.nan)
-        else:
-            ratios = self.outage_ratios**how_far
-        largest: FloatArray = ratios.max(axis=1, keepdims=True)
+        context = self.network.layout.context_length
+        reach = context + self.max_gap + 1  # rows that one row depends on
+        n_rows = max(1, BLOCK_NUMBERS // series.shape[1])
+        largest = np.ones((len(series), 1))
+        for start in range(0, len(series), n_rows):
+            first = max(0, start - reach)
+            how_far = away(series[first : start + n_rows], self.max_gap, context)
+            if how_far is not None:
+                ratios = self._ratios(how_far[start - first :])
+                largest[start : start + n_rows] = ratios.max(axis=1, keepdims=True)
         return largest
+
+    def _ratios(self, how_far: FloatArray) -> FloatArray:
+        """Return by what errors are divided for each series, of shape ``(T, D)``."""
+        if self.outage_ratios is None:
+            return np.where(how_far < 1, 1.0, np.nan)
+        ratios: FloatArray = self.outage_ratios**how_far
+        return ratios
 
     def error_vectors(
         self,

@@ -1,8 +1,10 @@
 """Score a table, and write what was asked for, in the format that was asked for."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
+from lstm_ad.axes import FloatArray
+from lstm_ad.parallel import Cores
 from lstm_ad.scoring.detector import LSTMAD, Scores
 from lstm_ad.scoring.events import Event
 from lstm_ad.scoring.machines import score, tracks
@@ -11,7 +13,6 @@ from sagemaker_container.formats.columns import (
     CSV,
     DEFAULT_COLUMNS,
     JSON,
-    Carried,
     placed,
 )
 from sagemaker_container.formats.csv_table import machines_of
@@ -24,6 +25,10 @@ Answer = tuple[int, Iterable[bytes]]
 
 MAX_HELD = 100 * 2**20
 """Bytes of an answer that are held in memory: the default limit of a request's body."""
+
+MAX_SCORED = 100 * 2**20
+"""Bytes of a table's series whose scores are held: they take up to four times as many.
+Of more, the scores are computed again each time that the answer is written."""
 
 
 def answer(detector: LSTMAD, table: Table, asked: Asked) -> Answer:
@@ -44,7 +49,7 @@ def answer(detector: LSTMAD, table: Table, asked: Asked) -> Answer:
     """
     write = _writer(detector, table, asked)
     length, held = 0, []
-    for piece in detector.reconstructor.cores.in_turn(write()):
+    for piece in write():
         length += len(piece)
         if length <= MAX_HELD:
             held.append(piece)
@@ -52,13 +57,13 @@ def answer(detector: LSTMAD, table: Table, asked: Asked) -> Answer:
             held.clear()
     if length <= MAX_HELD:
         return length, held
-    return length, detector.reconstructor.cores.in_turn(write())
+    return length, write()
 
 
 def _writer(
     detector: LSTMAD, table: Table, asked: Asked
 ) -> Callable[[], Iterable[bytes]]:
-    """Return the function that writes an answer, the series being scored already.
+    """Return the function that writes an answer; most series are scored already.
 
     What was not asked for is neither computed nor written.
     """
@@ -70,7 +75,15 @@ def _writer(
     header = csv_answer.write_header(columns, frame) if has_header else b""
     scored, _ = _scored(detector, table, frame, asked)
     rows = _Rows(scored, frame, _first(table, asked))
-    return lambda: _csv(header, rows, detector, columns)
+    decision = detector.decision
+
+    def piece(scores: Scores, some: Frame) -> bytes:
+        """Return some rows of the CSV."""
+        if tuple(columns) == DEFAULT_COLUMNS:
+            return csv_answer.write_scores(scores)
+        return csv_answer.write_columns(scores, decision, columns, some)
+
+    return lambda: rows.written(piece, detector.reconstructor.cores, header)
 
 
 def _json(
@@ -79,19 +92,24 @@ def _json(
     """Return the function that writes JSON or JSON Lines."""
     scored, events = _scored(detector, table, frame, asked)
     decision, first = detector.decision, _first(table, asked)
+    cores = detector.reconstructor.cores
     rows = _Rows(scored, frame, first)
     if asked.content_type != JSON:
-        return lambda: (json_answer.write_lines(s, decision, f) for s, f in rows)
+        return lambda: rows.written(
+            lambda scores, some: json_answer.write_lines(scores, decision, some), cores
+        )
     # All rows count: an event that reaches into the last ones may begin before.
     fields = [
         json_answer.event_fields(event, frame) for event in events if event.end > first
     ]
-    return lambda: json_answer.write_document(rows, first, fields, decision)
+    return lambda: cores.in_turn(
+        json_answer.write_document(rows, first, fields, decision)
+    )
 
 
 def _scored(
     detector: LSTMAD, table: Table, frame: Frame, asked: Asked
-) -> tuple[list[Scores], list[Event]]:
+) -> tuple[Iterable[Scores], list[Event]]:
     """Return what the detector says of a table, some rows at a time and in order."""
     clock = detector.schema.clock
     of_machines = tracks(
@@ -102,6 +120,8 @@ def _scored(
         detector.reconstructor.max_gap,
     )
     has_events = asked.content_type == JSON
+    if table.values.nbytes > MAX_SCORED and not (of_machines or has_events):
+        return _ScoredAgain(detector, table.values, asked.has_contributions), []
     return score(
         detector, table.values, of_machines, asked.has_contributions, has_events
     )
@@ -112,27 +132,24 @@ def _first(table: Table, asked: Asked) -> int:
     return max(0, len(table.values) - (asked.n_last or len(table.values)))
 
 
-def _csv(
-    header: bytes,
-    rows: Iterable[tuple[Scores, Frame]],
-    detector: LSTMAD,
-    columns: Sequence[str | Carried],
-) -> Iterator[bytes]:
-    """Yield CSV with the columns that were asked for."""
-    if header:
-        yield header
-    for scores, frame in rows:
-        if tuple(columns) == DEFAULT_COLUMNS:
-            yield csv_answer.write_scores(scores)
-        else:
-            yield csv_answer.write_columns(scores, detector.decision, columns, frame)
+@dataclasses.dataclass(frozen=True)
+class _ScoredAgain:
+    """The scores of a large series, computed whenever they are asked for."""
+
+    detector: LSTMAD
+    values: FloatArray
+    with_contributions: bool
+
+    def __iter__(self) -> Iterator[Scores]:
+        """Yield the scores, some rows at a time and in order."""
+        return self.detector.score_in_parts(self.values, self.with_contributions)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Rows:
     """The rows of an answer, some at a time, as often as they are asked for."""
 
-    scored: Sequence[Scores]
+    scored: Iterable[Scores]
     """All rows of the table, in order."""
     frame: Frame
     """What the request holds beside their series."""
@@ -149,3 +166,20 @@ class _Rows:
                 rows = part.at(slice(skipped, None)) if skipped else part
                 yield rows, self.frame.rows(slice(start + skipped, stop))
             start = stop
+
+    def written(
+        self,
+        write: Callable[[Scores, Frame], bytes],
+        cores: Cores,
+        header: bytes = b"",
+    ) -> Iterator[bytes]:
+        """Yield what a function writes of the rows, each piece in a turn of its own.
+
+        Rows come outside of a turn: to compute them takes turns as well.
+        """
+        if header:
+            yield header
+        for scores, frame in self:
+            with cores.turn():
+                piece = write(scores, frame)
+            yield piece

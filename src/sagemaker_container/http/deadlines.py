@@ -7,7 +7,8 @@ phase                       limit
 ==========================  ========================================================
 head of a request           ``HEAD_SECONDS``, without a thread
 body of a request           ``SILENCE_SECONDS`` without a byte, and
-                            ``RECEIVE_SECONDS`` in all
+                            ``RECEIVE_SECONDS`` plus a second for each
+                            ``RECEIVE_BYTES_PER_SECOND`` in all
 answer                      ``SILENCE_SECONDS`` for each ``SLICE_BYTES``, and
                             ``ANSWER_SECONDS`` plus a second for each
                             ``ANSWER_BYTES_PER_SECOND`` in all
@@ -30,7 +31,11 @@ SILENCE_SECONDS = 20
 """Limit for a client that neither sends nor reads in the middle of a request."""
 
 RECEIVE_SECONDS = 120
-"""Limit for a whole body, however steadily it arrives."""
+"""Time to send a body, whatever its size."""
+
+RECEIVE_BYTES_PER_SECOND = 2**20
+"""Slowest average rate at which more time is granted: a body is parsed while it
+arrives, so one of 1 GB has to wait for that."""
 
 ANSWER_SECONDS = 20
 """Time to read an answer, whatever its size."""
@@ -69,7 +74,7 @@ class Reader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
         """
         sentence = (
             f"The request arrived too slowly: the limits are {SILENCE_SECONDS} s "
-            f"without a byte and {RECEIVE_SECONDS} s in all."
+            f"without a byte, and {RECEIVE_SECONDS} s and a second for each MB in all."
         )
         seconds = min(SILENCE_SECONDS, self._deadline - time.monotonic())
         if seconds <= 0:
@@ -81,6 +86,7 @@ class Reader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
             raise TimeoutError(sentence) from error
         finally:
             self.sock.settimeout(SILENCE_SECONDS)
+        self._deadline += len(chunk) / RECEIVE_BYTES_PER_SECOND
         return chunk
 
 

@@ -259,16 +259,25 @@ def test_the_last_rows_are_the_end_of_all_rows(
     assert document["events"] == [e for e in events if e["end_row"] >= first_row]
 
 
+@pytest.mark.parametrize("max_scored", [answers.MAX_SCORED, 0])
 @pytest.mark.parametrize(
     "asked", [Asked(), Asked(CSV, tuple(OUTPUTS)), Asked(JSON_LINES), Asked(JSON)]
 )
 def test_a_long_answer_has_a_length_and_is_not_held(
-    tiny_fit: Fit, make_series, asked: Asked, monkeypatch: pytest.MonkeyPatch
+    tiny_fit: Fit,
+    make_series,
+    asked: Asked,
+    max_scored: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Beyond the limit it is written twice, in small pieces: the bytes are the same."""
+    """Beyond the limit it is written twice, in small pieces: the bytes are the same.
+
+    They are also the same where the scores themselves are not held.
+    """
     series = make_series(20_000)
     length, held = measured(tiny_fit.detector, Table(series), asked)
     monkeypatch.setattr(answers, "MAX_HELD", length - 1)
+    monkeypatch.setattr(answers, "MAX_SCORED", max_scored)
 
     announced, pieces = measured(tiny_fit.detector, Table(series), asked)
 

@@ -124,9 +124,30 @@ def test_reading_ends_at_the_deadline_even_if_there_is_something(pair: Pair) -> 
     with pytest.raises(TimeoutError) as caught:
         unreader.chunk()
     assert str(caught.value) == (
-        "The request arrived too slowly: the limits are 20 s without a byte and 120 s "
-        "in all."
+        "The request arrived too slowly: the limits are 20 s without a byte, and 120 s "
+        "and a second for each MB in all."
     )
+
+
+def test_a_large_body_may_take_longer(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second for as many bytes as have arrived, and no more."""
+    clock = SimpleNamespace(now=0.0)
+    clock.monotonic = lambda: clock.now
+    monkeypatch.setattr(deadlines, "time", clock)
+    monkeypatch.setattr(deadlines, "RECEIVE_BYTES_PER_SECOND", 4)
+    unreader = Reader(pair[1])
+    unreader.wait_for(120)
+
+    for clock.now in (119.5, 120.5):
+        arrive(pair, b"1,2\n")
+        assert unreader.chunk() == b"1,2\n"
+
+    clock.now = 122.0
+    arrive(pair, b"1,2\n")
+    with pytest.raises(TimeoutError):
+        unreader.chunk()
 
 
 def test_silence_ends_before_the_deadline(

@@ -1,10 +1,13 @@
 """What the network reads where values are missing, and where a series ends."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lstm_ad.blocks import BLOCK_NUMBERS
 from lstm_ad.model.gaps import Gaps, Holder, away, stretches
 
 NAN = float("nan")
@@ -73,3 +76,19 @@ def test_a_series_is_away_from_its_long_gap_until_it_is_forgotten() -> None:
     assert found[:, 0].tolist() == [0, 0, 0.5, 1, 1, 1, 0, 0]
     assert found[:, 1].tolist() == [0] * 8
     assert away(np.zeros((3, 1)), 1, n_rows=2) is None
+
+
+def test_many_rows_are_filled_in_the_memory_of_the_result() -> None:
+    """Some at a time, which changes nothing."""
+    values = np.random.default_rng(0).normal(size=(2 * BLOCK_NUMBERS, 4))
+    values[::7, 1] = values[5:9] = np.nan
+    mean = np.zeros(4)
+    expected = Holder(mean, max_gap=2).fill(values)
+
+    tracemalloc.start()
+    found = Holder(mean, max_gap=2).fill_all(values)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert np.array_equal(found, expected)
+    assert peak < 2 * values.nbytes

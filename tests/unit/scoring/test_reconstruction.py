@@ -14,6 +14,7 @@ from lstm_ad.model.onnx_graph import to_onnx
 from lstm_ad.model.runtime import OnnxNetwork
 from lstm_ad.model.scaling import Scaler
 from lstm_ad.parallel import Cores
+from lstm_ad.scoring import reconstruction
 from lstm_ad.scoring.reconstruction import Reconstructor, error_vectors
 
 
@@ -222,3 +223,26 @@ def test_whatever_computes_waits_for_its_turn(layout: Layout) -> None:
     thread.join(60)
 
     assert done.is_set()
+
+
+@pytest.mark.parametrize("block_numbers", [1, 6, 40])
+@pytest.mark.parametrize("outage_ratios", [None, np.array([2.0, 3.0])])
+def test_what_is_missing_counts_alike_in_blocks_and_at_once(
+    reconstructor: Reconstructor,
+    outage_ratios: np.ndarray | None,
+    block_numbers: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A row depends on a few rows before it: those are looked at, too."""
+    series = np.random.default_rng(0).normal(size=(200, 2))
+    series[np.random.default_rng(1).random((200, 2)) < 0.6] = np.nan
+    with_gaps = dataclasses.replace(
+        reconstructor, max_gap=3, outage_ratios=outage_ratios
+    )
+    expected = with_gaps.ratios(series)
+    monkeypatch.setattr(reconstruction, "BLOCK_NUMBERS", block_numbers)
+
+    found = with_gaps.ratios(series)
+
+    assert len(np.unique(expected)) > 1
+    assert np.array_equal(found, expected, equal_nan=True)
