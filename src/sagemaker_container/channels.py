@@ -1,9 +1,11 @@
 """Read the channels of a training job into the store of this host."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from lstm_ad.data.rows import LABELS, Block, Rows, store
+from lstm_ad.data.rows import LABELS, Block, Rows, Source, store
 from sagemaker_container.formats.csv_file import FileColumns, read_blocks, read_file
+from sagemaker_container.formats.csv_machines import read_machines
 from sagemaker_container.formats.header import Declared
 from sagemaker_container.job import CHANNELS, TrainingEnvironment
 
@@ -24,16 +26,19 @@ def read(environment: TrainingEnvironment, folder: Path) -> Rows:
         Declared(settings.timestamp_column, settings.ids, settings.group_column),
         environment.schema,
     )
-    return store(
-        folder,
-        (
-            (channel, name, blocks)
-            for channel in CHANNELS
-            for name, path in environment.channels[channel].items()
-            for blocks in [
-                map(Block, read_blocks(path, f"{LABELS}/{name}"))
-                if channel == LABELS
-                else read_file(path, name, columns, settings.longest_gap)
-            ]
-        ),
-    )
+
+    def sources() -> Iterator[Source]:
+        """Yield what there is to read, one after the other."""
+        gap = settings.longest_gap
+        for channel in CHANNELS:
+            for name, path in environment.channels[channel].items():
+                if channel == LABELS:
+                    blocks = map(Block, read_blocks(path, f"{LABELS}/{name}"))
+                    yield Source(channel, name, blocks)
+                elif settings.group_column:
+                    yield from read_machines(channel, path, name, columns, gap, folder)
+                else:
+                    rows = read_file(path, name, columns, gap)
+                    yield Source(channel, name, rows)
+
+    return store(folder, sources())

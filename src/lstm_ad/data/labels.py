@@ -6,12 +6,39 @@ between, each as a series of its own. All rows that have a score choose the thre
 (see :mod:`lstm_ad.threshold.labelled`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lstm_ad.axes import FloatArray
+from lstm_ad.axes import FloatArray, IndexArray
+from lstm_ad.data.rows import File
 from lstm_ad.exceptions import SeriesError
+
+
+def divided(
+    labels: Mapping[str, FloatArray], validation: Sequence[File]
+) -> dict[str, FloatArray]:
+    """Return labels with those of files with several machines divided like these.
+
+    Args:
+        labels: By the name of the file, each of shape ``(T, 1)``.
+        validation: The validation files, each machine as a file of its own.
+
+    Raises:
+        SeriesError: If a file with machines has other rows than its labels, or none.
+    """
+    found = dict(labels)
+    machines: dict[str, dict[str, IndexArray]] = {}
+    for file in validation:
+        if labels and file.places is not None:
+            machines.setdefault(file.whole, {})[file.name] = file.places
+    for whole, places in machines.items():
+        if whole not in labels:
+            raise SeriesError(_missing(whole))
+        column = found.pop(whole)
+        _refuse_other_length(whole, column, sum(map(len, places.values())))
+        found |= {name: column[rows] for name, rows in places.items()}
+    return found
 
 
 def check(
@@ -33,10 +60,7 @@ def check(
     """
     for name in n_timesteps:
         if name not in labels:
-            raise SeriesError(
-                f"labels/{name} is missing: every file of the validation channel needs "
-                f"one of the same name, with a 0 or 1 per row."
-            )
+            raise SeriesError(_missing(name))
     for name, column in labels.items():
         if name not in n_timesteps:
             raise SeriesError(
@@ -48,11 +72,7 @@ def check(
                 f"labels/{name} has {column.shape[1]} columns; use one, with a "
                 f"0 or 1 per row."
             )
-        if len(column) != n_timesteps[name]:
-            raise SeriesError(
-                f"labels/{name} has {len(column)} rows, but validation/{name} has "
-                f"{n_timesteps[name]}: one label per row is needed."
-            )
+        _refuse_other_length(name, column, n_timesteps[name])
         is_other = (column[:, 0] != 0) & (column[:, 0] != 1)
         if is_other.any():
             row = int(np.argmax(is_other))
@@ -69,6 +89,27 @@ def check(
         raise SeriesError(
             f"The labels leave no stretch of normal rows to validate on: at least "
             f"{n_unscored + 1} rows in a row must be labelled 0."
+        )
+
+
+def _missing(name: str) -> str:
+    """Return the sentence about a file without labels."""
+    return (
+        f"labels/{name} is missing: every file of the validation channel needs one of "
+        f"the same name, with a 0 or 1 per row."
+    )
+
+
+def _refuse_other_length(name: str, column: FloatArray, n_timesteps: int) -> None:
+    """Refuse labels that are not as many as the rows of their file.
+
+    Raises:
+        SeriesError: If they are more, or fewer.
+    """
+    if len(column) != n_timesteps:
+        raise SeriesError(
+            f"labels/{name} has {len(column)} rows, but validation/{name} has "
+            f"{n_timesteps}: one label per row is needed."
         )
 
 

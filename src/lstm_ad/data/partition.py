@@ -318,10 +318,14 @@ def _labels(rows: Rows, listing: Listing, group: ProcessGroup) -> dict[str, Floa
         if owners[0] == group.rank
     }
     found = {name: column for one in group.gather(mine) for name, column in one.items()}
-    inserted = {file.name: file.inserted for file, _ in listing[VALIDATION]}
+    validation = [file for file, _ in listing[VALIDATION]]
+    found = labelling.divided(
+        {file.name: found[file.name] for file, _ in listing[LABELS]}, validation
+    )
+    inserted = {file.name: file.inserted for file in validation}
     return {
-        file.name: _with_inserted(found[file.name], inserted.get(file.name, ()))
-        for file, _ in listing[LABELS]
+        name: _with_inserted(column, inserted.get(name, ()))
+        for name, column in found.items()
     }
 
 

@@ -10,13 +10,14 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import itertools
 import math
 import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -48,9 +49,28 @@ class Block:
     """The times of the first and of the last row, if they are known."""
 
 
+class Source(NamedTuple):
+    """A file to store, or the rows of one machine in it."""
+
+    channel: str
+    """The channel that it belongs to."""
+    name: str
+    """Its name within the channel."""
+    blocks: Iterator[Block]
+    """Its rows."""
+    whole: str = ""
+    """See :attr:`File.whole`."""
+    places: IndexArray | None = None
+    """See :attr:`File.places`."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class File:
-    """What is known of a file of a channel, from reading it once."""
+    """What is known of a file of a channel, from reading it once.
+
+    The rows of each machine in a file that says of which machine a row is are a file of
+    their own.
+    """
 
     channel: str
     """The channel that it belongs to."""
@@ -81,6 +101,11 @@ class File:
     """The runs of rows, the last excluded, that it lacks: they are missing in time."""
     span: tuple[int, int] | None = None
     """The times of its first and of its last row, if they are known."""
+    whole: str = ""
+    """The name of the file that it is a machine of; empty if it is all of a file."""
+    places: IndexArray | None = None
+    """Which of the rows that were read of that file are its own, counted from 0, if
+    labels need to be divided likewise."""
 
     @property
     def key(self) -> tuple[str, list[str]]:
@@ -208,12 +233,14 @@ class Rows:
         return {(file.channel, file.name): file for file in self.files}
 
 
-def store(folder: Path, sources: Iterable[tuple[str, str, Iterator[Block]]]) -> Rows:
+def store(
+    folder: Path, sources: Iterable[Source | tuple[str, str, Iterator[Block]]]
+) -> Rows:
     """Write the values of files into the store of a folder.
 
     Args:
         folder: A scratch folder.
-        sources: The channel and the name of each file, and its blocks; labels last.
+        sources: What to store, labels last.
 
     Raises:
         SettingError: If the store cannot be written.
@@ -223,12 +250,12 @@ def store(folder: Path, sources: Iterable[tuple[str, str, Iterator[Block]]]) -> 
     def blocks() -> Iterator[FloatArray]:
         """Yield all blocks, and find out about their files."""
         offset = 0
-        for channel, name, values in sources:
+        for source in itertools.starmap(Source, sources):
             facts = _Facts(offset)
-            for block in values:
+            for block in source.blocks:
                 facts.add(block)
                 yield block.values
-            files.append(facts.file(channel, name))
+            files.append(facts.file(source))
             offset += facts.n_timesteps * len(facts.low)
 
     append(folder / _VALUES, blocks())
@@ -277,11 +304,11 @@ class _Facts:
         self.n_timesteps += len(block)
         self._digest.update(np.ascontiguousarray(block).data)
 
-    def file(self, channel: str, name: str) -> File:
+    def file(self, source: Source) -> File:
         """Return what was found out."""
         return File(
-            channel,
-            name,
+            source.channel,
+            source.name,
             self.n_timesteps,
             len(self.low),
             self.offset,
@@ -294,6 +321,8 @@ class _Facts:
             self._schema or Schema.unnamed(len(self.low)),
             tuple(self._inserted),
             self._span,
+            source.whole,
+            source.places,
         )
 
 

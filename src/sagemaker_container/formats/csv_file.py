@@ -6,7 +6,7 @@ import logging
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 from lstm_ad.axes import FloatArray
 from lstm_ad.data.rows import Block as RowsBlock
@@ -18,8 +18,8 @@ from sagemaker_container.formats.csv_table import BlockReader, cut_into_blocks, 
 from sagemaker_container.formats.csv_text import blocks, explain, parse
 from sagemaker_container.formats.header import Columns, Declared, by_place, matched
 from sagemaker_container.formats.messages import shown
-from sagemaker_container.formats.steps import Steps
-from sagemaker_container.formats.table import plain
+from sagemaker_container.formats.steps import Steps, Timed
+from sagemaker_container.formats.table import Cells
 
 logger = logging.getLogger(__name__)
 
@@ -94,10 +94,29 @@ class FileColumns:
         return schema
 
 
+class Read(NamedTuple):
+    """Some rows of a file, as they were read."""
+
+    columns: Columns
+    """The columns of the file."""
+    schema: Schema
+    """What they are, in the order of the first file."""
+    values: FloatArray
+    """The numbers, of shape ``(T, D)``."""
+    parsed: Parsed
+    """What is beside them."""
+    n_rows_before: int
+    """The rows of the file before these."""
+
+    def carried(self, name: str) -> Cells:
+        """Return the cells of a column that is carried."""
+        return self.parsed.carried[[*self.columns.carried].index(name)]
+
+
 def read_file(
     path: Path, name: str, columns: FileColumns, longest_gap: int
 ) -> Iterator[RowsBlock]:
-    """Yield the rows of a file with series, a bounded number at a time.
+    """Yield the rows of a file that are one series, a bounded number at a time.
 
     Args:
         path: Where the file is; it may be compressed with gzip.
@@ -111,6 +130,38 @@ def read_file(
         SeriesError: If the file cannot be read as it stands. The message names the
             file, and the row and the column where there is one.
     """
+    steps: Steps | None = None
+    for some in read_rows(path, name, columns, longest_gap):
+        moments, form = some.parsed.times, some.parsed.form
+        if moments is None or form is None or some.columns.timestamp is None:
+            yield RowsBlock(some.values, some.schema)
+            continue
+        steps = steps or Steps(some.columns, longest_gap)
+        first = some.n_rows_before + 1
+        cells = some.carried(some.columns.timestamp)
+        numbers = range(first, first + len(moments))
+        with named(name):
+            block = steps.rows(
+                Timed(some.values, moments, form, cells.__getitem__, numbers),
+                some.schema,
+            )
+        yield block
+
+
+def read_rows(
+    path: Path, name: str, columns: FileColumns, longest_gap: int
+) -> Iterator[Read]:
+    """Yield the rows of a file as they come; what their times say is not looked at.
+
+    Args:
+        path: As for :func:`read_file`, and so are the others.
+        name: Likewise.
+        columns: Likewise.
+        longest_gap: Likewise.
+
+    Raises:
+        SeriesError: As :func:`read_file`.
+    """
     with _opened(path, name) as stream:
         (found, schema), parts = cut_into_blocks(
             stream,
@@ -118,8 +169,6 @@ def read_file(
             lambda names: columns.named(name, names),
         )
         reader = BlockReader(found, longest_gap > 0)
-        steps = Steps(found, longest_gap)
-        machine: str | None = None
         n_rows = 0
         for block in parts:
             parsed = reader.parse(block)
@@ -130,9 +179,8 @@ def read_file(
             values = parsed.numbers.reshape(-1, parsed.n_series)
             if found.carried:
                 reader.check_form(parsed, n_rows)
-                machine = _only_machine(found, parsed, n_rows, machine)
+            yield Read(found, schema, values, parsed, n_rows)
             n_rows += len(values)
-            yield steps.rows(values, parsed, schema)
 
 
 def read_blocks(path: Path, name: str) -> Iterator[FloatArray]:
@@ -176,10 +224,19 @@ def _warn_of_decimal_commas(text: bytes, name: str) -> None:
 
 
 @contextlib.contextmanager
+def named(name: str) -> Iterator[None]:
+    """Put the name of a file before what is wrong with it."""
+    try:
+        yield
+    except SeriesError as error:
+        raise SeriesError(f"{name}: {error}") from error
+
+
+@contextlib.contextmanager
 def _opened(path: Path, name: str) -> Iterator[BinaryIO]:
     """Open a CSV file, decompress it if need be, and put its name before messages."""
     try:
-        with path.open("rb") as stream:
+        with named(name), path.open("rb") as stream:
             is_gzip = stream.read(2) == b"\x1f\x8b"
             stream.seek(0)
             if not is_gzip:
@@ -187,8 +244,6 @@ def _opened(path: Path, name: str) -> Iterator[BinaryIO]:
                 return
             with gzip.open(stream) as plain:
                 yield cast(BinaryIO, plain)
-    except SeriesError as error:
-        raise SeriesError(f"{name}: {error}") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise SeriesError(
             f"{name}: The gzip data is damaged ({error}); send the whole file."
@@ -197,31 +252,3 @@ def _opened(path: Path, name: str) -> Iterator[BinaryIO]:
         raise SeriesError(
             f"{name}: The file cannot be read: {error.strerror or error}."
         ) from error
-
-
-def _only_machine(
-    columns: Columns, parsed: Parsed, n_rows_before: int, machine: str | None
-) -> str | None:
-    """Return the one machine that all rows of a file are of, if a column says it.
-
-    Args:
-        columns: The columns of the file.
-        parsed: A block of it.
-        n_rows_before: The rows before the block.
-        machine: That of the rows before the block; None if there are none.
-
-    Raises:
-        SeriesError: If there are several.
-    """
-    if columns.group is None:
-        return None
-    cells = parsed.carried[[*columns.carried].index(columns.group)]
-    first = plain(cells[0]) if machine is None else machine
-    if {plain(cell) for cell in set(cells)} != {first}:
-        row = next(at for at, cell in enumerate(cells) if plain(cell) != first)
-        raise SeriesError(
-            f"{columns.place(n_rows_before + row + 1, columns.carried[columns.group])}"
-            f": {shown(cells[row])} is another machine than {shown(first)} of the rows "
-            f"before; give each machine a file of its own."
-        )
-    return first

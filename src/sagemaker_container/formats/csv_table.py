@@ -72,7 +72,7 @@ def read_table(
         machines = machines_of(cells[columns.group]) if columns.group else None
         times.refuse_unsteady(
             moments,
-            cells[columns.timestamp],
+            cells[columns.timestamp].__getitem__,
             columns,
             schema.clock,
             machines,

@@ -52,7 +52,7 @@ def read_table(
     times.refuse_other_form(form, schema.clock)
     machines = machines_of(carried[schema.group]) if schema.group in carried else None
     times.refuse_unsteady(
-        moments, cells, columns, schema.clock, machines, allows_missing
+        moments, cells.__getitem__, columns, schema.clock, machines, allows_missing
     )
     return Table(values, bool(document.columns), carried, moments)
 

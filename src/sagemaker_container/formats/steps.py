@@ -1,6 +1,7 @@
-"""Follow the times of a file block by block, and insert the rows that are absent."""
+"""Follow the times of a series block by block, and insert the rows that are absent."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -8,13 +9,28 @@ from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.rows import Block
 from lstm_ad.data.schema import Clock, Schema
 from sagemaker_container.formats import times
-from sagemaker_container.formats.blocks import Parsed
 from sagemaker_container.formats.header import Columns
-from sagemaker_container.formats.table import Cells
+from sagemaker_container.formats.times import Form
+
+
+@dataclasses.dataclass(frozen=True)
+class Timed:
+    """Consecutive rows of a series, and when they were measured."""
+
+    values: FloatArray
+    """Of shape ``(T, D)``."""
+    times: IndexArray
+    """Of shape ``(T,)``."""
+    form: Form
+    """How the times are written."""
+    cell: Callable[[int], bytes]
+    """Gives the text of a time, by the row from 0."""
+    numbers: Sequence[int]
+    """The number of each row in its file, from 1."""
 
 
 class Steps:
-    """The times of a file: its first block says what a step is.
+    """The times of a series: its first block says what a step is.
 
     Args:
         columns: The columns of the file.
@@ -26,52 +42,62 @@ class Steps:
         self._columns = columns
         self._longest_gap = longest_gap
         self._clock: Clock | None = None
-        self._last: tuple[IndexArray, Cells] | None = None
-        self._n_rows = 0
+        self._last: tuple[int, bytes, int] | None = None
 
-    def rows(self, values: FloatArray, parsed: Parsed, schema: Schema) -> Block:
+    def rows(self, block: Timed, schema: Schema) -> Block:
         """Return the rows of a block, with those that are absent as missing ones.
 
         Args:
-            values: The numbers, of shape ``(T, D)``.
-            parsed: The block.
+            block: The next rows of the series.
             schema: The columns of the file.
 
         Raises:
             SeriesError: If times do not rise by steps, or if rows may not be absent.
         """
-        name = self._columns.timestamp
-        if parsed.times is None or parsed.form is None or name is None:
-            return Block(values, schema)
-        cells = parsed.carried[[*self._columns.carried].index(name)]
-        moments, first_row = parsed.times, self._n_rows
-        if self._last is not None:
-            moments = np.concatenate([self._last[0], moments])
-            cells = Cells.joined([self._last[1], cells])
-            first_row -= 1
-        self._last = moments[-1:], cells[-1:]
-        self._n_rows += len(values)
-        times.refuse_unsteady(moments, cells, self._columns, None, first_row=first_row)
-        if self._clock is None and len(moments) > 1:
-            distances = times.apart(moments[:-1], moments[1:])
-            steps, counts = np.unique(distances, return_counts=True)
-            self._clock = Clock(parsed.form[0], int(steps[np.argmax(counts)]))
-        times.refuse_unsteady(
-            moments,
-            cells,
-            self._columns,
-            self._clock,
-            allows_absent=self._longest_gap > 0,
-            first_row=first_row,
+        moments = self._refuse_unsteady(block)
+        last = len(block.times) - 1
+        self._last = int(block.times[-1]), block.cell(last), block.numbers[last]
+        filled, inserted = _with_absent(
+            block.values, self._absent(moments, len(block.values))
         )
-        n_absent = self._absent(moments, len(values))
-        filled, inserted = _with_absent(values, n_absent)
         return Block(
             filled,
             dataclasses.replace(schema, clock=self._clock),
             inserted,
-            (int(parsed.times[0]), int(parsed.times[-1])),
+            (int(block.times[0]), int(block.times[-1])),
         )
+
+    def _refuse_unsteady(self, block: Timed) -> IndexArray:
+        """Return the times of a block, after that of the row before if there is one.
+
+        Raises:
+            SeriesError: If they do not rise by steps, or if rows may not be absent.
+        """
+        before = [] if self._last is None else [self._last]
+        earlier = np.array([time for time, _, _ in before], dtype=np.int64)
+        moments = np.concatenate([earlier, block.times])
+        numbers = [*(number for _, _, number in before), *block.numbers]
+
+        def cell(row: int) -> bytes:
+            """Return the text of a time, that of the row before being the first."""
+            return (
+                before[row][1] if row < len(before) else block.cell(row - len(before))
+            )
+
+        times.refuse_unsteady(moments, cell, self._columns, None, numbers=numbers)
+        if self._clock is None and len(moments) > 1:
+            distances = times.apart(moments[:-1], moments[1:])
+            steps, counts = np.unique(distances, return_counts=True)
+            self._clock = Clock(block.form[0], int(steps[np.argmax(counts)]))
+        times.refuse_unsteady(
+            moments,
+            cell,
+            self._columns,
+            self._clock,
+            allows_absent=self._longest_gap > 0,
+            numbers=numbers,
+        )
+        return moments
 
     def _absent(self, moments: IndexArray, n_rows: int) -> IndexArray:
         """Return how many rows to insert before each of the last rows."""

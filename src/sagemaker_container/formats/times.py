@@ -6,7 +6,7 @@ of a step, is refused.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 import numpy as np
@@ -144,36 +144,37 @@ def refuse_other_form(form: Form | None, clock: Clock | None) -> None:
 
 def refuse_unsteady(
     times: IndexArray,
-    cells: Sequence[bytes],
+    cell: Callable[[int], bytes],
     columns: Columns,
     clock: Clock | None,
     machines: IndexArray | None = None,
     allows_absent: bool = False,
-    first_row: int = 0,
+    numbers: Sequence[int] | None = None,
 ) -> None:
     """Refuse times that do not rise by steps of the clock.
 
     Args:
         times: Of shape ``(T,)``.
-        cells: What was sent.
+        cell: Gives what was sent, by the row from 0.
         columns: The columns of the table.
         clock: The clock of training; None if only the order is checked.
         machines: A number for the machine of each row; None if all are of one.
         allows_absent: Whether rows may be absent.
-        first_row: The number of the first row, from 0.
+        numbers: The number of each row, from 1; None if these are all rows.
 
     Raises:
         SeriesError: If they do not. The message names the row and both times.
     """
     n_pairs, absent, has_next = 0, None, False
+    is_all = numbers is None
+    known = range(1, len(times) + 1) if numbers is None else numbers
 
     def refuse(pair: tuple[int, int], words: str) -> NoReturn:
         """Refuse a time and the one before it."""
         earlier, later = pair
-        place = columns.place(first_row + later + 1)
         raise SeriesError(
-            f"{place}: the time {shown(cells[later])} {words} "
-            f"{shown(cells[earlier])} of row {first_row + earlier + 1}"
+            f"{columns.place(known[later])}: the time {shown(cell(later))} {words} "
+            f"{shown(cell(earlier))} of row {known[earlier]}"
             + _advice(words, int(times[later]) - int(times[earlier]), clock)
         )
 
@@ -187,10 +188,18 @@ def refuse_unsteady(
             has_next |= bool((n_steps == 1).any())
             if absent is None and (n_steps > 1).any():
                 absent = _first(n_steps > 1, before, after)
-    if absent and n_pairs > 1 and not has_next and first_row == 0:
+    if absent and n_pairs > 1 and not has_next and is_all:
         refuse(absent, _OTHER_RATE)
     if absent and not allows_absent:
         refuse(absent, _ABSENT)
+
+
+def spelled(moments: IndexArray, form: Form, row: int) -> bytes:
+    """Return the text of one of some times, of which it is not at hand as sent."""
+    if form[0] == TimeForm.INTEGER:
+        return b"%d" % moments[row]
+    text = pd.Timestamp(moments[row]).isoformat()
+    return f"{text}Z".encode() if form[1] else text.encode()
 
 
 def _pairs(

@@ -174,12 +174,6 @@ REFUSED = {
         "a.csv: timestamp-column and id-columns leave no column to learn from; at "
         "least one must be a series.",
     ),
-    "several machines": (
-        ["p,f\n1,x\n2,x\n3,y\n"],
-        Declared(ids=("f",), group="f"),
-        'a.csv: Row 3 after the header, column 2 ("f"): "y" is another machine than '
-        '"x" of the rows before; give each machine a file of its own.',
-    ),
     "time goes back": (
         [f"{HEADER}{MINUTES}2024-01-01T00:00:30,1,x,2\n"],
         TIME,
