@@ -8,8 +8,10 @@ With several models, one worker loads each when it is told to.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
@@ -29,6 +31,9 @@ from sagemaker_container.settings import (
 
 if TYPE_CHECKING:
     from flask import Flask
+
+    from lstm_ad.scoring.detector import LSTMAD
+    from sagemaker_container.monitoring.monitor import Monitor
 
 logger = logging.getLogger("serve")
 
@@ -51,8 +56,13 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn, told what to do by a ServerSettings instead of a command line."""
 
     def __init__(self, settings: ServerSettings) -> None:
+        # It imports NumPy, whose threads main() has limited by now.
+        from sagemaker_container.monitoring.counts import Counts
+
         self.settings = settings
-        self.gpu = 0
+        self.gpu = self.slot = 0
+        self.counts = Counts(settings.n_workers)
+        self.each_second: Callable[[], None] | None = None
         self.catalogue = Catalogue()  # what a worker leaves to the one after it
         super().__init__()
 
@@ -62,7 +72,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "bind": f"0.0.0.0:{self.settings.port}",
             "workers": self.settings.n_workers,
             "worker_class": Worker,
-            "pre_fork": self.choose_gpu,
+            "pre_fork": self.prepare,
+            "post_worker_init": self.begin,
             "logger_class": ServerLogger,
             "threads": THREADS,
             "keepalive": KEEPALIVE_SECONDS,
@@ -77,10 +88,16 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         for name, value in settings.items():
             self.cfg.set(name, value)
 
-    def choose_gpu(self, arbiter: Arbiter, worker: Any) -> None:
-        """Choose the GPU of a new worker; called before each fork."""
-        used = [other.gpu for other in arbiter.WORKERS.values()]
+    def prepare(self, arbiter: Arbiter, worker: Any) -> None:
+        """Choose the GPU and the slot of a new worker; called before each fork."""
+        others = arbiter.WORKERS.values()
+        used = [other.gpu for other in others]
         self.gpu = worker.gpu = least_used_gpu(self.settings.n_gpus, used)
+        self.slot = worker.slot = self.counts.claim([other.slot for other in others])
+
+    def begin(self, worker: Any) -> None:
+        """Let a worker do what is due; called once it has loaded the model."""
+        worker.each_second = self.each_second
 
     def load(self) -> Flask:
         """Return the application; called in each worker, after the fork.
@@ -110,19 +127,44 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             settings.max_payload_mb,
             settings.is_batch,
             settings.columns,
+            self._monitor(detector),
         )
+
+    def _monitor(self, detector: LSTMAD) -> Monitor:
+        """Return what counts for this worker, and writes metrics if it is asked to."""
+        from lstm_ad import artifacts
+        from sagemaker_container.monitoring.emf import EmfWriter
+        from sagemaker_container.monitoring.model import ServedModel
+        from sagemaker_container.monitoring.monitor import Monitor
+
+        settings = self.settings
+        model = ServedModel.of(detector, artifacts.identity(settings.model_dir))
+        monitor = Monitor.of(model, self.counts, self.slot)
+        if not settings.emf_namespace:
+            return monitor
+        emf = EmfWriter(settings.emf_namespace, settings.emf_model, self.counts, model)
+        if settings.is_batch:
+            return dataclasses.replace(monitor, after_file=emf.write)
+        self.each_second = emf.write_if_due
+        return monitor
 
     def _models(self, cores: Cores) -> Flask:
         """Return the application of as many models as are loaded later."""
         from sagemaker_container.http.app import create_multi_model_app
         from sagemaker_container.http.models import Budget, Models
+        from sagemaker_container.monitoring.monitor import Monitor
 
         settings = self.settings
         kept_mb = settings.max_payload_mb or DEFAULT_MAX_PAYLOAD_MB
         budget = Budget(settings.memory_bytes, kept_mb)
         models = Models(self.catalogue, budget, cores, self.gpu)
         logger.info("The server is ready to load models.")
-        return create_multi_model_app(models, settings.max_payload_mb, settings.columns)
+        return create_multi_model_app(
+            models,
+            settings.max_payload_mb,
+            settings.columns,
+            Monitor.of_several(self.counts, self.slot),
+        )
 
 
 def main() -> None:

@@ -218,6 +218,16 @@ def load(model_dir: Path, cores: Cores | None = None, gpu: int = 0) -> LSTMAD:
     )
 
 
+def identity(model_dir: Path) -> model_json.Identity:
+    """Return which model :func:`save` wrote to ``model_dir``.
+
+    Raises:
+        ArtifactError: As :func:`load`.
+    """
+    path = model_dir / DESCRIPTION
+    return model_json.identity(path, model_json.parse(path, _read(path)))
+
+
 def _arrays(
     path: Path, statistics: Mapping[str, FloatArray], network: OnnxNetwork
 ) -> dict[str, FloatArray]:

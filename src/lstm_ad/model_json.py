@@ -61,6 +61,24 @@ class Description:
 
 
 @dataclasses.dataclass(frozen=True)
+class Identity:
+    """Which model it is."""
+
+    digest: str
+    """The SHA-256 of all fields but itself, those of the other files included."""
+    rows: dict[str, Count]
+    """How many rows were used for what."""
+
+    @property
+    def n_trained(self) -> int:
+        """How many rows the scaler is of: those that the LSTM was trained on.
+
+        A model that was only calibrated anew has none.
+        """
+        return self.rows.get("train") or self.rows.get("calibration", 0)
+
+
+@dataclasses.dataclass(frozen=True)
 class _Digests:
     """The fields about the other files of a model."""
 
@@ -108,6 +126,15 @@ def digests(path: Path, document: Mapping[str, Any]) -> dict[str, str]:
         ArtifactError: If they cannot be read; the message names the field.
     """
     return _read(path, document, _Digests).sha256
+
+
+def identity(path: Path, document: Mapping[str, Any]) -> Identity:
+    """Return which model it is.
+
+    Raises:
+        ArtifactError: If it cannot be read; the message names the field.
+    """
+    return _read(path, document, Identity)
 
 
 def describe(

@@ -1,6 +1,7 @@
 """What SageMaker, or an operator, asks of the server: its environment variables."""
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,6 +10,7 @@ from sagemaker_inference import parameters
 
 from lstm_ad.exceptions import SettingError
 from sagemaker_container.formats.columns import DEFAULT_COLUMNS, OutputError, columns_of
+from sagemaker_container.formats.messages import shown
 from sagemaker_container.limits import Limits
 from sagemaker_container.variables import (
     THREADS,
@@ -27,6 +29,15 @@ DEFAULT_MAX_PAYLOAD_MB = 100
 
 OUTPUT = "SAGEMAKER_INFERENCE_OUTPUT"
 """The name that SageMaker's XGBoost gave it."""
+
+EMF_NAMESPACE = "SAGEMAKER_EMF_NAMESPACE"
+EMF_MODEL = "SAGEMAKER_EMF_MODEL"
+
+_CLOUDWATCH_NAMES = {
+    EMF_NAMESPACE: r"(?!AWS/)[A-Za-z0-9._/#-]{1,255}",
+    EMF_MODEL: r"[A-Za-z0-9._/#-]{1,255}",
+}
+"""What CloudWatch takes for a namespace, and for the value of a dimension."""
 
 MEMORY_PER_WORKER = 2**30
 """What a worker is given at least: three times what a request of 100 MB takes at its
@@ -60,6 +71,10 @@ class ServerSettings:
     """Whether models are loaded and unloaded by requests."""
     memory_bytes: int = 0
     """The container's limit."""
+    emf_namespace: str = ""
+    """Where CloudWatch keeps the metrics; empty = none are written for it."""
+    emf_model: str = ""
+    """What these metrics call the model; empty = by its digest."""
 
     @classmethod
     def from_variables(cls, limits: Limits | None = None) -> "ServerSettings":
@@ -99,6 +114,8 @@ class ServerSettings:
             n_gpus=n_gpus,
             is_multi_model=is_multi_model,
             memory_bytes=limits.memory_bytes,
+            emf_namespace=_emf_namespace(is_multi_model),
+            emf_model=_cloudwatch_name(EMF_MODEL),
         )
 
 
@@ -140,6 +157,28 @@ def _max_payload_mb() -> int:
     if text(parameters.MAX_REQUEST_SIZE) in ("0", "0.0"):
         return 0
     return positive_integer(parameters.MAX_REQUEST_SIZE, DEFAULT_MAX_PAYLOAD_MB)
+
+
+def _emf_namespace(is_multi_model: bool) -> str:
+    """Return where CloudWatch keeps the metrics of the model."""
+    namespace = _cloudwatch_name(EMF_NAMESPACE)
+    if namespace and is_multi_model:
+        raise SettingError(
+            f"{EMF_NAMESPACE} is for the metrics of one model, but with {MULTI_MODEL} "
+            f"there are several; leave one of the two out."
+        )
+    return namespace
+
+
+def _cloudwatch_name(variable: str) -> str:
+    """Return a name that CloudWatch takes, or nothing if the variable is unset."""
+    given = text(variable)
+    if given and not re.fullmatch(_CLOUDWATCH_NAMES[variable], given):
+        raise SettingError(
+            f"{variable} is {shown(given)}, which CloudWatch refuses; use at most 255 "
+            f"letters, digits and . _ / # - that do not begin with AWS/."
+        )
+    return given
 
 
 def _columns() -> tuple[str, ...]:

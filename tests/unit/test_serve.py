@@ -14,21 +14,22 @@ def test_connections_are_kept_for_longer_than_sagemaker_lets_them_idle() -> None
     assert Server(SETTINGS).cfg.keepalive > 65
 
 
-def test_each_worker_gets_the_gpu_that_is_used_least() -> None:
+def test_each_worker_gets_the_gpu_that_is_used_least_and_a_slot() -> None:
     """Chosen before the fork; a new worker takes the place of the one that ended."""
     server = Server(SETTINGS)
     arbiter = SimpleNamespace(WORKERS={})
 
-    def start(pid: int) -> int:
-        """Start a worker as gunicorn does, and return its GPU."""
+    def start(pid: int) -> tuple[int, int]:
+        """Start a worker as gunicorn does; return its GPU, and where it counts."""
         worker = SimpleNamespace()
         server.cfg.pre_fork(arbiter, worker)
         arbiter.WORKERS[pid] = worker
-        return server.gpu
+        return server.gpu, server.slot
 
     at_first = [start(pid) for pid in range(4)]
     del arbiter.WORKERS[1]
     after_one_has_ended = start(5)
 
-    assert at_first == [0, 1, 0, 1]
-    assert after_one_has_ended == 1
+    assert at_first == [(0, 0), (1, 1), (0, 2), (1, 3)]
+    assert after_one_has_ended == (1, 1)
+    assert server.counts.n_restarts == 1

@@ -16,12 +16,14 @@ PORT, MAX_PAYLOAD = "SAGEMAKER_BIND_TO_PORT", "SAGEMAKER_MAX_PAYLOAD_IN_MB"
 WORKERS, THREADS = "SAGEMAKER_MODEL_SERVER_WORKERS", "OMP_NUM_THREADS"
 MULTI_MODEL = "SAGEMAKER_MULTI_MODEL"
 GPUS = "CUDA_VISIBLE_DEVICES"
+EMF_NAMESPACE, EMF_MODEL = "SAGEMAKER_EMF_NAMESPACE", "SAGEMAKER_EMF_MODEL"
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Return the variables of a server, none of them set but the root."""
-    for name in (BATCH, OUTPUT, PORT, MAX_PAYLOAD, WORKERS, THREADS, GPUS, MULTI_MODEL):
+    names = BATCH, OUTPUT, PORT, MAX_PAYLOAD, WORKERS, THREADS, GPUS, MULTI_MODEL
+    for name in (*names, EMF_NAMESPACE, EMF_MODEL):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
     return monkeypatch
@@ -42,6 +44,8 @@ def test_a_server_has_defaults(server, tmp_path: Path) -> None:
         "n_gpus": 0,
         "is_multi_model": False,
         "memory_bytes": 4 * GB,
+        "emf_namespace": "",
+        "emf_model": "",
     }
 
 
@@ -165,3 +169,31 @@ def test_several_workers_of_many_models_are_refused(server) -> None:
 
     with pytest.raises(SettingError, match=f"{WORKERS} is 2, but with {MULTI_MODEL}"):
         ServerSettings.from_variables(Limits(2, PLENTY))
+
+
+def test_metrics_for_cloudwatch_are_named_as_it_takes_names(server) -> None:
+    """A namespace, and what the model is called in it."""
+    server.setenv(EMF_NAMESPACE, "LSTM-AD/pumps")
+    server.setenv(EMF_MODEL, "pump-7")
+
+    settings = ServerSettings.from_variables(Limits(2, 4 * GB))
+
+    assert (settings.emf_namespace, settings.emf_model) == ("LSTM-AD/pumps", "pump-7")
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({EMF_NAMESPACE: "AWS/x"}, f'{EMF_NAMESPACE} is "AWS/x", which CloudWatch'),
+        ({EMF_NAMESPACE: "a b"}, "use at most 255 letters, digits"),
+        ({EMF_MODEL: "m" * 256}, f"{EMF_MODEL} is "),
+        ({EMF_NAMESPACE: "A", MULTI_MODEL: "true"}, "leave one of the two out"),
+    ],
+)
+def test_other_names_are_refused(server, variables: dict, message: str) -> None:
+    """CloudWatch would drop the metrics without a word."""
+    for name, value in variables.items():
+        server.setenv(name, value)
+
+    with pytest.raises(SettingError, match=message):
+        ServerSettings.from_variables(Limits(2, 4 * GB))

@@ -19,6 +19,7 @@ from sagemaker_container.formats.csv_table import machines_of
 from sagemaker_container.formats.frame import Frame
 from sagemaker_container.formats.table import Table
 from sagemaker_container.http.request import Asked
+from sagemaker_container.monitoring.recorder import RowRecorder
 
 Answer = tuple[int, Iterable[bytes]]
 """The length of an answer in bytes, and its text in pieces."""
@@ -31,7 +32,9 @@ MAX_SCORED = 100 * 2**20
 Of more, the scores are computed again each time that the answer is written."""
 
 
-def answer(detector: LSTMAD, table: Table, asked: Asked) -> Answer:
+def answer(
+    detector: LSTMAD, table: Table, asked: Asked, recorder: RowRecorder | None = None
+) -> Answer:
     """Return the length of an answer in bytes, and its text in pieces.
 
     Asynchronous endpoints take no answer without a length, so each has one. An answer
@@ -42,12 +45,13 @@ def answer(detector: LSTMAD, table: Table, asked: Asked) -> Answer:
         detector: What scores.
         table: What the request holds.
         asked: What the answer holds.
+        recorder: What counts the rows that are returned, if anything does.
 
     Raises:
         SeriesError: If the series of the table cannot be scored.
         OutputError: If what is asked for does not go with the columns of the table.
     """
-    write = _writer(detector, table, asked)
+    write = _writer(detector, table, asked, recorder)
     length, held = 0, []
     for piece in write():
         length += len(piece)
@@ -61,7 +65,7 @@ def answer(detector: LSTMAD, table: Table, asked: Asked) -> Answer:
 
 
 def _writer(
-    detector: LSTMAD, table: Table, asked: Asked
+    detector: LSTMAD, table: Table, asked: Asked, recorder: RowRecorder | None
 ) -> Callable[[], Iterable[bytes]]:
     """Return the function that writes an answer; most series are scored already.
 
@@ -69,11 +73,11 @@ def _writer(
     """
     frame = Frame.of(table, detector.schema)
     if asked.content_type != CSV:
-        return _json(detector, table, frame, asked)
+        return _json(detector, table, frame, asked, recorder)
     columns = placed(asked.columns, frame)
     has_header = table.has_header if asked.has_header is None else asked.has_header
     header = csv_answer.write_header(columns, frame) if has_header else b""
-    scored, _ = _scored(detector, table, frame, asked)
+    scored, _ = _scored(detector, table, frame, asked, recorder)
     rows = _Rows(scored, frame, _first(table, asked))
     decision = detector.decision
 
@@ -87,10 +91,14 @@ def _writer(
 
 
 def _json(
-    detector: LSTMAD, table: Table, frame: Frame, asked: Asked
+    detector: LSTMAD,
+    table: Table,
+    frame: Frame,
+    asked: Asked,
+    recorder: RowRecorder | None,
 ) -> Callable[[], Iterable[bytes]]:
     """Return the function that writes JSON or JSON Lines."""
-    scored, events = _scored(detector, table, frame, asked)
+    scored, events = _scored(detector, table, frame, asked, recorder)
     decision, first = detector.decision, _first(table, asked)
     cores = detector.reconstructor.cores
     rows = _Rows(scored, frame, first)
@@ -108,7 +116,11 @@ def _json(
 
 
 def _scored(
-    detector: LSTMAD, table: Table, frame: Frame, asked: Asked
+    detector: LSTMAD,
+    table: Table,
+    frame: Frame,
+    asked: Asked,
+    recorder: RowRecorder | None,
 ) -> tuple[Iterable[Scores], list[Event]]:
     """Return what the detector says of a table, some rows at a time and in order."""
     clock = detector.schema.clock
@@ -121,10 +133,17 @@ def _scored(
     )
     has_events = asked.content_type == JSON
     if table.values.nbytes > MAX_SCORED and not (of_machines or has_events):
-        return _ScoredAgain(detector, table.values, asked.has_contributions), []
-    return score(
+        first = _first(table, asked)
+        again = _ScoredAgain(
+            detector, table.values, asked.has_contributions, first, recorder
+        )
+        return again, []
+    scored, events = score(
         detector, table.values, of_machines, asked.has_contributions, has_events
     )
+    if recorder:
+        recorder.returned(table.values, scored, _first(table, asked))
+    return scored, events
 
 
 def _first(table: Table, asked: Asked) -> int:
@@ -132,17 +151,30 @@ def _first(table: Table, asked: Asked) -> int:
     return max(0, len(table.values) - (asked.n_last or len(table.values)))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class _ScoredAgain:
     """The scores of a large series, computed whenever they are asked for."""
 
     detector: LSTMAD
     values: FloatArray
     with_contributions: bool
+    first: int
+    """The first row that is returned, counted from 0."""
+    recorder: RowRecorder | None
+    """What counts the rows, when they are scored for the first time."""
 
     def __iter__(self) -> Iterator[Scores]:
         """Yield the scores, some rows at a time and in order."""
-        return self.detector.score_in_parts(self.values, self.with_contributions)
+        recorder, self.recorder = self.recorder, None
+        parts = self.detector.score_in_parts(self.values, self.with_contributions)
+        start = 0
+        for part in parts:
+            stop = start + len(part.normality_score)
+            if recorder and self.first < stop:
+                first = max(0, self.first - start)
+                recorder.returned(self.values[start:stop], [part], first)
+            start = stop
+            yield part
 
 
 @dataclasses.dataclass(frozen=True)

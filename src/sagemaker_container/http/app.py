@@ -4,7 +4,7 @@
 request                         answer
 ==============================  =====================================================
 GET /ping                       200 and nothing else: the model is loaded
-GET /metrics                    200 and nothing else yet: SageMaker asks each minute
+GET /metrics                    200, Prometheus' text format: counts of all workers
 GET /execution-parameters       200, JSON: what batch transform may send
 POST /invocations               200: a row of scores per row of series, as CSV, JSON
                                 or JSON Lines
@@ -32,6 +32,8 @@ from sagemaker_container.http.model_routes import ROUTES, model_routes
 from sagemaker_container.http.models import Models
 from sagemaker_container.http.request import Asked, answer_format
 from sagemaker_container.http.slots import Slots
+from sagemaker_container.monitoring.counts import Counts
+from sagemaker_container.monitoring.monitor import Monitor
 
 MAX_REQUESTS = 32
 """How many requests a worker holds, the one that it scores included."""
@@ -44,6 +46,7 @@ def create_app(
     max_payload_mb: int,
     is_batch: bool = False,
     columns: tuple[str, ...] = DEFAULT_COLUMNS,
+    monitor: Monitor | None = None,
 ) -> Flask:
     """Return the application that scores with ``detector``.
 
@@ -52,9 +55,13 @@ def create_app(
         max_payload_mb: The largest request body, in MB of 2**20 bytes; 0 = no limit.
         is_batch: Whether the requests come from a batch transform.
         columns: Those of CSV, where a request names none.
+        monitor: What counts; None if this process is the only one.
     """
-    app = _polled_app()
-    invocations = _Invocations(max_payload_mb, is_batch, columns, Slots(MAX_REQUESTS))
+    monitor = monitor or Monitor.alone(detector)
+    app = _polled_app(monitor)
+    invocations = _Invocations(
+        max_payload_mb, is_batch, columns, Slots(MAX_REQUESTS), monitor
+    )
     app.register_error_handler(Exception, error_response)
 
     @app.post("/invocations")
@@ -70,7 +77,10 @@ def create_app(
 
 
 def create_multi_model_app(
-    models: Models, max_payload_mb: int, columns: tuple[str, ...] = DEFAULT_COLUMNS
+    models: Models,
+    max_payload_mb: int,
+    columns: tuple[str, ...] = DEFAULT_COLUMNS,
+    monitor: Monitor | None = None,
 ) -> Flask:
     """Return the application that scores with whichever model a request names.
 
@@ -78,9 +88,13 @@ def create_multi_model_app(
         models: The models; there may be none yet.
         max_payload_mb: The largest request body, in MB of 2**20 bytes; 0 = no limit.
         columns: Those of CSV, where a request names none.
+        monitor: What counts; None if this process is the only one.
     """
-    app = _polled_app()
-    invocations = _Invocations(max_payload_mb, False, columns, Slots(MAX_REQUESTS))
+    monitor = monitor or Monitor.of_several(Counts(n_workers=1), slot=0)
+    app = _polled_app(monitor)
+    invocations = _Invocations(
+        max_payload_mb, False, columns, Slots(MAX_REQUESTS), monitor
+    )
     app.register_error_handler(
         Exception, functools.partial(error_response, routes=ROUTES)
     )
@@ -88,7 +102,7 @@ def create_multi_model_app(
     return app
 
 
-def _polled_app() -> Flask:
+def _polled_app(monitor: Monitor) -> Flask:
     """Return an application with what SageMaker polls, and with the log."""
     app = Flask("lstm-ad")
 
@@ -98,7 +112,11 @@ def _polled_app() -> Flask:
 
     @app.get("/metrics")
     def metrics() -> Response:
-        return Response(content_type="text/plain; version=0.0.4")
+        # Imported by the first scrape: it takes a tenth of a second.
+        from sagemaker_container.monitoring.exposition import exposition
+
+        text = exposition(monitor.counts, monitor.model)
+        return Response(text, content_type="text/plain; version=0.0.4")
 
     @app.before_request
     def begin() -> None:
@@ -106,7 +124,7 @@ def _polled_app() -> Flask:
 
     @app.after_request
     def log(response: AnyResponse) -> AnyResponse:
-        g.record.log_when_sent(response)
+        g.record.log_when_sent(response, monitor)
         return response
 
     return app
@@ -120,6 +138,7 @@ class _Invocations:
     is_batch: bool
     columns: tuple[str, ...]
     slots: Slots
+    monitor: Monitor
 
     def answer(self, detector: LSTMAD) -> Response:
         """Return the answer to the current request, by the scores of a model."""
@@ -134,6 +153,7 @@ class _Invocations:
         )
         with contextlib.ExitStack() as held:
             held.enter_context(self.slots.take())
+            held.enter_context(self.monitor.requests.holding())
             length, pieces = self._score(detector, record, body_format, asked)
             # A charset would break clients that compare the content type exactly.
             response = Response(pieces, content_type=asked.content_type)
@@ -160,7 +180,7 @@ class _Invocations:
         )
         record.shape = n_rows, _ = table.values.shape
         if not self.is_batch:
-            return answers.answer(detector, table, asked)
+            return answers.answer(detector, table, asked, self.monitor.rows)
         batch.refuse_piece(record.body.n_bytes, n_rows, self.max_payload_mb)
         with batch.advice(n_rows, detector.n_unscored):
-            return answers.answer(detector, table, asked)
+            return answers.answer(detector, table, asked, self.monitor.rows)

@@ -8,6 +8,7 @@ import orjson
 from werkzeug.wrappers import Request, Response
 
 from sagemaker_container.http.body import SHOWN_CHARACTERS, Body
+from sagemaker_container.monitoring.monitor import Monitor
 
 logger = logging.getLogger(__name__)
 
@@ -30,14 +31,19 @@ class Record:
     """The format of the answer."""
     began: float = dataclasses.field(default_factory=time.perf_counter)
 
-    def log_when_sent(self, response: Response) -> None:
-        """Write the line once the answer has been sent."""
+    def log_when_sent(self, response: Response, monitor: Monitor) -> None:
+        """Count the answer, and write the line once it has been sent."""
         if self.request.path in _NOT_LOGGED:
             return
         line = self._line(response)
+        monitor.requests.answered(response.status_code)
 
         def write() -> None:
-            line["milliseconds"] = round(1000 * (time.perf_counter() - self.began), 3)
+            seconds = time.perf_counter() - self.began
+            monitor.requests.sent(seconds)
+            if monitor.after_file and self.shape:
+                monitor.after_file()
+            line["milliseconds"] = round(1000 * seconds, 3)
             logger.info("%s", orjson.dumps(line).decode())
 
         if self.request.method == "HEAD":  # its answer is never closed

@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -46,6 +47,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         super().__init__(*args, **kwargs)
         self._lingering: deque[Any] = deque()
         self._gives_back_at = 0.0
+        self.each_second: Callable[[], None] | None = None
+        """What the server does at times."""
 
     def load_wsgi(self) -> None:
         """Load the application, and limit the time for reading its answers."""
@@ -58,6 +61,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if (now := time.monotonic()) >= self._gives_back_at:
             self._gives_back_at = now + GIVE_BACK_SECONDS
             give_back_freed_memory()
+        if self.each_second:
+            try:
+                self.each_second()
+            except Exception:  # whatever it is, clients are answered
+                self.log.exception("The metrics could not be written.")
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection; without it, if there are no file descriptors left."""

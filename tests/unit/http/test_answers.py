@@ -24,6 +24,7 @@ from sagemaker_container.formats.table import Table
 from sagemaker_container.http import answers
 from sagemaker_container.http.answers import answer as measured
 from sagemaker_container.http.request import Asked
+from sagemaker_container.monitoring.monitor import Monitor
 
 SCHEMA = json.loads(
     (Path(__file__).parents[3] / "docs" / "answer.schema.json").read_text()
@@ -298,3 +299,29 @@ def test_a_series_that_cannot_be_scored_is_refused_before_anything_is_written(
         SeriesError, match=r"^The series is too short: 3 rows were found"
     ):
         measured(detector, Table(series[:3]), Asked(content_type, n_last=1))
+
+
+@pytest.mark.parametrize("max_scored", [answers.MAX_SCORED, 0])
+@pytest.mark.parametrize("n_last", [None, 90])
+@pytest.mark.parametrize("content_type", [CSV, JSON, JSON_LINES])
+def test_the_rows_of_an_answer_are_counted_once(
+    detector: LSTMAD,
+    series: np.ndarray,
+    content_type: str,
+    n_last: int | None,
+    max_scored: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where it is written twice, and those alone that are returned."""
+    monkeypatch.setattr(answers, "MAX_HELD", 0)
+    monkeypatch.setattr(answers, "MAX_SCORED", max_scored)
+    monitor = Monitor.alone(detector)
+    asked = Asked(content_type, n_last=n_last)
+
+    _, pieces = measured(detector, Table(series), asked, monitor.rows)
+    list(pieces)
+
+    totals = monitor.counts.totals()
+    n_unscored = 0 if n_last else detector.n_unscored
+    assert totals.rows == (n_last or len(series))
+    assert totals.scored == totals.rows - n_unscored

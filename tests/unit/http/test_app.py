@@ -60,7 +60,6 @@ def post(
     ("path", "content_type", "expected"),
     [
         ("/ping", "text/html; charset=utf-8", b""),
-        ("/metrics", "text/plain; version=0.0.4", b""),
         # No BatchStrategy: the SDK's local mode refuses its spelling.
         (
             "/execution-parameters",

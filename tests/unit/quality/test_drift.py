@@ -15,6 +15,7 @@ from lstm_ad.quality.drift import (
     WINDOW_ROWS,
     Blocks,
     Reference,
+    count,
     drift_index,
     score_shift,
     series_shift,
@@ -46,7 +47,7 @@ def blocks_of(reference: Reference, values: np.ndarray, scores: np.ndarray) -> B
     parts = [reference.standardised(values[i : i + BLOCK_ROWS]) for i in starts]
     return Blocks(
         ranks=np.array(
-            [reference.count_ranks(scores[i : i + BLOCK_ROWS]) for i in starts]
+            [count(reference.bins(scores[i : i + BLOCK_ROWS])) for i in starts]
         ),
         n_values=np.array([np.count_nonzero(~np.isnan(p), axis=0) for p in parts]),
         sums=np.array([np.nansum(part, axis=0) for part in parts]),
@@ -99,7 +100,7 @@ def test_a_shift_of_one_series_by_a_deviation_is_drift_and_named(model: Fit) -> 
 
 
 @pytest.mark.parametrize("n_rows", [3_000, WINDOW_ROWS])
-@pytest.mark.parametrize("size", [20.0, 1e200])
+@pytest.mark.parametrize("size", [20.0, 1e100])
 def test_a_fault_of_100_rows_is_no_drift(model: Fit, n_rows: int, size: float) -> None:
     """However far away it is, and even if there are few other rows yet."""
     for seed in SEEDS[:3]:
@@ -152,12 +153,12 @@ def test_dependent_series_are_compared_by_what_their_means_are_worth(
 
 
 def test_ranks_are_the_probabilities_of_scores_on_calibration_rows(model: Fit) -> None:
-    """Without drift, their shares."""
+    """Without drift, their shares; a row without a score is in none of them."""
     scores = np.random.default_rng(0).normal(size=20_000)
     decision = decide(scores, np.zeros((2, 1)), 0.001)
     reference = Reference.of(dataclasses.replace(model.detector, decision=decision), 1)
 
-    shares = reference.count_ranks(scores).cumsum() / len(scores)
+    shares = count(reference.bins(np.append(scores, np.nan))).cumsum() / len(scores)
 
     np.testing.assert_allclose(shares, RANKS, rtol=0.05, atol=0.002)
 

@@ -1,0 +1,1 @@
+"""What operators see of a running server: counts of all workers, and the drift."""

@@ -1,0 +1,171 @@
+"""What the workers count, in memory that they share.
+
+The memory is made before the workers are, so that all of them, and each one's
+replacement, see it: no folder is needed (a container's disk may be read-only), and
+nothing is lost with a worker that is killed. Every worker writes to a slot of its own,
+without a lock between processes, and any of them adds all slots up. A replacement goes
+on counting where its predecessor ended, so counts never decrease.
+"""
+
+import dataclasses
+import mmap
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from lstm_ad.axes import IndexArray
+from lstm_ad.quality.drift import BLOCK_ROWS, RANKS, WINDOW_ROWS, Blocks
+
+STATUSES = (
+    *("200", "400", "404", "405", "406", "408", "409", "413", "415", "500", "503"),
+    *("507", "other"),
+)
+"""The statuses of answers."""
+
+SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 10.0, float("inf"))
+"""The upper bounds of the histogram of durations."""
+
+MAX_SERIES = 1000
+"""Of wider series, the drift of the first ones is watched."""
+
+_N_BLOCKS = WINDOW_ROWS // BLOCK_ROWS + 1
+"""The newest is not full."""
+
+_BLOCK = np.dtype(
+    [
+        ("ended", "f8"),
+        ("n_rows", "i8"),
+        ("ranks", "i8", (len(RANKS),)),
+        ("n_values", "i8", (MAX_SERIES,)),
+        ("sums", "f8", (MAX_SERIES,)),
+    ]
+)
+"""Rows that follow each other: see :class:`lstm_ad.quality.drift.Blocks`. ``ended`` is
+when the last of them came, by a clock that all processes share."""
+
+_TOTALS = [
+    ("requests", "i8", (len(STATUSES),)),
+    ("durations", "i8", (len(SECONDS),)),
+    ("seconds", "f8"),
+    ("rows", "i8"),
+    ("scored", "i8"),
+    ("anomalies", "i8"),
+    ("missing", "i8"),
+    ("ranks", "i8", (len(RANKS),)),
+]
+"""See :class:`Totals`."""
+
+_SLOT = np.dtype(
+    [
+        *_TOTALS,
+        ("starts", "i8"),
+        ("held", "i8"),
+        ("newest", "i8"),
+        ("blocks", _BLOCK, (_N_BLOCKS,)),
+    ]
+)
+
+Slot = np.void
+"""What one worker has counted: the fields above, in the shared memory."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Totals:
+    """What all workers together have counted since the server began."""
+
+    requests: IndexArray
+    """Answers of each of ``STATUSES``."""
+    durations: IndexArray
+    """Answers within each of ``SECONDS`` and not within the one before."""
+    seconds: float
+    """What these answers took, in all."""
+    rows: int
+    """Rows that were returned."""
+    scored: int
+    """Those that have a score."""
+    anomalies: int
+    """Those that are anomalies to the model's own threshold."""
+    missing: int
+    """Their missing values."""
+    ranks: IndexArray
+    """Scores in each bin of :data:`lstm_ad.quality.drift.RANKS`."""
+
+
+_NAMES = [field.name for field in dataclasses.fields(Totals)]
+
+
+class Counts:
+    """The counts of all workers.
+
+    Args:
+        n_workers: How many there are at a time. While gunicorn replaces all of them,
+            there are twice as many.
+    """
+
+    def __init__(self, n_workers: int) -> None:
+        kind = np.dtype(
+            [
+                ("slots", _SLOT, (2 * n_workers,)),
+                ("told", [*_TOTALS, ("due", "f8")]),
+            ]
+        )
+        # Pages that are never written take no memory.
+        shared = np.frombuffer(mmap.mmap(-1, kind.itemsize), kind)[0]
+        self.slots: npt.NDArray[Slot] = shared["slots"]
+        """One for each worker."""
+        self.told: Slot = shared["told"]
+        """The totals at the last report, and when the next one is due."""
+        self.lock = os.memfd_create("lstm-ad")
+        """A file without a disk: whoever makes a report has it locked."""
+
+    def claim(self, used: Sequence[int]) -> int:
+        """Return the slot of a new worker; called before each fork.
+
+        Args:
+            used: The slots of the other workers.
+        """
+        number = min(range(len(self.slots)), key=used.count)
+        self.slots["starts"][number] += 1
+        self.slots["held"][number] = 0  # its predecessor holds nothing any more
+        return number
+
+    def totals(self) -> Totals:
+        """Return the sums over all slots."""
+        return Totals(**{name: self.slots[name].sum(axis=0) for name in _NAMES})
+
+    def news(self) -> Totals:
+        """Return what was counted since the last call, by whichever process."""
+        totals = self.totals()
+        news = {name: getattr(totals, name) - self.told[name] for name in _NAMES}
+        for name in _NAMES:
+            self.told[name] = getattr(totals, name)
+        return Totals(**news)
+
+    @property
+    def n_held(self) -> int:
+        """How many requests are being answered."""
+        return int(self.slots["held"].sum())
+
+    @property
+    def n_restarts(self) -> int:
+        """How many workers were replaced."""
+        return int(np.maximum(self.slots["starts"] - 1, 0).sum())
+
+    def last_rows(self, n_series: int) -> Blocks:
+        """Return what is kept of the last rows of all workers, about ``WINDOW_ROWS``.
+
+        Args:
+            n_series: ``D``.
+        """
+        blocks = self.slots["blocks"].ravel()
+        blocks = blocks[blocks["n_rows"] > 0]
+        blocks = blocks[np.argsort(blocks["ended"], kind="stable")]
+        after = np.cumsum(blocks["n_rows"][::-1])[::-1] - blocks["n_rows"]
+        blocks = blocks[after < WINDOW_ROWS]
+        return Blocks(
+            blocks["ranks"].astype(np.float64),
+            blocks["n_values"][:, :n_series].astype(np.float64),
+            blocks["sums"][:, :n_series],
+        )

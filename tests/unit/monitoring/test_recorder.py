@@ -1,0 +1,102 @@
+"""What is counted of requests and rows."""
+
+import contextlib
+
+import numpy as np
+import pytest
+
+from lstm_ad.quality.drift import RANKS
+from lstm_ad.scoring.detector import LSTMAD
+from sagemaker_container.monitoring.counts import SECONDS, STATUSES, Counts
+
+
+def test_rows_that_are_returned_count_once(worker, counts, detector, make_series):
+    """Those before them were sent for their sake, and counted when they were new."""
+    series = make_series(300)
+    parts = list(detector.score_in_parts(series))
+    scores = detector.score(series).normality_score
+    worker(0).rows.returned(series, parts, first=0)
+    worker(1).rows.returned(series, parts, first=260)
+    totals = counts.totals()
+
+    anomalies = detector.decision.is_anomaly(scores)
+    assert totals.rows == 340
+    assert totals.scored == 290 + 40
+    assert totals.anomalies == anomalies.sum() + anomalies[260:].sum()
+    assert totals.ranks.sum() == totals.scored
+    assert totals.missing == 0
+
+
+def test_anomalies_and_ranks_are_counted(worker, counts, detector, make_series):
+    """A rank says how rare a score is on calibration data: spikes are the rarest."""
+    series = make_series(200)
+    series[100:103, 0] += 1e6
+
+    worker(0).rows.returned(series, list(detector.score_in_parts(series)), 0)
+
+    totals = counts.totals()
+    assert totals.anomalies >= 3
+    assert totals.ranks[RANKS.index(0.001)] >= 3
+
+
+def test_missing_values_are_counted(worker, counts: Counts, detector, make_series):
+    """They are no values of any series."""
+    series = make_series(200)
+    parts = list(detector.score_in_parts(series))
+    series[20:30, 1] = np.nan
+
+    worker(0).rows.returned(series, parts, first=10)
+
+    assert counts.totals().missing == 10
+    assert counts.last_rows(2).n_values.sum(axis=0).tolist() == [190, 180]
+    assert np.isfinite(counts.last_rows(2).sums).all()
+
+
+@pytest.mark.parametrize("n_rows", [11, 250, 251, 12_345])
+def test_of_many_rows_all_count_and_the_last_are_kept(
+    worker, counts: Counts, detector: LSTMAD, make_series, n_rows: int
+) -> None:
+    """The sums of one large request are those of its last rows."""
+    series = make_series(n_rows)
+    worker(0).rows.returned(series, list(detector.score_in_parts(series)), 0)
+    blocks = counts.last_rows(2)
+
+    n_kept = int(blocks.n_values[:, 0].sum())
+    scaler = detector.reconstructor.scaler
+    expected = ((series[n_rows - n_kept :] - scaler.mean) / scaler.scale).sum(axis=0)
+    assert counts.totals().rows == n_rows
+    assert min(n_rows, 10_000) <= n_kept <= min(n_rows, 10_250)
+    np.testing.assert_allclose(blocks.sums.sum(axis=0), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("status", "counted"), [(200, "200"), (503, "503"), (418, "other")]
+)
+def test_answers_are_counted_by_known_statuses(worker, counts, status, counted):
+    """Nothing that a client sends makes another label."""
+    worker(0).requests.answered(status)
+
+    assert counts.totals().requests.tolist() == [int(s == counted) for s in STATUSES]
+
+
+def test_durations_are_counted_up_to_their_bounds(worker, counts: Counts) -> None:
+    """A bound belongs to its bin; the last bin has none."""
+    for seconds in (0.0, 0.0025, 0.003, 999.0):
+        worker(0).requests.sent(seconds)
+
+    expected = [2, 1, *[0] * (len(SECONDS) - 3), 1]
+    assert counts.totals().durations.tolist() == expected
+    assert counts.totals().seconds == pytest.approx(999.0055)
+
+
+def test_a_request_is_held_until_it_has_ended(worker, counts: Counts) -> None:
+    """Even by an exception."""
+    requests = worker(0).requests
+
+    with contextlib.suppress(ZeroDivisionError), requests.holding():
+        with requests.holding():
+            held = counts.n_held
+        _ = 1 / 0
+
+    assert held == 2
+    assert counts.n_held == 0
