@@ -98,7 +98,7 @@ def test_torch_and_flask_stay_where_they_are() -> None:
 
     assert users == {
         "torch": {
-            "lstm_ad.fitting",
+            "lstm_ad.learning",
             "lstm_ad.model.export",
             "lstm_ad.model.network",
             "lstm_ad.training",
