@@ -26,12 +26,18 @@ from pathlib import Path
 
 import numpy as np
 
-from fuzz_tables import Read, make_request, read_slowly
+from fuzz_tables import (
+    Read,
+    make_document,
+    make_request,
+    read_document_slowly,
+    read_slowly,
+)
 from lstm_ad.exceptions import SeriesError
 from sagemaker_container.formats import csv as csv_format
-from sagemaker_container.formats import csv_file, csv_text
+from sagemaker_container.formats import csv_file, csv_table, csv_text, json_table
 from sagemaker_container.formats import json as json_format
-from sagemaker_container.formats.csv_table import read_table
+from sagemaker_container.formats.table import plain
 
 BLOCK_SIZES = (4, 7, 64, 4 * 2**20)
 """Bytes read at a time: lines, numbers and line ends are cut by the ends of blocks."""
@@ -75,7 +81,9 @@ def main() -> None:
         for number in range(arguments.files):
             source = random.Random(f"{arguments.seed}/{number}")
             if number % 3 == 1:
-                outcomes[f"table {check_table(source)}"] += 1
+                kind = "JSON" if number % 4 == 0 else "CSV"
+                outcome = check_table(source, kind == "JSON")
+                outcomes[f"tables of {kind} {outcome}"] += 1
                 continue
             is_json = number % 3 == 0
             data = make_file(source, valid_json if is_json else valid_csv)
@@ -116,20 +124,21 @@ def check(data: bytes, source: random.Random, path: Path, is_json: bool) -> str:
     return "read alike"
 
 
-def check_table(source: random.Random) -> str:
+def check_table(source: random.Random, is_json: bool) -> str:
     """Return how both readers took a table; end the run if they differ."""
-    request = make_request(source)
+    request = (make_document if is_json else make_request)(source)
     data = damaged(request.text, source)
     csv_text.BLOCK_SIZE = source.choice(BLOCK_SIZES)
     csv_text.FEW = source.choice(FEW)
-    settings = (request.schema, request.keep, None, request.allows_missing)
+    settings = {"keep": request.keep, "allows_missing": request.allows_missing}
+    read = json_table.read_table if is_json else csv_table.read_table
     try:
-        found = read_table(io.BytesIO(data), *settings)
+        found = read(io.BytesIO(data), request.schema, **settings)
     except SeriesError as error:
         found, message = None, str(error)
     except Exception as error:
         sys.exit(f"{type(error).__name__}: {error}\n{data!r}\n{request}")
-    expected = read_slowly(data, request)
+    expected = (read_document_slowly if is_json else read_slowly)(data, request)
     if data == request.text and expected is None:
         sys.exit(f"Valid, but refused by the obvious reader: {data!r}\n{request}")
     if found is None:
@@ -142,10 +151,10 @@ def check_table(source: random.Random) -> str:
         sys.exit(f"Accepted, but not valid: {found}\n{data!r}\n{request}")
     if not isinstance(expected, Read):
         return "ambiguous"
-    carried = [(name, [*cells]) for name, cells in found.carried.items()]
+    spelled = (lambda cell: plain(cell).encode()) if is_json else bytes
+    carried = [(name, [*map(spelled, cells)]) for name, cells in found.carried.items()]
     times = None if found.times is None else found.times.tolist()
-    values = np.array(expected.values)
-    is_alike = np.array_equal(found.values, values, equal_nan=True)
+    is_alike = np.array_equal(found.values, np.array(expected.values), equal_nan=True)
     if not is_alike or (carried, times) != (expected.carried, expected.times):
         sys.exit(f"Other content: {found} instead of {expected}\n{data!r}\n{request}")
     return "read alike"

@@ -8,6 +8,7 @@ import csv
 import dataclasses
 import datetime
 import itertools
+import json
 import math
 import random
 import re
@@ -190,6 +191,127 @@ def _matched(line: str, request: Request) -> list[Column] | None:
     if not {*request.schema.series, *request.keep} <= {*names}:
         return None
     return [known[name] for name in names]
+
+
+def make_document(source: random.Random) -> Request:
+    """Return a table in JSON that must be read."""
+    made = make_request(source)
+    schema = dataclasses.replace(made.schema, is_named=True)
+    names = [*schema.series]
+    source.shuffle(names)
+    rows: list[list[float | None]] = [
+        [source.gauss(0, 1) for _ in names] for _ in range(source.randint(1, 5))
+    ]
+    if made.allows_missing and source.random() < 0.5:
+        rows[-1][0] = None
+    document: dict[str, object] = {"series": rows}
+    if source.random() < 0.7:
+        document["columns"] = names
+    if schema.clock and source.random() < 0.8:
+        moments = [(n + 5) * schema.clock.step for n in range(len(rows))]
+        document["timestamps"] = [
+            moment
+            if schema.clock.form == TimeForm.INTEGER
+            else _time(moment, schema.clock, "{:%Y-%m-%dT%H:%M:%S}Z", 0)
+            for moment in moments
+        ]
+    texts = [*IDS, 7, -1, 2**70]
+    ids = {name: [source.choice(texts) for _ in rows] for name in made.keep}
+    if schema.ids and not schema.group:
+        ids |= {name: [source.choice(texts) for _ in rows] for name in schema.ids}
+    if ids:
+        document["ids"] = ids
+    items = [*document.items()]
+    source.shuffle(items)
+    text = json.dumps(dict(items), ensure_ascii=source.random() < 0.5)
+    return dataclasses.replace(made, text=text.encode(), schema=schema)
+
+
+def read_document_slowly(data: bytes, request: Request) -> Read | None:
+    """Return what a table in JSON holds as its documentation says, or None."""
+    try:
+        text = data.removeprefix(b"\xef\xbb\xbf").decode()
+        pairs = json.loads(text, object_pairs_hook=_Pairs, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(pairs, _Pairs) or not _are_unique(pairs):
+        return None
+    document = dict(pairs)
+    if not {"series"} <= {*document} <= {"series", "columns", "timestamps", "ids"}:
+        return None
+    rows = _json_rows(document["series"], request.allows_missing)
+    ids = document.get("ids", _Pairs())
+    if rows is None or not isinstance(ids, _Pairs) or not _are_unique(ids):
+        return None
+    schema, names = request.schema, document.get("columns")
+    if names is not None:
+        if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+            return None
+        if sorted(names) != sorted(schema.series) or len(names) != len(rows[0]):
+            return None
+        rows = [[row[names.index(name)] for name in schema.series] for row in rows]
+    carried = {name: texts for name, texts in ids}
+    if not {*request.keep} <= {*carried} <= {*schema.ids, *request.keep}:
+        return None
+    if "timestamps" in document and schema.timestamp is None:
+        return None
+    if schema.timestamp and "timestamps" in document:
+        carried = {schema.timestamp: document["timestamps"], **carried}
+    return _with_texts(rows, carried, request)
+
+
+class _Pairs(list):  # type: ignore[type-arg]
+    """The pairs of an object, so that keys that are given twice are seen."""
+
+
+def _are_unique(pairs: _Pairs) -> bool:
+    """Return whether each key is given once."""
+    return len({key for key, _ in pairs}) == len(pairs)
+
+
+def _refuse(word: str) -> None:
+    """Refuse NaN and Infinity, which Python's reader takes for numbers."""
+    raise ValueError(word)
+
+
+def _json_rows(rows: object, allows_missing: bool) -> list[list[float]] | None:
+    """Return rows of numbers, or None if they are anything else."""
+    if type(rows) is not list or not rows:
+        return None
+    if not all(type(row) is list and row for row in rows):
+        return None
+    if len({len(row) for row in rows}) != 1:
+        return None
+    cells = [cell for row in rows for cell in row]
+    if allows_missing:
+        cells = [cell for cell in cells if cell is not None]
+    if not all(type(cell) in (int, float) and abs(cell) <= 1e100 for cell in cells):
+        return None
+    return [[math.nan if cell is None else float(cell) for cell in row] for row in rows]
+
+
+def _with_texts(
+    rows: list[list[float]], texts: dict[str, object], request: Request
+) -> Read | None:
+    """Return rows with the texts beside them, or None if these cannot be used."""
+    schema = request.schema
+    for some in texts.values():
+        if type(some) is not list or len(some) != len(rows):
+            return None
+        if not all(type(text) in (str, int) for text in some):
+            return None
+        if any(re.search("[\n\r\x00\ud800-\udfff]", str(text)) for text in some):
+            return None
+    said = {name: [str(text) for text in some] for name, some in texts.items()}
+    moments = [_moment(text) for text in said.get(schema.timestamp or "", [])]
+    if None in moments:
+        return None
+    times = [moment for moment in moments if moment is not None]
+    machines = said.get(schema.group, [""] * len(rows))
+    if times and not _are_steady(times, machines, schema.clock, request.allows_missing):
+        return None
+    carried = [(name, [text.encode() for text in some]) for name, some in said.items()]
+    return Read(rows, carried, [time for time, *_ in times] if times else None)
 
 
 def _read_rows(lines: list[str], sent: list[Column], request: Request) -> Read | None:

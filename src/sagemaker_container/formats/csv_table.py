@@ -145,9 +145,9 @@ class BlockReader:
         self._numbers = (
             csv_text.numbers_or_nothing if allows_missing else csv_text.numbers
         )
-        order = np.argsort(np.argsort(columns.series))
-        is_sorted = list(columns.series) == sorted(columns.series)
-        self._order: IndexArray | None = None if is_sorted else order
+        self._order: IndexArray | None = None
+        if list(columns.series) != columns.numbers:
+            self._order = np.argsort(np.argsort(columns.series))
 
     def parse(self, block: Block) -> Parsed:
         """Return a block and what it holds; no numbers if something is wrong."""
