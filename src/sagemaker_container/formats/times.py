@@ -80,8 +80,8 @@ def _parse_fixed(cells: npt.NDArray[np.bytes_]) -> tuple[IndexArray, Form] | Non
             time is left to pandas.
     """
     width = cells.dtype.itemsize
-    shapes = np.frombuffer(cells.tobytes().translate(_DIGITS), np.uint8)
-    shapes = shapes.reshape(-1, width)
+    text = cells.tobytes()
+    shapes = np.frombuffer(text.translate(_DIGITS), np.uint8).reshape(-1, width)
     if (shapes != shapes[0]).any():
         return None
     form = _form(shapes[0].tobytes())
@@ -90,9 +90,10 @@ def _parse_fixed(cells: npt.NDArray[np.bytes_]) -> tuple[IndexArray, Form] | Non
     is_utc = shapes[0, -1] == ord("Z")
     if form is None or form[1] != is_utc:
         return None
-    years = np.unique(cells.astype("S4")).astype(np.int64)
-    if years[0] < _YEARS[0] or years[-1] > _YEARS[1]:
-        return None
+    centuries = np.frombuffer(text, np.uint8).reshape(-1, width)[:, :2] - ord("0")
+    century = 10 * centuries[:, 0] + centuries[:, 1]
+    if century.min() <= _YEARS[0] // 100 or century.max() >= _YEARS[1] // 100:
+        return None  # beyond nanoseconds, or near their end
     try:
         moments = cells.astype(f"S{width - is_utc}").astype("datetime64[ns]")
     except ValueError:
@@ -179,15 +180,18 @@ def refuse_unsteady(
         )
 
     for before, after in _pairs(len(times), machines):
-        for is_bad, words in _wrong(times[before], times[after], clock):
-            if is_bad.any():
-                refuse(_first(is_bad, before, after), words)
-        if clock is not None:
-            n_steps, _ = steps_between(times[before], times[after], clock.step)
-            n_pairs += len(n_steps)
-            has_next |= bool((n_steps == 1).any())
-            if absent is None and (n_steps > 1).any():
-                absent = _first(n_steps > 1, before, after)
+        is_late = times[after] > times[before]
+        if not is_late.all():
+            refuse(_first(~is_late, before, after), _NOT_AFTER)
+        if clock is None:
+            continue
+        n_steps, is_off = steps_between(times[before], times[after], clock.step)
+        if is_off.any():
+            refuse(_first(is_off, before, after), _NO_MULTIPLE)
+        n_pairs += len(n_steps)
+        has_next |= bool((n_steps == 1).any())
+        if absent is None and (n_steps > 1).any():
+            absent = _first(n_steps > 1, before, after)
     if absent and n_pairs > 1 and not has_next and is_all:
         refuse(absent, _OTHER_RATE)
     if absent and not allows_absent:
@@ -225,20 +229,10 @@ def _first(
     return int(before[at]), int(after[at])
 
 
-def _wrong(
-    earlier: IndexArray, later: IndexArray, clock: Clock | None
-) -> Iterator[tuple[npt.NDArray[np.bool_], str]]:
-    """Yield which times cannot follow on those before them, and why."""
-    yield later <= earlier, _NOT_AFTER
-    if clock is not None:
-        n_steps, is_off = steps_between(earlier, later, clock.step)
-        yield is_off | (n_steps < 1), _NO_MULTIPLE
-
-
 def steps_between(
     earlier: IndexArray, later: IndexArray, step: int
 ) -> tuple[IndexArray, npt.NDArray[np.bool_]]:
-    """Return how many steps lie between times that rise, and which are no whole number.
+    """Return how many steps lie between times that rise, and which are not whole ones.
 
     In integers: a number of type ``float64`` cannot tell nanoseconds of today apart.
     """
@@ -246,7 +240,7 @@ def steps_between(
     is_more = rest > np.uint64(step // 2)
     missed = np.where(is_more, np.uint64(step) - rest, rest)
     n_steps = np.minimum(quotient + is_more, _MOST_STEPS).astype(np.int64)
-    return n_steps, missed.astype(np.float64) > TOLERANCE * step
+    return n_steps, (missed.astype(np.float64) > TOLERANCE * step) | (n_steps < 1)
 
 
 def apart(earlier: IndexArray, later: IndexArray) -> npt.NDArray[np.uint64]:
