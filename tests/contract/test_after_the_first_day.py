@@ -18,6 +18,8 @@ from lstm_ad.data.rows import Rows
 from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.parent import Parent
+from lstm_ad.quality.promotion import judge_promotion
+from lstm_ad.quality.reasons import Level
 from lstm_ad.training.control import Control
 from lstm_ad.warm_start import inherited, trained_with
 
@@ -123,6 +125,25 @@ def test_training_on_reaches_a_new_training_in_a_fifth_of_its_epochs(
     assert len(result.history) == 6
     assert len(afresh.history) == 30
     assert result.losses["valid"].mse <= afresh.losses["valid"].mse
+
+
+@pytest.mark.parametrize("measured_on", ["normal rows", "noise", "its own end"])
+def test_a_model_of_noise_does_not_take_the_place_of_the_old(
+    measured_on: str, model_dir: Path, make_series: Callable[..., np.ndarray]
+) -> None:
+    """Though the old one alarms on all of it, and the new one on nothing."""
+    noise = np.random.default_rng(0).normal(size=(1000, 2)) * [3, 7] + [0, 50]
+    validation = {
+        "normal rows": {"v": make_series(200, seed=1)},
+        "noise": {"v": noise[800:]},
+        "its own end": {},
+    }[measured_on]
+
+    result = started(model_dir, Rows.of({"a": noise[:800]}, validation), epochs="5")
+
+    assert result.parent is not None
+    promotion = judge_promotion(result, result.parent, Level.CHECK)
+    assert promotion.promote is False, promotion.reason
 
 
 def test_calibrating_on_the_models_own_rows_gives_the_model(

@@ -2,11 +2,14 @@
 
 import json
 import subprocess
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+import retraining
 
 pytestmark = pytest.mark.images
 
@@ -43,6 +46,33 @@ def test_a_broken_file_fails_the_job_with_one_sentence(
     assert opt_ml.failure_file.read_text() == (
         'train.csv: Row 2, column 2: "x" is not a number; use a finite decimal number.'
     )
+
+
+@pytest.mark.parametrize("step", ["Unpack", "Keep"])
+def test_it_runs_what_the_retraining_pipeline_asks_of_it(
+    step: str, train_image: str, run_container: Run, tmp_path: Path
+) -> None:
+    """Its steps that unpack and copy have no image of their own."""
+    (tmp_path / "input").mkdir()
+    (tmp_path / "output").mkdir()
+    (tmp_path / "metrics.json").write_text("{}")
+    for name in ("output.tar.gz", "model.tar.gz"):
+        with tarfile.open(tmp_path / "input" / name, "w:gz") as archive:
+            archive.add(tmp_path / "metrics.json", "metrics.json")
+    steps = retraining.pipeline_definition()["Steps"]
+    steps += steps[-1]["Arguments"]["IfSteps"]
+    (found,) = (one for one in steps if one["Name"] == step)
+
+    process = run_container(
+        train_image,
+        *found["Arguments"]["AppSpecification"]["ContainerEntrypoint"],
+        options=("--volume", f"{tmp_path}:/opt/ml/processing"),
+    )
+
+    assert process.returncode == 0, process.stdout
+    assert [path.name for path in (tmp_path / "output").iterdir()] == [
+        {"Unpack": "metrics.json", "Keep": "model.tar.gz"}[step]
+    ]
 
 
 def test_train_is_process_1_and_a_stop_saves_the_model(

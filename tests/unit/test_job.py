@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from lstm_ad.data.schema import Schema
 from lstm_ad.exceptions import HyperparameterError, LSTMADError, SettingError
 from lstm_ad.hyperparameters import Hyperparameters
 from sagemaker_container.job import Cluster, TrainingEnvironment, prepare_training
@@ -192,6 +193,33 @@ def test_a_channel_without_data_is_refused(job, channel: str, files: dict) -> No
         f"The {channel} channel is empty: {job.data_dir / channel} holds no file with "
         f"data, but at least one CSV file is needed."
     )
+
+
+def test_a_model_that_is_asked_for_must_be_there(usable) -> None:
+    """A channel without one, and a setting for one without the channel."""
+    usable.write_config("hyperparameters", {"warm-start": "calibrate"})
+    check_refused(
+        "warm-start is given, but the job has no model channel; add one that holds the "
+        "model.tar.gz to start from, or leave warm-start out."
+    )
+    usable.add_channel("model", {"model.tar.gz": b""})
+    check_refused(
+        f"The model channel is empty: {usable.data_dir / 'model'} holds no file with "
+        f"data, but model.tar.gz is needed."
+    )
+
+
+def test_a_job_that_starts_from_a_model_has_its_settings(usable, model_dir) -> None:
+    """And its columns, by whose names files are matched, but no clock."""
+    usable.write_config("hyperparameters", {"epochs": "7"})
+    usable.add_channel("model", {"model.json": b"{}"})
+
+    environment = TrainingEnvironment.from_files().started_from(model_dir)
+
+    assert environment.hyperparameters.sequence_length == 10
+    assert environment.hyperparameters.epochs == 7
+    assert environment.parent_dir == model_dir
+    assert environment.schema == Schema.unnamed(2)
 
 
 @pytest.mark.parametrize(
