@@ -88,7 +88,7 @@ def far(table: np.ndarray) -> np.ndarray:
             (
                 functools.partial(indexed, first=first),
                 f"column 1 counts the rows, from {first} to {first + 499}: leave that "
-                f"column out, each must be a time series.",
+                f"column out, or name it in timestamp-column or id-columns.",
             )
             for first in (0, 1)
         ),

@@ -142,7 +142,7 @@ def refuse_index_columns(files: Sequence[File]) -> None:
             raise SeriesError(
                 f"{file.name}: {file.schema.column(0)} counts the rows, from "
                 f"{first:.0f} to {first + file.n_timesteps - 1:.0f}: leave that column "
-                f"out, each must be a time series."
+                f"out, or name it in timestamp-column or id-columns."
             )
 
 

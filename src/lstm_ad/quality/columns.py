@@ -52,7 +52,8 @@ def find_clocks(data: Data) -> Iterator[Finding]:
             f"{data.fitting.files[0]}: {data.column(series)} goes from {start:.10g} to "
             f"{end:.10g}, {how}: it is an index or a clock, not a measurement.",
             "Every new row would lie outside of what was learnt.",
-            f"Leave {data.column(series)} out, here and in every request.",
+            f"Leave {data.column(series)} out, here and in every request, or name it "
+            f"in timestamp-column.",
             is_refused=True,
         )
 

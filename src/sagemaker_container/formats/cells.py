@@ -29,7 +29,7 @@ _FORMS = (
     (
         r"\d{4}[-/.]\d\d?[-/.]\d\d?([T ].*)?|\d\d?[-/.]\d\d?[-/.]\d{4}( .*)?|"
         r"\d\d?:\d\d(:\d\d.*)?",
-        "is a date or time; leave out that column",
+        "is a date or time; leave out that column, or train with timestamp-column",
     ),
     (r"[-+]?0[xX][0-9a-fA-F]+", "is hexadecimal; use a decimal number"),
     (r"[-+]?\d+\s*/\s*\d+", "is a fraction; use a decimal number"),

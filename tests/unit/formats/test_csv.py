@@ -69,7 +69,7 @@ CELLS = {
     "€5": "is an amount of money; leave out the currency.",
     **dict.fromkeys(
         ("2020-01-01", "2020-01-01T10:00:00Z", "1/2/2020 10:00", "10:30"),
-        "is a date or time; leave out that column.",
+        "is a date or time; leave out that column, or train with timestamp-column.",
     ),
     "0x1F": "is hexadecimal; use a decimal number.",
     "1/2": "is a fraction; use a decimal number.",
