@@ -29,7 +29,7 @@ endef
 
 SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: setup locks demo data notebook test test-avx2 check format fuzz benchmark benchmark-memory benchmark-threshold benchmark-accuracy soak documents images image-sizes test-images test-hosts sdk test-sdk clean
+.PHONY: setup locks demo data notebook test test-avx2 check format fuzz benchmark benchmark-memory benchmark-threshold benchmark-accuracy soak documents images image-sizes test-images test-hosts sdk test-sdk sbom audit clean
 
 setup: .venv/.dev
 
@@ -135,6 +135,23 @@ test-sdk: setup sdk
 	SDK_TESTS=1 $(BIN)/pytest tests/contract/test_on_sagemaker.py
 	SDK_TESTS=1 .venv-sdk/bin/pytest -m sdk --confcutdir=tests/sdk \
 	  --override-ini=filterwarnings=default tests/sdk
+
+.venv-sbom/.complete: locks/sbom.txt
+	$(call install,.venv-sbom,sbom,$@)
+
+# The packages of both images, in CycloneDX: written again when a lock changes.
+sbom: .venv-sbom/.complete
+	for image in train infer; do \
+	  .venv-sbom/bin/cyclonedx-py requirements locks/$$image.txt --output-reproducible \
+	    --short-PURLs --output-file docs/sbom/lstm-ad-$$image.cdx.json || exit 1; \
+	done
+
+# Asks the package index for known vulnerabilities of what is locked; needs the network.
+audit: .venv-sbom/.complete
+	for image in train infer; do \
+	  .venv-sbom/bin/pip-audit --strict --no-deps --disable-pip --requirement locks/$$image.txt \
+	    || exit 1; \
+	done
 
 # Written again when a hyperparameter, a channel or a metric changes.
 documents: setup

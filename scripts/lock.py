@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 SHARED = ("dev", "demo", "train", "infer")
 """The tests' versions hold everywhere: what was tested is what runs."""
-ALONE = ("sdk",)
+ALONE = ("sdk", "sbom")
 """Environments of their own, which hold other versions of the same packages."""
 
 ALONE_MARK = "# without its dependencies"

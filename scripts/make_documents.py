@@ -4,6 +4,8 @@ import json
 import sys
 from pathlib import Path
 
+import endpoints
+import listing
 import retraining
 import specification
 
@@ -11,10 +13,10 @@ import specification
 def main(folder: Path) -> None:
     """Write every document to ``folder``, which is made if it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
-    documents = {**specification.DOCUMENTS, **retraining.DOCUMENTS}
-    for name, document in documents.items():
-        text = json.dumps(document(), indent=2) + "\n"
-        (folder / f"{name}.json").write_text(text)
+    for module in (specification, retraining, endpoints, listing):
+        for name, document in module.DOCUMENTS.items():
+            text = json.dumps(document(), indent=2) + "\n"
+            (folder / f"{name}.json").write_text(text)
 
 
 if __name__ == "__main__":

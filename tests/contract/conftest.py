@@ -113,12 +113,28 @@ def aws(
                 requests.append(("InvokeEndpoint", self.headers["Content-Type"]))
                 content_type = answer.headers["Content-Type"]
                 return self.answer(answer.status, content_type, answer.body)
+            if self.path.endswith("/async-invocations"):
+                return self.invoke_later()
             operation = self.headers["X-Amz-Target"].split(".")[-1]
             requests.append((operation, json.loads(body)))
             made = {"TrainingJobArn": "arn", "ModelArn": "arn", "EndpointArn": "arn"}
             document = DESCRIPTIONS.get(operation, {})
             content = json.dumps({**made, **document}).encode()
             return self.answer(200, "application/x-amz-json-1.1", content)
+
+        def invoke_later(self) -> None:
+            location = self.headers["X-Amzn-SageMaker-InputLocation"]
+            names = ("Content-Type", "Accept", "X-Amzn-SageMaker-Custom-Attributes")
+            headers = {n: self.headers[n] for n in names if self.headers[n]}
+            content = (series.parent / location.rpartition("/")[2]).read_bytes()
+            answer = endpoint.request("POST", "/invocations", content, headers)
+            requests.append(("InvokeEndpointAsync", answer))
+            self.send_response(202)
+            for name in ("OutputLocation", "FailureLocation"):
+                self.send_header(f"X-Amzn-SageMaker-{name}", f"s3://{name}")
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
 
         def answer(self, status: int, content_type: str, content: bytes) -> None:
             self.send_response(status)

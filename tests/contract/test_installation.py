@@ -1,5 +1,6 @@
 """What is installed is what the locks say, here and in the images."""
 
+import json
 import os
 import re
 import subprocess
@@ -100,3 +101,13 @@ def test_an_image_installs_from_its_lock(name: str) -> None:
     assert installs[0] == f"--no-compile --no-deps -r {name}.txt"
     assert all(f"--constraint {name}.txt" in install for install in installs[1:])
     assert "requirements" not in text
+
+
+@pytest.mark.parametrize("name", ["train", "infer"])
+def test_the_bill_of_materials_is_that_of_the_image(name: str) -> None:
+    """Every locked package with its version, and nothing else: else `make sbom`."""
+    document = json.loads((ROOT / f"docs/sbom/lstm-ad-{name}.cdx.json").read_text())
+
+    listed = {entry["name"]: entry["version"] for entry in document["components"]}
+    assert document["bomFormat"] == "CycloneDX"
+    assert listed == pins_of(ROOT / f"locks/{name}.txt")

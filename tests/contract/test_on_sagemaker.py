@@ -39,11 +39,11 @@ EXAMPLES = [
 
 
 @pytest.fixture
-def run_example(aws: Any, tmp_path: Path) -> Callable[[str, Path], str]:
+def run_example(aws: Any, tmp_path: Path) -> Callable[..., str]:
     """Return the function that runs an example as a user would, and its scores."""
 
-    def run(example: str, python: Path) -> str:
-        script = f"{BLOCKS[0]}\n{example}\nopen('scores.csv', 'w').write(scores)"
+    def run(example: str, python: Path, printed: str = "scores") -> str:
+        script = f"{BLOCKS[0]}\n{example}\nopen('scores.csv', 'w').write({printed})"
         process = subprocess.run(
             [python, "-c", script],
             cwd=tmp_path,
@@ -62,7 +62,7 @@ def run_example(aws: Any, tmp_path: Path) -> Callable[[str, Path], str]:
 
 @pytest.mark.parametrize(("example", "python"), EXAMPLES)
 def test_the_example_trains_deploys_and_scores(
-    example: str, python: Path, aws: Any, run_example: Callable[[str, Path], str]
+    example: str, python: Path, aws: Any, run_example: Callable[..., str]
 ) -> None:
     """It asks for the job, the model and the endpoint that it shows; it is answered."""
     scores = run_example(example, python)
@@ -86,3 +86,19 @@ def test_the_example_trains_deploys_and_scores(
     assert container["Image"].endswith("/lstm-ad-infer")
     assert container["ModelDataUrl"] == aws.model_data
     assert variant["ModelName"] == asked["CreateModel"]["ModelName"]
+
+
+def test_the_asynchronous_example_is_answered_with_where_its_scores_will_be(
+    aws: Any, run_example: Callable[..., str]
+) -> None:
+    """The platform sends the file on S3 to our server, with what was asked for."""
+    (example,) = [block for block in BLOCKS if "invoke_endpoint_async" in block]
+
+    printed = run_example(example, Path(sys.executable), "str(started)")
+
+    (answer,) = [asked for name, asked in aws.requests if name == "InvokeEndpointAsync"]
+    assert "s3://OutputLocation" in printed
+    assert answer.status == 200
+    assert answer.headers["Content-Length"] == str(len(answer.body))
+    assert answer.body.startswith(b"score,is_anomaly\n,\n")
+    assert answer.body.count(b"\n") == 1 + 123

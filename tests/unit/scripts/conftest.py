@@ -9,12 +9,26 @@ import pytest
 from botocore.model import Shape
 from botocore.validate import ParamValidator
 
-JAVA_CLASS = re.compile(r"\\p\{(\w)\}")
+JAVA_CLASS = re.compile(r"\\p\{(\w+)\}")
+SURROGATES = re.compile(r"\\uD800\\uDC00-\\uDBFF\\uDFFF")
+"""What Java calls the characters that need more than 16 bits."""
 
 
 def _python_class(java_class: re.Match[str]) -> str:
     """Return the characters of one of Java's classes, as near as Python comes."""
-    return {"Z": r"\s", "S": r"\W", "P": r"\W"}.get(java_class[1], r"\w")
+    classes = {
+        **{"Z": r"\s", "S": r"\W", "P": r"\W"},
+        **{"ASCII": r"\x00-\x7f", "Print": r"\x20-\x7e"},
+    }
+    return classes.get(java_class[1], r"\w")
+
+
+def _python_pattern(pattern: str) -> str:
+    """Return one of Java's patterns, as near as Python comes."""
+    pattern = SURROGATES.sub(lambda _: r"\U00010000-\U0010FFFF", pattern)
+    # Beside a class that stands alone, not within brackets.
+    pattern = re.sub(r"(?<!\[)\\p\{(ASCII|Print)\}", r"[\\p{\1}]", pattern)
+    return JAVA_CLASS.sub(_python_class, pattern)
 
 
 def problems_of(operation: str, request: Any, service: str = "sagemaker") -> list[str]:
@@ -49,7 +63,7 @@ def violations(shape: Shape, value: Any, path: str) -> Iterator[str]:
     elif shape.type_name == "string":
         if rules.get("enum") and value not in rules["enum"]:
             yield f"{path}: {value} is none of {rules['enum']}"
-        pattern = JAVA_CLASS.sub(_python_class, rules.get("pattern", ".*"))
+        pattern = _python_pattern(rules.get("pattern", ".*"))
         if not re.fullmatch(pattern, value, re.DOTALL):
             yield f"{path}: {value} does not match {pattern}"
 
