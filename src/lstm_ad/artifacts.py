@@ -42,6 +42,9 @@ from lstm_ad.scoring.reconstruction import Reconstructor
 from lstm_ad.scoring.scan import Scan
 from lstm_ad.threshold.tail import N_LEVELS
 
+_LEVEL = ("level.mean", "level.scale")
+"""The arrays that only a model has whose scaler is that of the one it came from."""
+
 _PACKAGES = ("torch", "onnxruntime", "numpy")
 """The packages whose versions decide a model's numbers."""
 
@@ -133,6 +136,8 @@ def save(model_dir: Path, fit: Fit) -> None:
         "decision.tail.body": decision.tail.body,
         "decision.error_range": decision.error_range,
     }
+    if (level := fit.detector.own_level) is not None:
+        statistics |= {_LEVEL[0]: level.mean, _LEVEL[1]: level.scale}
     files = {
         NETWORK: fit.detector.reconstructor.network.model,
         WEIGHTS: save_arrays(dict(fit.weights)),
@@ -215,6 +220,7 @@ def load(model_dir: Path, cores: Cores | None = None, gpu: int = 0) -> LSTMAD:
             described.adaptation_rows,
         ),
         described.schema,
+        Scaler(*(arrays[name] for name in _LEVEL)) if _LEVEL[0] in arrays else None,
     )
 
 
@@ -247,6 +253,8 @@ def _arrays(
         "decision.tail.body": (N_LEVELS,),
         "decision.error_range": (2, n_series),
     }
+    if any(name in statistics for name in _LEVEL):
+        shapes |= dict.fromkeys(_LEVEL, (n_series,))
     for name, shape in shapes.items():
         found = statistics.get(name)
         if found is None or found.shape != shape or not np.isfinite(found).all():

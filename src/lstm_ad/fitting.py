@@ -109,6 +109,7 @@ def fit(
             calibrated.decision,
             calibrated.scan,
             job.partition.schema,
+            job.own_level,
         ),
     )
     result = Fit(

@@ -46,6 +46,8 @@ class Job:
     """Which of them are not missing; None if all are there."""
     parent: Parent | None
     """The model that the job starts from."""
+    own_level: Scaler | None
+    """The scaler of its own rows, where they have the parent's."""
 
     def values(self, parts: Sequence[Part]) -> Iterator[FloatArray]:
         """Yield the values of the parts that this process scores, repaired."""
@@ -107,7 +109,8 @@ def prepare(
     shares = [part.share(rows, group) for part in learnt_from]
     fences = Fences.of(shares, group)
     names = partition.schema.series
-    scaler = Scaler.fit([fences.repair(part) for part in shares], group, names)
+    level = Scaler.fit([fences.repair(part) for part in shares], group, names)
+    scaler = level
     if parent:
         some = shortened(partition.calibration, settings.layout.n_unscored)
         own = [part.values(rows) for part in some if part.scorer == group.rank]
@@ -119,7 +122,16 @@ def prepare(
             check_range(part.file, part.start, values, scaler)
     scaled, observed = _standardised(rows, fences, scaler, settings.longest_gap, group)
     return Job(
-        rows, partition, settings, group, fences, scaler, scaled, observed, parent
+        rows,
+        partition,
+        settings,
+        group,
+        fences,
+        scaler,
+        scaled,
+        observed,
+        parent,
+        None if scaler is level else level,
     )
 
 

@@ -18,6 +18,7 @@ from lstm_ad.data.rows import Rows
 from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.parent import Parent
+from lstm_ad.quality.drift import Reference
 from lstm_ad.quality.promotion import judge_promotion
 from lstm_ad.quality.reasons import Level
 from lstm_ad.training.control import Control
@@ -172,6 +173,30 @@ def test_calibrating_on_the_models_own_rows_gives_the_model(
         tiny_fit.losses["calibration"].mse, rel=1e-6
     )
     assert result.n_rows == {"train": 0, "valid": 0, "calibration": 400 - first}
+
+
+def test_drift_is_told_from_the_rows_that_calibrated(
+    model_dir: Path, make_series: Callable[..., np.ndarray], tmp_path: Path
+) -> None:
+    """Not from those of the old model, though its scaler stays: it is cured.
+
+    The rows that it was last fitted to are saved with the model, and only with such.
+    """
+    series = np.array([0.4, 0.8]) + make_series(400, seed=2)
+
+    result = started(model_dir, Rows.of({"a": series}), warm_start="calibrate")
+
+    artifacts.save(tmp_path / "new", result)
+    old, new = artifacts.load(model_dir), artifacts.load(tmp_path / "new")
+    assert new.reconstructor.scaler.mean.tolist() == (
+        old.reconstructor.scaler.mean.tolist()
+    )
+    reference = Reference.of(new, n_trained=400)
+    np.testing.assert_allclose(reference.mean, series.mean(axis=0))
+    np.testing.assert_allclose(reference.scale, series.std(axis=0))
+    assert Reference.of(old, 320).mean.tolist() == (
+        old.reconstructor.scaler.mean.tolist()
+    )
 
 
 def test_what_overlaps_is_calibrated_as_well(

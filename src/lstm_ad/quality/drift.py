@@ -81,12 +81,12 @@ class Reference:
             detector: It was trained on them.
             n_trained: The rows that its LSTM was trained on.
         """
-        decision, scaler = detector.decision, detector.reconstructor.scaler
+        decision, level = detector.decision, detector.level
         n_independent = max(decision.n_independent, 1)
         return cls(
             np.array([-decision.tail.quantile(rank) for rank in RANKS[:-1]]),
-            scaler.mean,
-            scaler.scale,
+            level.mean,
+            level.scale,
             max(n_trained, 1),
             n_independent,
             max(decision.n_rows / n_independent, 1.0),

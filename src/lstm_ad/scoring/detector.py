@@ -8,6 +8,7 @@ import numpy as np
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.schema import Schema
 from lstm_ad.model.gaps import Gaps, stretches
+from lstm_ad.model.scaling import Scaler
 from lstm_ad.scoring.gaussian import Gaussian
 from lstm_ad.scoring.reconstruction import Reconstructor, check_length
 from lstm_ad.scoring.scan import SINGLE_ROWS, Scan, Scanner, WindowMeans
@@ -87,11 +88,19 @@ class LSTMAD:
     schema: Schema = _NO_SCHEMA
     """The columns of the tables that it was trained on; if it is given none, ``D``
     series without names."""
+    own_level: Scaler | None = None
+    """The mean and the deviation of the rows that it was last fitted to, where the
+    scaler is still that of the model that it came from."""
 
     def __post_init__(self) -> None:
         if not self.schema.columns:
             unnamed = Schema.unnamed(self.reconstructor.network.n_series)
             object.__setattr__(self, "schema", unnamed)
+
+    @property
+    def level(self) -> Scaler:
+        """The mean and the deviation of the rows that it was last fitted to."""
+        return self.own_level or self.reconstructor.scaler
 
     @property
     def n_unscored(self) -> int:
