@@ -12,7 +12,7 @@ from lstm_ad.model.scaling import Scaler
 from lstm_ad.scoring.gaussian import Gaussian
 from lstm_ad.scoring.reconstruction import Reconstructor, check_length
 from lstm_ad.scoring.scan import SINGLE_ROWS, Scan, Scanner, WindowMeans
-from lstm_ad.threshold.decision import Decision
+from lstm_ad.threshold.decision import BoolArray, Decision
 
 _NO_SCHEMA = Schema((), is_named=False)
 
@@ -48,6 +48,9 @@ class Scores:
     NaN where there is no score."""
     n_missing: IndexArray | None = None
     """How many values of each row are missing, of shape ``(T,)``."""
+    is_event: BoolArray | None = None
+    """Whether each row is one of an event, of shape ``(T,)``: see
+    :mod:`lstm_ad.scoring.events`. None if events were not looked for."""
 
     @classmethod
     def joined(cls, parts: Sequence["Scores"]) -> "Scores":

@@ -7,7 +7,7 @@ import numpy as np
 
 from lstm_ad.axes import IndexArray
 from lstm_ad.scoring.detector import Scores
-from lstm_ad.threshold.decision import Decision
+from lstm_ad.threshold.decision import BoolArray, Decision
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,9 @@ class Event:
     it is above."""
 
 
-def find_events(scores: Scores, decision: Decision, max_gap: int) -> list[Event]:
+def find_events(
+    scores: Scores, decision: Decision, max_gap: int, min_rows: int = 1
+) -> list[Event]:
     """Return the events of a series, in order.
 
     Args:
@@ -43,6 +45,7 @@ def find_events(scores: Scores, decision: Decision, max_gap: int) -> list[Event]
         decision: What an anomaly is.
         max_gap: How many rows that are no anomalies may lie between two that belong to
             one event: :attr:`~lstm_ad.scoring.detector.LSTMAD.event_gap`, for one.
+        min_rows: How many rows an event has at least, from the first to the last.
 
     Raises:
         ValueError: If ``scores`` are without contributions.
@@ -51,9 +54,8 @@ def find_events(scores: Scores, decision: Decision, max_gap: int) -> list[Event]
     if scores.contribution is None or scores.direction is None:
         raise ValueError("Events need scores with contributions.")
     severity = decision.severity(scores.normality_score)
-    is_anomaly = decision.is_anomaly(scores.normality_score)
     events = []
-    for rows in _runs(np.flatnonzero(is_anomaly), max_gap):
+    for rows in _runs(scores, decision, max_gap, min_rows):
         peak = int(rows[np.argmin(scores.normality_score[rows])])
         contribution = scores.contribution[rows]
         series = int(np.argmax(contribution.sum(axis=0)))
@@ -73,7 +75,29 @@ def find_events(scores: Scores, decision: Decision, max_gap: int) -> list[Event]
     return events
 
 
-def _runs(anomalies: IndexArray, max_gap: int) -> Iterator[IndexArray]:
+def event_rows(
+    scores: Scores, decision: Decision, max_gap: int, min_rows: int = 1
+) -> BoolArray:
+    """Return whether each row is one of an event, of shape ``(T,)``.
+
+    Args:
+        scores: Of the series; contributions are not needed.
+        decision: As for :func:`find_events`, as are the others.
+        max_gap: See there.
+        min_rows: See there.
+    """
+    is_event = np.zeros(len(scores.normality_score), np.bool_)
+    for rows in _runs(scores, decision, max_gap, min_rows):
+        is_event[rows[0] : rows[-1] + 1] = True
+    return is_event
+
+
+def _runs(
+    scores: Scores, decision: Decision, max_gap: int, min_rows: int
+) -> Iterator[IndexArray]:
     """Yield the anomalous rows of each event."""
+    anomalies = np.flatnonzero(decision.is_anomaly(scores.normality_score))
     ends = np.flatnonzero(np.diff(anomalies) > max_gap + 1) + 1
-    yield from (rows for rows in np.split(anomalies, ends) if len(rows))
+    for rows in np.split(anomalies, ends):
+        if len(rows) and rows[-1] - rows[0] + 1 >= min_rows:
+            yield rows

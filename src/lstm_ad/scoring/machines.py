@@ -16,7 +16,7 @@ from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.blocks import BLOCK_NUMBERS
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.scoring.detector import LSTMAD, Scores, without_scores
-from lstm_ad.scoring.events import Event, find_events
+from lstm_ad.scoring.events import Event, event_rows, find_events
 from lstm_ad.scoring.reconstruction import check_length
 
 _MOST_INSERTED = 10 * BLOCK_NUMBERS
@@ -95,7 +95,7 @@ def score(
     values: FloatArray,
     of_machines: Sequence[Track],
     with_contributions: bool = False,
-    with_events: bool = False,
+    min_rows: int | None = None,
 ) -> tuple[list[Scores], list[Event]]:
     """Return the scores of a table, some rows at a time and in order, and its events.
 
@@ -104,11 +104,13 @@ def score(
         values: Of shape ``(T, D)``, NaN where a value is missing.
         of_machines: What :func:`tracks` returns.
         with_contributions: Whether to say, too, which series a score comes from.
-        with_events: Whether to look for events; only with contributions.
+        min_rows: How many rows an event has at least; None if events are not looked
+            for.
 
     Returns:
         The scores, and the events of all machines in the order of their first rows,
-        each in rows of the table.
+        each in rows of the table. Without contributions there are no events, but the
+        scores say which rows belong to one.
 
     Raises:
         SeriesError: If no machine has enough rows for a score, or as
@@ -116,14 +118,14 @@ def score(
     """
     if not of_machines:
         parts = list(detector.score_in_parts(values, with_contributions))
-        return parts, _events(detector, parts) if with_events else []
+        return _with_events(detector, parts, min_rows)
     _check(detector, of_machines, values.shape[1])
     table: dict[str, Any] = {}
     events: list[Event] = []
     for track in of_machines:
         parts = _scored(detector, values, track, with_contributions)
-        if with_events:
-            events += map(track.in_table, _events(detector, parts))
+        parts, found = _with_events(detector, parts, min_rows)
+        events += map(track.in_table, found)
         _put(table, parts, track, len(values))
     events.sort(key=lambda event: event.start)
     return list(_in_parts(Scores(**table), values.shape[1])), events
@@ -187,9 +189,21 @@ def _put(
         first = after
 
 
-def _events(detector: LSTMAD, parts: Sequence[Scores]) -> list[Event]:
-    """Return the events of a series."""
-    return find_events(Scores.joined(parts), detector.decision, detector.event_gap)
+def _with_events(
+    detector: LSTMAD, parts: list[Scores], min_rows: int | None
+) -> tuple[list[Scores], list[Event]]:
+    """Return the scores of a series, which say what rows are of events, and these."""
+    if min_rows is None:
+        return parts, []
+    whole = Scores.joined(parts)
+    how = detector.decision, detector.event_gap, min_rows
+    is_event = event_rows(whole, *how)
+    ends = np.cumsum([len(part.normality_score) for part in parts])[:-1]
+    parts = [
+        dataclasses.replace(part, is_event=rows)
+        for part, rows in zip(parts, np.split(is_event, ends), strict=True)
+    ]
+    return parts, [] if whole.contribution is None else find_events(whole, *how)
 
 
 def _in_parts(scores: Scores, n_series: int) -> Iterator[Scores]:

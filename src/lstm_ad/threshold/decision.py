@@ -77,6 +77,22 @@ class Decision:
         """What chose the threshold: ``labels`` or ``max-alarm-rate``."""
         return "labels" if self.labelled else "max-alarm-rate"
 
+    def at(self, max_alarm_rate: float) -> "Decision":
+        """Return the decision with another rate of false alarms.
+
+        Its threshold is that of the rate, even if labels chose this one's. The
+        intervals stay: they are what was estimated for this rate.
+
+        Args:
+            max_alarm_rate: The fraction of normal rows, above 0.
+        """
+        return dataclasses.replace(
+            self,
+            max_alarm_rate=max_alarm_rate,
+            alarm_threshold=-self.tail.quantile(max_alarm_rate),
+            labelled=None,
+        )
+
     def is_anomaly(self, normality_score: FloatArray) -> BoolArray:
         """Return whether each score is below the threshold.
 

@@ -24,10 +24,13 @@ TIMESTAMP, ID = "timestamp", "id"
 CARRIED = (TIMESTAMP, ID)
 """What an answer repeats of the request: its times, and all else that is carried."""
 
+IS_EVENT = "is_event"
+
 OUTPUTS = {
     "score": False,
     "reconstruction": True,
     "is_anomaly": False,
+    IS_EVENT: False,
     "severity": False,
     "threshold": False,
     "lasting": False,

@@ -20,7 +20,7 @@ from sagemaker_container.formats.frame import Frame
 
 if TYPE_CHECKING:
     from lstm_ad.scoring.detector import Scores
-    from lstm_ad.threshold.decision import Decision
+    from lstm_ad.threshold.decision import BoolArray, Decision
 
 
 def write_scores(scores: Scores) -> bytes:
@@ -84,8 +84,18 @@ def _one(values: FloatArray) -> list[bytes]:
 
 def _anomalies(scores: Scores, decision: Decision) -> list[bytes]:
     """Return 1 for each anomaly, 0 for any other row, and nothing without a score."""
-    is_anomaly = decision.is_anomaly(scores.normality_score)
-    cells = np.where(is_anomaly, b"1", b"0")
+    return _flags(decision.is_anomaly(scores.normality_score), scores)
+
+
+def _events(scores: Scores, decision: Decision) -> list[bytes]:
+    """Return 1 for each row of an event, 0 for any other, nothing without a score."""
+    assert scores.is_event is not None
+    return _flags(scores.is_event, scores)
+
+
+def _flags(is_so: BoolArray, scores: Scores) -> list[bytes]:
+    """Return 1 or 0 for each row that has a score."""
+    cells = np.where(is_so, b"1", b"0")
     cells[np.isnan(scores.normality_score)] = b""
     return list(cells.tolist())
 
@@ -118,6 +128,7 @@ _COLUMNS: Mapping[str, Callable[[Scores, Decision], list[bytes]]] = {
     "score": lambda scores, _: _one(scores.normality_score),
     "reconstruction": lambda scores, _: _cells(scores.reconstruction),
     "is_anomaly": _anomalies,
+    "is_event": _events,
     "severity": lambda scores, decision: _one(
         decision.severity(scores.normality_score)
     ),

@@ -8,7 +8,7 @@ schema of both is ``docs/answer.schema.json``.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,13 +36,16 @@ _NO_SCORE: dict[str, Any] = dict.fromkeys(
 """What is said of a row without a score, but for the reason."""
 
 
-def write_rows(scores: Scores, decision: Decision, frame: Frame) -> list[bytes]:
+def write_rows(
+    scores: Scores, decision: Decision, frame: Frame, n_top: int | None = None
+) -> list[bytes]:
     """Return each row of scores, with contributions, as one JSON object.
 
     Args:
         scores: What a detector says of some rows.
         decision: What it means.
         frame: What the request holds beside the series of these rows.
+        n_top: Of how many series diagnostics are told; None means all, in their order.
     """
     assert scores.contribution is not None
     assert scores.direction is not None
@@ -53,7 +56,7 @@ def write_rows(scores: Scores, decision: Decision, frame: Frame) -> list[bytes]:
         decision.is_anomaly(scores.normality_score).tolist(),
         decision.severity(scores.normality_score).tolist(),
         scores.reconstruction.tolist(),
-        _diagnostics(scores, frame),
+        _diagnostics(scores, frame, n_top),
         scores.lasting.tolist(),
         _reasons(scores),
         strict=False,  # where nothing is repeated, that has no end
@@ -61,9 +64,11 @@ def write_rows(scores: Scores, decision: Decision, frame: Frame) -> list[bytes]:
     return [orjson.dumps(_row(*row)) for row in rows]
 
 
-def write_lines(scores: Scores, decision: Decision, frame: Frame) -> bytes:
+def write_lines(
+    scores: Scores, decision: Decision, frame: Frame, n_top: int | None = None
+) -> bytes:
     """Return scores with contributions as JSON Lines, as :func:`write_rows`."""
-    return b"\n".join(write_rows(scores, decision, frame)) + b"\n"
+    return b"\n".join(write_rows(scores, decision, frame, n_top)) + b"\n"
 
 
 def write_document(
@@ -71,6 +76,7 @@ def write_document(
     first: int,
     events: Iterable[dict[str, Any]],
     decision: Decision,
+    n_top: int | None = None,
 ) -> Iterator[bytes]:
     """Yield one JSON object: the threshold, rows as :func:`write_rows`, and events.
 
@@ -80,11 +86,12 @@ def write_document(
         first: The first of these rows, counted from 0.
         events: What to say of them: see :func:`event_fields`.
         decision: What scores mean.
+        n_top: As for :func:`write_rows`.
     """
     head = orjson.dumps({"threshold": decision.threshold, "first_row": first + 1})
     yield head[:-1] + b',"rows":['
     for number, (part, frame) in enumerate(parts):
-        rows = b",".join(write_rows(part, decision, frame))
+        rows = b",".join(write_rows(part, decision, frame, n_top))
         yield (b"," if number else b"") + rows
     yield b'],"events":' + orjson.dumps(list(events)) + b"}\n"
 
@@ -153,17 +160,25 @@ def _row(
     }
 
 
-def _diagnostics(scores: Scores, frame: Frame) -> Iterator[list[dict[str, Any]]]:
+def _diagnostics(
+    scores: Scores, frame: Frame, n_top: int | None
+) -> Iterator[list[dict[str, Any]]]:
     """Yield how much each series has to do with the score of each row."""
-    assert scores.contribution is not None
-    assert scores.direction is not None
-    rows = zip(scores.contribution.tolist(), scores.direction.tolist(), strict=True)
-    for contribution, direction in rows:
+    contribution, direction = scores.contribution, scores.direction
+    assert contribution is not None
+    assert direction is not None
+    names: Iterable[Sequence[str]] = itertools.repeat(frame.series)
+    if n_top is not None:
+        most = np.argsort(-contribution, axis=1, kind="stable")[:, :n_top]
+        contribution = np.take_along_axis(contribution, most, axis=1)
+        direction = np.take_along_axis(direction, most, axis=1)
+        names = np.array(frame.series)[most].tolist()
+    for series, values, sides in zip(
+        names, contribution.tolist(), direction.tolist(), strict=False
+    ):
         yield [
             {"name": name, "value": value, "direction": _side(side)}
-            for name, value, side in zip(
-                frame.series, contribution, direction, strict=True
-            )
+            for name, value, side in zip(series, values, sides, strict=True)
         ]
 
 

@@ -72,6 +72,9 @@ def _writer(
     What was not asked for is neither computed nor written.
     """
     frame = Frame.of(table, detector.schema)
+    if asked.max_alarm_rate is not None:
+        decision = detector.decision.at(asked.max_alarm_rate)
+        detector = dataclasses.replace(detector, decision=decision)
     if asked.content_type != CSV:
         return _json(detector, table, frame, asked, recorder)
     columns = placed(asked.columns, frame)
@@ -104,14 +107,17 @@ def _json(
     rows = _Rows(scored, frame, first)
     if asked.content_type != JSON:
         return lambda: rows.written(
-            lambda scores, some: json_answer.write_lines(scores, decision, some), cores
+            lambda scores, some: json_answer.write_lines(
+                scores, decision, some, asked.n_top
+            ),
+            cores,
         )
     # All rows count: an event that reaches into the last ones may begin before.
     fields = [
         json_answer.event_fields(event, frame) for event in events if event.end > first
     ]
     return lambda: cores.in_turn(
-        json_answer.write_document(rows, first, fields, decision)
+        json_answer.write_document(rows, first, fields, decision, asked.n_top)
     )
 
 
@@ -131,15 +137,18 @@ def _scored(
         clock.step if clock else 1,
         detector.reconstructor.max_gap,
     )
-    has_events = asked.content_type == JSON
-    if table.values.nbytes > MAX_SCORED and not (of_machines or has_events):
+    if table.values.nbytes > MAX_SCORED and not (of_machines or asked.has_events):
         first = _first(table, asked)
         again = _ScoredAgain(
             detector, table.values, asked.has_contributions, first, recorder
         )
         return again, []
     scored, events = score(
-        detector, table.values, of_machines, asked.has_contributions, has_events
+        detector,
+        table.values,
+        of_machines,
+        asked.has_contributions,
+        asked.min_rows if asked.has_events else None,
     )
     if recorder:
         recorder.returned(table.values, scored, _first(table, asked))

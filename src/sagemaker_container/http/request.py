@@ -1,6 +1,6 @@
 """What a request asks for: the format of the answer, its columns and its rows.
 
-SageMaker hands a request's custom attributes through as they are. Four of them are
+SageMaker hands a request's custom attributes through as they are. Seven of them are
 read here, separated by semicolons, in any order and each at most once::
 
     output=score,is_anomaly;header=true;return=last:100
@@ -14,15 +14,20 @@ header      ``true`` or ``false``: whether the CSV begins with a row of names; e
             whether the request does
 keep        names of further columns of the request that are carried through
 return      ``last:N``: only the last N rows, or all if there are no more
+max-alarm-  another rate of false alarms than the model's: the threshold is what the
+rate        calibration scores say for it, even if labels chose that of the model
+min-rows    how many rows an event has at least
+top         diagnostics of as many series only, those that contribute most, these first
 ==========  =========================================================================
 
 The attributes may as well be a text of the caller's own, such as a trace id: where none
-of the four is given, all of it is ignored. Where one is, all of it has to be right.
+of the seven is given, all of it is ignored. Where one is, all of it has to be right.
 """
 
-import csv
 import dataclasses
-import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 from werkzeug.datastructures import MIMEAccept
 
@@ -31,15 +36,25 @@ from sagemaker_container.formats.columns import (
     DEFAULT_COLUMNS,
     FORMATS,
     ID,
+    IS_EVENT,
+    JSON,
     TIMESTAMP,
     OutputError,
     columns_of,
 )
-from sagemaker_container.formats.messages import listed, shown
+from sagemaker_container.formats.messages import listed
+from sagemaker_container.http.attributes import (
+    count,
+    given_attributes,
+    has_header,
+    kept,
+    max_alarm_rate,
+    n_last,
+)
 from sagemaker_container.http.body import SHOWN_CHARACTERS
 
-_ATTRIBUTES = ("output", "header", "keep", "return")
-_LAST = re.compile(r"last:0*([1-9][0-9]{0,17})")
+_OF_CSV, _OF_JSON = ("output", "header"), ("top",)
+"""The attributes that say something of these answers only."""
 
 
 class NotAcceptableError(Exception):
@@ -82,6 +97,19 @@ class Asked:
     """How many rows are returned, from the last one back; None means all."""
     keep: tuple[str, ...] = ()
     """Further columns of the request that are carried through."""
+    max_alarm_rate: float | None = None
+    """The fraction of normal rows that may be anomalies; None means the model's."""
+    min_rows: int = 1
+    """How many rows an event has at least."""
+    n_top: int | None = None
+    """Of how many series diagnostics are told; None means all, in their order."""
+
+    @property
+    def has_events(self) -> bool:
+        """Whether the answer says which rows belong together as events."""
+        return self.content_type == JSON or (
+            self.content_type == CSV and IS_EVENT in self.columns
+        )
 
     @property
     def has_contributions(self) -> bool:
@@ -102,23 +130,28 @@ class Asked:
         Raises:
             OutputError: If an attribute cannot be met, is unknown or comes twice.
         """
-        given = _given(attributes)
-        if content_type != CSV:
-            for name in ("output", "header"):
-                if name in given:
-                    raise OutputError(
-                        f"The custom attribute {name} applies to CSV only, but the "
-                        f"answer is {content_type}; leave it out, or accept {CSV}."
-                    )
+        given = given_attributes(attributes)
+        for name in _OF_CSV if content_type != CSV else _OF_JSON:
+            if name in given:
+                kinds, instead = ("CSV", CSV) if name in _OF_CSV else ("JSON", JSON)
+                raise OutputError(
+                    f"The custom attribute {name} applies to {kinds} only, but the "
+                    f"answer is {content_type}; leave it out, or accept {instead}."
+                )
         if "output" in given:
             columns = columns_of(given["output"], "The custom attribute output")
-        asked = cls(
-            content_type=content_type,
-            columns=columns,
-            has_header=_has_header(given["header"]) if "header" in given else None,
-            n_last=_n_last(given["return"]) if "return" in given else None,
-            keep=_keep(given["keep"]) if "keep" in given else (),
-        )
+        values: dict[str, Any] = {
+            field: read(given[name])
+            for name, (field, read) in _VALUES.items()
+            if name in given
+        }
+        asked = cls(content_type, columns, **values)
+        if "min-rows" in given and not asked.has_events:
+            raise OutputError(
+                f"The custom attribute min-rows applies to events, but the answer has "
+                f"none; leave it out, accept {JSON}, or add {IS_EVENT} to the columns "
+                f"of CSV."
+            )
         if asked.keep and TIMESTAMP in columns and ID not in columns:
             raise OutputError(
                 f"The custom attribute keep carries columns through as {ID}, but the "
@@ -128,57 +161,12 @@ class Asked:
         return asked
 
 
-def _given(attributes: str) -> dict[str, str]:
-    """Return the custom attributes by their names; none if none of ours is there."""
-    parts = [part.partition("=") for part in attributes.split(";")]
-    pairs = [(name.strip(), equals + value.strip()) for name, equals, value in parts]
-    if not any(name.lower() in _ATTRIBUTES and value for name, value in pairs):
-        return {}
-    given: dict[str, str] = {}
-    for name, value in pairs:
-        if name not in _ATTRIBUTES:
-            raise OutputError(
-                f"The custom attribute {shown(name)} is unknown; use only "
-                f"{listed(_ATTRIBUTES)}, each as name=value, separated by semicolons."
-            )
-        if name in given:
-            raise OutputError(
-                f"The custom attribute {name} is given twice; give it once."
-            )
-        given[name] = value.removeprefix("=")
-    return given
-
-
-def _has_header(text: str) -> bool:
-    """Return whether a header row is asked for."""
-    if text not in ("true", "false"):
-        raise OutputError(
-            f"The custom attribute header is {shown(text)}; use true or false."
-        )
-    return text == "true"
-
-
-def _keep(text: str) -> tuple[str, ...]:
-    """Return the names of the columns that are carried through."""
-    try:
-        (cells,) = csv.reader([text], strict=True, skipinitialspace=True)
-    except csv.Error:
-        cells = []
-    names = [name.strip() for name in cells]
-    if not names or not all(names) or len(set(names)) < len(names):
-        raise OutputError(
-            f"The custom attribute keep is {shown(text)}; use names of columns of the "
-            f"request, separated by commas, each once."
-        )
-    return tuple(names)
-
-
-def _n_last(text: str) -> int:
-    """Return how many rows are asked for."""
-    match = _LAST.fullmatch(text)
-    if match is None:
-        raise OutputError(
-            f"The custom attribute return is {shown(text)}; use last:N with a positive "
-            f"integer N, such as last:100."
-        )
-    return int(match[1])
+_VALUES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "header": ("has_header", has_header),
+    "return": ("n_last", n_last),
+    "keep": ("keep", kept),
+    "max-alarm-rate": ("max_alarm_rate", max_alarm_rate),
+    "min-rows": ("min_rows", partial(count, "min-rows")),
+    "top": ("n_top", partial(count, "top")),
+}
+"""The fields of what is asked for by the attributes, and how their texts are read."""

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 from lstm_ad.artifacts import Fit
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.scoring.detector import LSTMAD
-from lstm_ad.scoring.events import find_events
+from lstm_ad.scoring.events import event_rows, find_events
+from lstm_ad.threshold.decision import LabelledThreshold
 from sagemaker_container.formats.columns import (
     CSV,
     DEFAULT_COLUMNS,
@@ -101,16 +103,19 @@ def test_every_column_is_what_the_detector_says(
             scores.reconstruction,
             np.where(is_scored, scores.lasting, np.nan),
             scores.n_missing,
+            np.where(
+                is_scored, event_rows(scores, decision, detector.event_gap), np.nan
+            ),
         ]
     )
     columns = ("upper", "is_anomaly", "contribution", "threshold", "score", "lower")
-    columns += ("severity", "reconstruction", "lasting", "missing")
+    columns += ("severity", "reconstruction", "lasting", "missing", "is_event")
 
     text = answer(detector, series, Asked(CSV, columns))
 
     assert set(columns) == set(OUTPUTS)
     assert np.array_equal(table(text), expected, equal_nan=True)
-    assert text.startswith("," * 12 + ",0\n")
+    assert text.startswith("," * 12 + ",0,\n")
     assert {line.split(",")[2] for line in text.splitlines()} == {"", "0", "1"}
 
 
@@ -325,3 +330,71 @@ def test_the_rows_of_an_answer_are_counted_once(
     n_unscored = 0 if n_last else detector.n_unscored
     assert totals.rows == (n_last or len(series))
     assert totals.scored == totals.rows - n_unscored
+
+
+@pytest.mark.parametrize("content_type", [CSV, JSON])
+def test_another_alarm_rate_has_the_threshold_of_its_own(
+    detector: LSTMAD, series: np.ndarray, content_type: str
+) -> None:
+    """As if the model had been trained with it; a threshold from labels is ignored."""
+    labelled = LabelledThreshold(1e9, 1.0, 0.5, 0.5, 0.5, 100, 10)
+    decision = dataclasses.replace(detector.decision, labelled=labelled)
+    rate = dataclasses.replace(
+        detector.decision,
+        max_alarm_rate=0.2,
+        alarm_threshold=-detector.decision.tail.quantile(0.2),
+    )
+    columns = ("threshold", "is_anomaly", "severity", "is_event")
+
+    found = answer(
+        dataclasses.replace(detector, decision=decision),
+        series,
+        Asked(content_type, columns, max_alarm_rate=0.2),
+    )
+
+    expected = dataclasses.replace(detector, decision=rate)
+    assert found == answer(expected, series, Asked(content_type, columns))
+    assert found != answer(detector, series, Asked(content_type, columns))
+
+
+def test_short_events_can_be_left_out(detector: LSTMAD, series: np.ndarray) -> None:
+    """What an anomaly is stays as it is."""
+    scores = detector.score(series, with_contributions=True)
+    found = find_events(scores, detector.decision, detector.event_gap)
+    lengths = sorted(event.end - event.start for event in found)
+    asked = Asked(CSV, ("is_anomaly", "is_event"), min_rows=lengths[0] + 1)
+
+    rows = table(answer(detector, series, asked))
+    document = json.loads(
+        answer(detector, series, Asked(JSON, min_rows=lengths[0] + 1))
+    )
+
+    kept = [event for event in found if event.end - event.start > lengths[0]]
+    is_event = np.zeros(len(series))
+    for event in kept:
+        is_event[event.start : event.end] = 1
+    is_event[np.isnan(scores.normality_score)] = np.nan
+    assert 0 < len(kept) < len(found)
+    np.testing.assert_array_equal(rows[:, 1], is_event)
+    assert np.nansum(rows[:, 0]) == np.sum(
+        detector.decision.is_anomaly(scores.normality_score)
+    )
+    assert [event["start_row"] for event in document["events"]] == [
+        event.start + 1 for event in kept
+    ]
+
+
+@pytest.mark.parametrize("n_top", [1, 2, 99])
+def test_diagnostics_can_be_those_of_the_largest_contributions(
+    detector: LSTMAD, series: np.ndarray, n_top: int
+) -> None:
+    """The largest first; the values are those of all series."""
+    every = answer(detector, series, Asked(JSON_LINES)).splitlines()
+    some = answer(detector, series, Asked(JSON_LINES, n_top=n_top)).splitlines()
+
+    for whole, part in zip(map(json.loads, every), map(json.loads, some), strict=True):
+        if whole["diagnostics"]:
+            ordered = sorted(whole["diagnostics"], key=lambda d: -d["value"])
+            whole["diagnostics"] = ordered[:n_top]
+        assert whole == part
+        jsonschema.validate(part, ROW)

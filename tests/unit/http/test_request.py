@@ -111,6 +111,9 @@ def parse(accept: str) -> MIMEAccept:
             " return = last:1 ; header = true; output = score , severity ",
             Asked(columns=("score", "severity"), has_header=True, n_last=1),
         ),
+        ("max-alarm-rate=.01", Asked(columns=("severity",), max_alarm_rate=0.01)),
+        ("max-alarm-rate=1E-3", Asked(columns=("severity",), max_alarm_rate=0.001)),
+        ("output=is_event;min-rows=5", Asked(columns=("is_event",), min_rows=5)),
     ],
 )
 def test_attributes_say_which_columns_and_rows(
@@ -139,14 +142,22 @@ def test_attributes_say_which_columns_and_rows(
     ],
 )
 def test_attributes_of_somebody_else_are_ignored(attributes: str) -> None:
-    """Ids and the like: what gives none of the three names a value is not for us."""
+    """Ids and the like: what gives none of our names a value is not for us."""
     assert Asked.of(attributes, CSV, DEFAULT_COLUMNS) == Asked()
     assert Asked.of(attributes, JSON, DEFAULT_COLUMNS) == Asked(JSON)
 
 
+def test_attributes_say_what_json_holds() -> None:
+    """Which events, and whose diagnostics."""
+    expected = Asked(JSON, max_alarm_rate=0.5, min_rows=2, n_top=3)
+
+    attributes = "top=3;min-rows=2;max-alarm-rate=0.5"
+    assert Asked.of(attributes, JSON, DEFAULT_COLUMNS) == expected
+
+
 WRONG = {
-    "The custom attribute {} is unknown; use only output, header, keep and return, "
-    "each as name=value, separated by semicolons.": {
+    "The custom attribute {} is unknown; use only output, header, keep, return, "
+    "max-alarm-rate, min-rows and top, each as name=value, separated by semicolons.": {
         "output=score;trace=42": '"trace"',
         "abc;return=last:5": '"abc"',
         "header=true;": '""',
@@ -171,6 +182,21 @@ WRONG = {
     "answer include timestamp and not id; add it to output.": {
         "keep=a;output=timestamp,score": ""
     },
+    "The custom attribute max-alarm-rate is {}; use a number from 1e-09 to 0.5, such "
+    "as 0.01.": {
+        f"max-alarm-rate={value}": f'"{value}"'
+        for value in ("", "0", "1", "0.6", "-0.1", "nan", "1e-10", "0,1", "1 %", "٠.١")  # noqa: RUF001  # digits, but not ours
+    },
+    "The custom attribute min-rows is {}; use a positive integer, such as 5.": {
+        f"min-rows={value}": f'"{value}"' for value in ("", "0", "-1", "2.0", "five")
+    },
+    "The custom attribute min-rows applies to events, but the answer has none; leave "
+    "it out, accept application/json, or add is_event to the columns of CSV.": {
+        "min-rows=5": "",
+        "output=score;min-rows=5": "",
+    },
+    "The custom attribute top applies to JSON only, but the answer is text/csv; leave "
+    "it out, or accept application/json.": {"top=3": ""},
     "The custom attribute return is {}; use last:N with a positive integer N, such as "
     "last:100.": {
         f"return={value}": f'"{value}"'

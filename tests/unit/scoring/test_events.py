@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lstm_ad.scoring.detector import Scores
-from lstm_ad.scoring.events import Event, find_events
+from lstm_ad.scoring.events import Event, event_rows, find_events
 from lstm_ad.threshold.decision import Decision
 from lstm_ad.threshold.tail import Tail
 
@@ -112,3 +112,21 @@ def test_events_need_contributions() -> None:
 
     with pytest.raises(ValueError, match=r"^Events need scores with contributions\.$"):
         find_events(scores, DECISION, max_gap=0)
+
+
+@pytest.mark.parametrize(
+    ("min_rows", "expected"),
+    [(1, "0100111100110"), (2, "0000111100110"), (4, "0000111100000"), (5, "0" * 13)],
+)
+def test_rows_of_events_are_those_from_first_to_last(
+    min_rows: int, expected: str
+) -> None:
+    """Normal rows between belong to them; short events can be left out."""
+    is_low = np.array([0, 1, 0, 0, 1, 0, 1, 1, 0, 0, 1, 1, 0])
+    scores = scores_of((-9.0 * is_low).tolist())
+
+    rows = event_rows(scores, DECISION, 1, min_rows)
+
+    events = find_events(scores, DECISION, 1, min_rows)
+    assert "".join(map(str, rows.astype(int))) == expected
+    assert sum(event.end - event.start for event in events) == rows.sum()
