@@ -127,7 +127,10 @@ def measure(arguments: argparse.Namespace) -> None:
         ends = [time.perf_counter()]
         train_network(
             TrainingRows(
-                Scaler.fit([series]).transform(series), fitting, {"valid": selection}
+                Scaler.fit([series]).transform(series),
+                None,
+                fitting,
+                {"valid": selection},
             ),
             hyperparameters,
             Control(on_epoch_end=lambda _: ends.append(time.perf_counter())),
@@ -142,6 +145,7 @@ def measure(arguments: argparse.Namespace) -> None:
             n_sequences = round(0.8 * n_timesteps / 50)
             n_batches = math.ceil(n_sequences / batch_size)
             batch = torch.randn(n_sequences // n_batches, 50, n_series)
+            random = torch.Generator()
             times = []
             for _ in range(N_EPOCHS):
                 began = time.perf_counter()
@@ -149,7 +153,8 @@ def measure(arguments: argparse.Namespace) -> None:
                     with torch.autocast(
                         "cpu", torch.bfloat16, enabled=precision == BF16
                     ):
-                        loss = network(batch).square().mean()
+                        kept = network.kept_units(len(batch), 50, random)
+                        loss = network(batch, kept_units=kept).square().mean()
                     network.zero_grad()
                     loss.backward()
                 times.append(time.perf_counter() - began)

@@ -41,16 +41,9 @@ class StackedLSTM(nn.Module):
         super().__init__()
         self.n_series = n_series
         self.layout = layout
-        # nn.LSTM drops out after every layer but the last, nn.Dropout after the last;
-        # with one layer, nn.LSTM would warn about a rate that it does not apply.
-        self.lstm = nn.LSTM(
-            input_size=n_series,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            dropout=dropout if num_layers > 1 else 0.0,
-            batch_first=True,
-        )
-        self.dropout = nn.Dropout(dropout)
+        # Its own dropout would be drawn by whoever computes: see `kept_units`.
+        self.lstm = nn.LSTM(n_series, hidden_size, num_layers, batch_first=True)
+        self.dropout = dropout
         self.head = nn.Linear(hidden_size, layout.prediction_length * n_series)
         self._initialise()
 
@@ -69,13 +62,45 @@ class StackedLSTM(nn.Module):
             return None
         return VARIATION * torch.randn(2, n_segments, generator=random).T
 
-    def forward(self, rows: Tensor, variation: Tensor | None = None) -> Tensor:
+    def kept_units(
+        self, n_segments: int, n_rows: int, random: torch.Generator
+    ) -> tuple[Tensor, ...] | None:
+        """Return which hidden units are not dropped while the network learns.
+
+        Args:
+            n_segments: ``N``.
+            n_rows: How many rows of each the network reads.
+            random: The source of the choice, on the CPU.
+
+        Returns:
+            Of each layer, of shape ``(N, rows, hidden_size)``; of the last one, only
+            the origins' rows. None where nothing is dropped.
+        """
+        if not self.dropout:
+            return None
+        n_origins = len(range(n_rows)[self._origins])
+        lengths = [n_rows] * (self.lstm.num_layers - 1) + [n_origins]
+        shapes = [(length, n_segments, self.lstm.hidden_size) for length in lengths]
+        return tuple(
+            torch.empty(shape, dtype=torch.bool)
+            .bernoulli_(1 - self.dropout, generator=random)
+            .transpose(0, 1)
+            for shape in shapes
+        )
+
+    def forward(
+        self,
+        rows: Tensor,
+        variation: Tensor | None = None,
+        kept_units: tuple[Tensor, ...] | None = None,
+    ) -> Tensor:
         """Return the reconstruction of the sequence after each origin.
 
         Args:
             rows: Standardised values, of shape ``(N, C + (M - 1) S, D)``: a context,
                 and the rows up to the last of ``M`` origins.
             variation: What :meth:`variation` returns; None leaves segments as they are.
+            kept_units: What :meth:`kept_units` returns; None drops nothing.
 
         Returns:
             Standardised values, of shape ``(N, M, P, D)``.
@@ -86,15 +111,58 @@ class StackedLSTM(nn.Module):
             log_scale, level = variation[..., None, None].unbind(dim=1)  # (N, 1, 1)
             scale = log_scale.exp()
             read = scale * bounded + level
-        self.lstm.flatten_parameters()  # DataParallel's replicas lose cuDNN's layout
-        hidden_states, _ = self.lstm(read)  # (N, rows, hidden_size)
-        first, step = self.layout.context_length - 1, self.layout.stride
-        at_origins = self.dropout(hidden_states[:, first::step])  # (N, M, hidden_size)
+        at_origins = self._hidden_at_origins(read, kept_units)  # (N, M, hidden_size)
         flat: Tensor = self.head(at_origins)  # (N, M, P * D)
         shape = (*flat.shape[:2], self.layout.prediction_length, self.n_series)
         if adds_origin(self.layout, self.n_series):
-            return (flat / scale).view(shape) + bounded[:, first::step, None]
+            return (flat / scale).view(shape) + bounded[:, self._origins, None]
         return flat.view(shape)
+
+    @property
+    def _origins(self) -> slice:
+        """Which of the rows that are read are origins."""
+        return slice(self.layout.context_length - 1, None, self.layout.stride)
+
+    def _hidden_at_origins(
+        self, rows: Tensor, kept_units: tuple[Tensor, ...] | None
+    ) -> Tensor:
+        """Return the last layer's hidden states at the origins, with dropout.
+
+        The layers are called one after the other where units are dropped: that takes
+        as long as one call for all.
+
+        Args:
+            rows: What the network reads, of shape ``(N, rows, D)``.
+            kept_units: As for :meth:`forward`.
+
+        Returns:
+            Of shape ``(N, M, hidden_size)``.
+        """
+        if kept_units is None:
+            # DataParallel's replicas lose cuDNN's layout.
+            self.lstm.flatten_parameters()
+            states: Tensor = self.lstm(rows)[0]
+            return states[:, self._origins]
+        start = rows.new_zeros(1, len(rows), self.lstm.hidden_size)
+        hidden = rows.transpose(0, 1)  # (rows, N, D)
+        layers = zip(self.lstm.all_weights, kept_units, strict=True)
+        for layer, (weights, kept) in enumerate(layers, start=1):
+            hidden, _, _ = torch.lstm(
+                hidden,
+                (start, start),
+                tuple(weights),
+                has_biases=True,
+                num_layers=1,
+                dropout=0.0,
+                train=self.training,
+                bidirectional=False,
+                batch_first=False,
+            )
+            if layer == self.lstm.num_layers:
+                hidden = hidden[self._origins]
+            factors = kept.transpose(0, 1).to(hidden.dtype).div_(1 - self.dropout)
+            hidden = hidden * factors
+        return hidden.transpose(0, 1)
 
     @torch.no_grad()
     def _initialise(self) -> None:

@@ -11,10 +11,10 @@ the same number of threads).
 
 A group of processes takes the steps that one process would, each with its part of
 every batch: sums over elements are divided by the elements of the whole batch and their
-gradients summed, so the weights are equal but for rounding (and, with dropout, for the
-chance of each process). Where the files are divided between hosts, the processes of a
-host draw its share of every batch from its own files: a batch is then as good a sample
-of all rows, but not the one that a single process would draw.
+gradients summed, so the weights are equal but for rounding: what is random is drawn for
+each segment, whoever learns from it. Where the files are divided between hosts, the
+processes of a host draw its share of every batch from its own files: a batch is then as
+good a sample of all rows, but not the one that a single process would draw.
 """
 
 import dataclasses
@@ -153,6 +153,35 @@ def learning_rate(progress: float, peak: float) -> float:
     return peak * min(1.0, progress / WARM_UP, (1 - progress) / DECAY)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Chance:
+    """Everything random in an epoch, or in what a part of the files has of it."""
+
+    order: np.random.Generator
+    """What the grid of segments and their order are drawn from."""
+    levels: torch.Generator
+    """What levels and scales are drawn from."""
+    dropout: torch.Generator
+    """What hidden units to drop are drawn from."""
+
+    @classmethod
+    def of(cls, seed: int, epoch: int, *part: int) -> "_Chance":
+        """Return the chance of an epoch.
+
+        Args:
+            seed: The hyperparameter.
+            epoch: Its number, from 1.
+            part: The number of a part of the files that is drawn by itself, if any.
+        """
+        sequence = np.random.SeedSequence((seed, epoch, *part))
+        state = _state(sequence)
+        return cls(
+            np.random.default_rng(sequence),
+            torch.Generator().manual_seed(state),
+            torch.Generator().manual_seed(state),
+        )
+
+
 class _Loop:
     """The state of training, epoch by epoch."""
 
@@ -170,8 +199,9 @@ class _Loop:
         if torch.cuda.is_available():
             self.device = torch.device("cuda", group.local_rank)
         self.precision = usable_precision(hyperparameters.precision, self.device)
-        self.chance = torch.Generator()
-        self._seed(epoch=0)
+        # What is drawn before the first epoch are the initial weights.
+        torch.manual_seed(_state(np.random.SeedSequence((hyperparameters.seed, 0))))
+        self.chance = _Chance.of(hyperparameters.seed, epoch=1)
         self.network = StackedLSTM(
             n_series=rows.values.shape[1],
             layout=hyperparameters.layout,
@@ -310,12 +340,9 @@ class _Loop:
             stops = any_soon(should_stop, self.group)
             self.optimiser.forget_gradients()
             n_in_batch = n_segments * self.segments.n_targets * self.values.shape[1]
-            # Drawn for all of the share, so that it is the same whoever computes it.
-            variation = self.network.variation(len(starts), self.chance)
             mine = share(len(starts), *seat)
+            drawn = self._draw(len(starts), mine)
             if len(starts[mine]):  # of a small batch, not every process has a part
-                if variation is not None:
-                    variation = variation[mine].to(self.device)
                 windows = self._windows(self.values, starts[mine])
                 windows = windows.clamp(-INPUT_BOUND, INPUT_BOUND)
                 with torch.autocast(
@@ -323,7 +350,7 @@ class _Loop:
                     torch.bfloat16,
                     enabled=self.precision == BF16,
                 ):
-                    errors = self._errors(windows, variation)
+                    errors = self._errors(windows, *drawn)
                 missing = self._missing(starts[mine])
                 if missing is not None:
                     errors = errors.masked_fill(missing, 0.0)
@@ -353,9 +380,10 @@ class _Loop:
         """
         fitting, drawn = self.rows.fitting, []
         for number, owned in enumerate(fitting):
-            random = self._seed(epoch, *([number] if len(fitting) > 1 else []))
-            starts = owned.ranges.training_starts(self.segments, random)
-            drawn.append((owned.owners, random.permutation(starts), self.chance))
+            part = (number,) if len(fitting) > 1 else ()
+            chance = _Chance.of(self.hyperparameters.seed, epoch, *part)
+            starts = owned.ranges.training_starts(self.segments, chance.order)
+            drawn.append((owned.owners, chance.order.permutation(starts), chance))
         n_segments = sum(len(order) for _, order, _ in drawn)
         n_batches = math.ceil(n_segments / self.hyperparameters.batch_size)
         sizes = np.zeros(n_batches, dtype=np.int64)
@@ -400,17 +428,47 @@ class _Loop:
             return windows
         return windows.pin_memory().to(self.device, non_blocking=True)
 
-    def _errors(self, windows: Tensor, variation: Tensor | None = None) -> Tensor:
+    def _draw(
+        self, n_segments: int, mine: slice
+    ) -> tuple[Tensor | None, tuple[Tensor, ...] | None]:
+        """Draw how the network learns from this process's part of a share.
+
+        It is drawn for all of the share, so that it is the same whoever computes it.
+
+        Args:
+            n_segments: Those of the share.
+            mine: Which of them are this process's.
+
+        Returns:
+            What :meth:`StackedLSTM.variation` and :meth:`StackedLSTM.kept_units` give.
+        """
+        chance, n_read = self.chance, self.segments.n_read
+        variation = self.network.variation(n_segments, chance.levels)
+        kept_units = self.network.kept_units(n_segments, n_read, chance.dropout)
+        if variation is not None:
+            variation = variation[mine].to(self.device)
+        if kept_units is not None:
+            kept_units = tuple(units[mine].to(self.device) for units in kept_units)
+        return variation, kept_units
+
+    def _errors(
+        self,
+        windows: Tensor,
+        variation: Tensor | None = None,
+        kept_units: tuple[Tensor, ...] | None = None,
+    ) -> Tensor:
         """Return target minus reconstruction of each sequence of some segments.
 
         Args:
             windows: Their rows, of shape ``(N, rows, D)``.
             variation: How they are varied, of shape ``(N, 2)``, if they are.
+            kept_units: Their hidden units that are not dropped, if any are.
 
         Returns:
             Of shape ``(N, M, P, D)``.
         """
-        outputs: Tensor = self.parallel(windows[:, : self.segments.n_read], variation)
+        read = windows[:, : self.segments.n_read]
+        outputs: Tensor = self.parallel(read, variation, kept_units)
         return self._targets(windows) - outputs
 
     def _missing(self, starts: IndexArray) -> Tensor | None:
@@ -484,21 +542,6 @@ class _Loop:
             reason,
             self.best_epoch,
         )
-
-    def _seed(self, epoch: int, *part: int) -> np.random.Generator:
-        """Seed everything random in an epoch, and return NumPy's part of it.
-
-        Args:
-            epoch: Its number; 0 is before the first.
-            part: The number of a part of the files that is drawn by itself, if any.
-        """
-        entropy = (self.hyperparameters.seed, epoch)
-        # All start with the same weights; then each drops out by its own chance.
-        own = (*entropy, self.group.rank) if epoch and self.group.rank else entropy
-        torch.manual_seed(_state(np.random.SeedSequence(own)))
-        sequence = np.random.SeedSequence((*entropy, *part))
-        self.chance = torch.Generator().manual_seed(_state(sequence))
-        return np.random.default_rng(sequence)
 
 
 def _state(sequence: np.random.SeedSequence) -> int:

@@ -74,21 +74,52 @@ def test_values_beyond_the_bound_are_read_as_the_bound() -> None:
     assert torch.equal(network(at_bound), network(beyond))
 
 
-@pytest.mark.parametrize("num_layers", [1, 2])
-def test_dropout_comes_after_every_layer_in_training_alone(num_layers: int) -> None:
-    """After the last layer, too, and with a single one; never when scoring."""
-    network = network_of(num_layers)
-    torch.nn.init.eye_(network.head.weight)
-    torch.nn.init.ones_(network.head.bias)
+def chosen(network: StackedLSTM, n_segments: int, n_rows: int, seed: int = 3) -> tuple:
+    """Return the units that a network keeps of some segments."""
+    random = torch.Generator().manual_seed(seed)
+    return network.kept_units(n_segments, n_rows, random)
 
-    in_training = network.train()(INPUTS)
-    scoring = network.eval()
 
-    # A hidden unit that is dropped leaves the bias alone.
-    assert (in_training[:, 0, 0] == 1.0).any()
-    assert not (scoring(INPUTS)[:, 0, 0] == 1.0).any()
-    assert torch.equal(scoring(INPUTS), scoring(INPUTS))
-    assert network.lstm.dropout == (0.5 if num_layers > 1 else 0.0)
+@pytest.mark.parametrize(("layout", "n_rows"), [(LAYOUT, 7), (OVERLAPPING, 6)])
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+def test_dropout_comes_after_every_layer_where_it_is_asked_for(
+    num_layers: int, layout: Layout, n_rows: int
+) -> None:
+    """After the last layer, too, where half of the units count twice for the others.
+
+    The same as torch's own layers give, one after the other with the units between.
+    """
+    network, rows = network_of(num_layers, layout=layout), INPUTS[:, :n_rows]
+    kept = chosen(network, 4, n_rows)
+    hidden = rows
+    layers = zip(network.lstm.all_weights, kept, strict=True)
+    for layer, (weights, units) in enumerate(layers, start=1):
+        alone = torch.nn.LSTM(hidden.shape[-1], 5, batch_first=True)
+        alone.load_state_dict(dict(zip(alone.state_dict(), weights, strict=True)))
+        hidden = alone(hidden)[0]
+        if layer == num_layers:
+            hidden = hidden[:, layout.context_length - 1 :: layout.stride]
+        hidden = 2 * units * hidden
+
+    learnt = network(rows, kept_units=kept)
+
+    torch.testing.assert_close(learnt.flatten(2), network.head(hidden))
+    assert not torch.allclose(network(rows), learnt)
+    assert torch.equal(network(rows), network.eval()(rows))
+
+
+@pytest.mark.parametrize("dropout", [0.1, 0.9])
+def test_as_many_units_are_dropped_as_is_said(dropout: float) -> None:
+    """Of each layer; others with another seed, and none without a rate."""
+    network = network_of(dropout=dropout)
+
+    kept, other = chosen(network, 1000, 7), chosen(network, 1000, 7, seed=4)
+
+    assert [units.shape for units in kept] == [(1000, 7, 5), (1000, 1, 5)]
+    for units in kept:
+        assert units.float().mean().item() == pytest.approx(1 - dropout, abs=0.02)
+    assert not torch.equal(kept[0], other[0])
+    assert chosen(network_of(dropout=0.0), 4, 7) is None
 
 
 def test_states_are_remembered_from_the_start() -> None:
