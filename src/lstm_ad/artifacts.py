@@ -199,6 +199,10 @@ def load(model_dir: Path, cores: Cores | None = None, gpu: int = 0) -> LSTMAD:
             f"{path} is damaged: schema: it has {n_named} series, but n_series is "
             f"{network.n_series}."
         )
+    if any(one.series >= n_named for one in described.off_when):
+        raise ArtifactError(
+            f"{path} is damaged: off_when: there is no such series, but {n_named}."
+        )
     return LSTMAD(
         Reconstructor(
             Scaler(arrays["scaler.mean"], arrays["scaler.scale"]),
@@ -221,6 +225,7 @@ def load(model_dir: Path, cores: Cores | None = None, gpu: int = 0) -> LSTMAD:
         ),
         described.schema,
         Scaler(*(arrays[name] for name in _LEVEL)) if _LEVEL[0] in arrays else None,
+        described.off_when,
     )
 
 
@@ -279,6 +284,7 @@ def _spelled(n_series: int, layout: Layout) -> str:
 def _description(fit: Fit, files: Mapping[str, bytes]) -> bytes:
     """Return the text of ``model.json``."""
     network = fit.detector.reconstructor.network
+    off_when = [dataclasses.asdict(one) for one in fit.detector.off_when]
     document = {
         "n_series": network.n_series,
         "layout": dataclasses.asdict(network.layout),
@@ -291,6 +297,7 @@ def _description(fit: Fit, files: Mapping[str, bytes]) -> bytes:
         "adaptation_rows": fit.detector.scan.adaptation_rows,
         "huber_corner": fit.detector.gaussian.corner,
         "schema": dataclasses.asdict(fit.detector.schema),
+        **({"off_when": off_when} if off_when else {}),
         "decision": model_json.without_arrays(fit.detector.decision),
         "hyperparameters": fit.hyperparameters.to_public(),
         "precision": fit.precision,

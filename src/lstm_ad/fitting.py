@@ -15,6 +15,7 @@ from lstm_ad.data.rows import Rows, append, mapped
 from lstm_ad.hyperparameters import CALIBRATE, Hyperparameters
 from lstm_ad.learning import keep, train
 from lstm_ad.losses import Loss
+from lstm_ad.model.off import comparisons
 from lstm_ad.parent import Parent
 from lstm_ad.preparation import Job, prepare
 from lstm_ad.processes import ALONE, ProcessGroup
@@ -110,6 +111,7 @@ def fit(
             calibrated.scan,
             job.partition.schema,
             job.own_level,
+            comparisons(job.hyperparameters.off_when, job.partition.schema.series),
         ),
     )
     result = Fit(
@@ -289,7 +291,8 @@ def _with_labels(job: Job, detector: LSTMAD) -> LSTMAD:
         if part.scorer == job.group.rank:
             scores = np.full(len(part), np.nan)
             if len(part) > detector.n_unscored:
-                scores = detector.score(part.values(job.rows)).normality_score
+                values = part.values(job.rows)
+                scores = detector.score(values, off=part.file.off).normality_score
             found[part.file.name] = scores
     everything = {k: v for one in job.group.gather(found) for k, v in one.items()}
     names = [part.file.name for part in partition.labelled]

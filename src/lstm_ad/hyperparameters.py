@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lstm_ad.exceptions import HyperparameterError
+from lstm_ad.model import off
 from lstm_ad.model.layout import Layout
 
 FP32, BF16 = "fp32", "bf16"
@@ -254,6 +255,10 @@ class Hyperparameters:
         "The one of id-columns that says of what machine a row is, each a series of "
         "its own; empty = all rows are of one.",
     )
+    off_when: str = _declare_text(
+        "The condition under which the machine is off, such as current < 1: these time "
+        "steps are neither learnt from nor scored; empty = never.",
+    )
     precision: str = _declare_choice(
         (FP32, BF16),
         "The numbers that the network is trained with: bf16 is faster, but rounds "
@@ -289,6 +294,10 @@ class Hyperparameters:
             problems.append(
                 f"sequence-stride must be a divisor of prediction-length, which is "
                 f'{layout.prediction_length}, but "{layout.stride}" was given.'
+            )
+        if off.parse(self.off_when) is None:
+            problems.append(
+                f'off-when must be {off.ACCEPTED}, but "{self.off_when}" was given.'
             )
         if self.group_column and self.group_column not in self.ids:
             problems.append(

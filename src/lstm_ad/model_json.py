@@ -19,6 +19,7 @@ from lstm_ad.axes import FloatArray
 from lstm_ad.data.schema import Schema
 from lstm_ad.exceptions import ArtifactError
 from lstm_ad.model.layout import Layout
+from lstm_ad.model.off import Comparison
 from lstm_ad.ranges import Count, Positive, PositiveCount
 from lstm_ad.threshold.decision import Decision
 
@@ -58,6 +59,8 @@ class Description:
     """What a score means."""
     schema: Schema
     """The columns of the tables it was trained on."""
+    off_when: tuple[Comparison, ...] = ()
+    """See :attr:`lstm_ad.scoring.detector.LSTMAD.off_when`."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from lstm_ad.data.off import marked
 from lstm_ad.data.rows import LABELS, Block, Rows, Source, store
 from sagemaker_container.formats.csv_file import FileColumns, read_blocks, read_file
 from sagemaker_container.formats.csv_machines import read_machines
@@ -41,4 +42,10 @@ def read(environment: TrainingEnvironment, folder: Path) -> Rows:
                     rows = read_file(path, name, columns, gap)
                     yield Source(channel, name, rows)
 
-    return store(folder, sources())
+    def switched_off(source: Source) -> Source:
+        """Return a source whose rows are marked in which the machine is off."""
+        if not settings.off_when or source.channel == LABELS:
+            return source
+        return source._replace(blocks=marked(source.blocks, settings.off_when))
+
+    return store(folder, map(switched_off, sources()))

@@ -34,6 +34,7 @@ def test_names_and_defaults_are_the_documented_ones() -> None:
         "timestamp-column": "",
         "id-columns": "",
         "group-column": "",
+        "off-when": "",
         "precision": "fp32",
         "seed": 0,
         "preset": "document",

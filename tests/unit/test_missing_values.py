@@ -75,7 +75,7 @@ def test_a_growing_series_has_the_scores_of_the_whole(
 
     whole, part = (detector.score(rows, True) for rows in (series, series[:n_rows]))
 
-    assert equal(whole.rows(slice(n_rows)), part)
+    assert equal(whole.at(slice(n_rows)), part)
 
 
 def test_after_a_long_gap_a_series_begins_anew(

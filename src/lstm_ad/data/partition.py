@@ -171,8 +171,7 @@ class Partition:
             if labels
         )
         n_calibrating = sum(
-            part.stop
-            - max(part.start, hyperparameters.n_fitting(part.file.n_timesteps))
+            part.stop - max(part.start, _first_calibrating(part.file, hyperparameters))
             for part in calibration
         )
         surplus = max(0, layout.n_borrowed - layout.context_length)
@@ -225,6 +224,11 @@ def _owned(
     yield from sorted(found.values(), key=lambda one: one[0].key)
 
 
+def _first_calibrating(file: File, hyperparameters: Hyperparameters) -> int:
+    """Return the first row of a training file that calibrates."""
+    return file.row_after(hyperparameters.n_fitting(file.n_on))
+
+
 def _cut(
     training: Iterable[tuple[File, Owners]], hyperparameters: Hyperparameters
 ) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
@@ -233,10 +237,10 @@ def _cut(
     Raises:
         SeriesError: If gaps leave nothing for one of them.
     """
-    layout = hyperparameters.layout
+    layout, files = hyperparameters.layout, list(training)
     fitting, calibration = [], []
-    for file, owners in training:
-        cut = hyperparameters.n_fitting(file.n_timesteps)
+    for file, owners in files:
+        cut = _first_calibrating(file, hyperparameters)
         series = file.stretches(hyperparameters.longest_gap)
         shortest = layout.n_shortest if len(series) == 1 else n_worth_fitting(layout)
         for stretch in series:
@@ -249,12 +253,18 @@ def _cut(
     has_fitting = fitting or hyperparameters.warm_start == CALIBRATE
     if not has_fitting or not calibration:
         raise SeriesError(
-            f"The gaps in the training files leave no stretch that is long enough: at "
-            f"least {n_worth_fitting(layout)} rows are needed to fit the LSTM, and "
-            f"{layout.n_unscored + 1} at the end of a file to fit the Gaussian; a "
-            f"larger max-gap bridges longer gaps."
+            f"{_gaps(file for file, _ in files)} in the training files leave no "
+            f"stretch that is long enough: at least {n_worth_fitting(layout)} rows are "
+            f"needed to fit the LSTM, and {layout.n_unscored + 1} at the end of a file "
+            f"to fit the Gaussian; a larger max-gap bridges longer gaps."
         )
     return _dealt(fitting), _dealt(calibration)
+
+
+def _gaps(files: Iterable[File]) -> str:
+    """Return what cuts files, at the start of a sentence."""
+    is_off = any(file.off for file in files)
+    return "The gaps and the rows in which a machine is off" if is_off else "The gaps"
 
 
 def _stretches(
@@ -279,8 +289,8 @@ def _stretches(
         }
         if validation and not any(found.values()):
             raise SeriesError(
-                f"The gaps in the validation files leave no stretch of more than "
-                f"{layout.n_unscored} rows; a larger max-gap bridges longer gaps."
+                f"{_gaps(validation)} in the validation files leave no stretch of more "
+                f"than {layout.n_unscored} rows; a larger max-gap bridges longer gaps."
             )
         return found
     n_timesteps = {file.name: file.n_timesteps for file in validation}
@@ -346,6 +356,8 @@ def _digest(files: Iterable[File]) -> str:
         line = f"{file.channel}/{file.name} {shape} {file.digest}\n"
         if file.schema != Schema.unnamed(file.n_series):
             line += f"{file.schema}\n"
+        if file.off:
+            line += f"off {file.off}\n"
         digest.update(line.encode(errors="surrogateescape"))  # names are bytes
     return digest.hexdigest()
 
@@ -375,3 +387,5 @@ def _log(files: Sequence[File], purpose: str) -> None:
             file.n_series,
             file.n_timesteps,
         )
+        if n_off := file.n_timesteps - file.n_on:
+            logger.info("%s: %d of these rows are off, and left out.", file.name, n_off)

@@ -26,7 +26,7 @@ from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.blocks import Number
 from lstm_ad.data.schema import Schema
 from lstm_ad.exceptions import SettingError
-from lstm_ad.model.gaps import Gaps, stretches
+from lstm_ad.model.gaps import Runs, is_empty, stretches
 from lstm_ad.processes import ProcessGroup
 
 TRAINING, VALIDATION, LABELS = "training", "validation", "labels"
@@ -47,6 +47,9 @@ class Block:
     """The runs of rows in ``values`` that the file lacks, from their times."""
     span: tuple[int, int] | None = None
     """The times of the first and of the last row, if they are known."""
+    off: npt.NDArray[np.bool_] | None = None
+    """In which rows the machine is off, of shape ``(T,)``: these hold NaN. None if it
+    is in none."""
 
 
 class Source(NamedTuple):
@@ -106,6 +109,9 @@ class File:
     places: IndexArray | None = None
     """Which of the rows that were read of that file are its own, counted from 0, if
     labels need to be divided likewise."""
+    off: tuple[tuple[int, int], ...] = ()
+    """The runs of rows in which the machine is off: they are not learnt from, and hold
+    NaN, which does not count as missing."""
 
     @property
     def key(self) -> tuple[str, list[str]]:
@@ -122,7 +128,29 @@ class File:
         Args:
             max_gap: See :func:`lstm_ad.model.gaps.stretches`.
         """
-        return stretches(self.n_timesteps, self.gaps, max_gap)
+        return stretches(self.n_timesteps, self.gaps, max_gap, self.off)
+
+    @property
+    def n_on(self) -> int:
+        """How many of its rows are not off."""
+        return self.n_timesteps - sum(stop - start for start, stop in self.off)
+
+    def on(self, start: int, stop: int) -> list[range]:
+        """Return the runs of rows that are not off, from a row to another."""
+        ends = [max(start, end) for _, end in self.off]
+        starts = [min(stop, first) for first, _ in self.off]
+        return [
+            range(first, after)
+            for first, after in zip([start, *ends], [*starts, stop], strict=True)
+            if after > first
+        ]
+
+    def row_after(self, n_on: int) -> int:
+        """Return the first row that has so many before it that are not off."""
+        row = n_on
+        for start, stop in self.off:
+            row += (stop - start) if start < row else 0
+        return row
 
 
 def sent_row(row: int, inserted: Iterable[tuple[int, int]]) -> int:
@@ -275,7 +303,7 @@ class _Facts:
         self.low, self.high = np.array([np.inf]), np.array([-np.inf])
         self.counts_from = math.nan
         self.n_missing = np.zeros(1, dtype=np.int64)
-        self._gaps = Gaps()
+        self._gaps, self._off = Runs(), Runs()
         self._digest = hashlib.sha256()
         self._schema: Schema | None = None
         self._inserted: list[tuple[int, int]] = []
@@ -299,8 +327,11 @@ class _Facts:
             self.counts_from = math.nan
         self.low = np.fmin(self.low, np.fmin.reduce(block, axis=0))
         self.high = np.fmax(self.high, np.fmax.reduce(block, axis=0))
-        self.n_missing = self.n_missing + np.count_nonzero(np.isnan(block), axis=0)
-        self._gaps.add(block)
+        is_off = np.zeros(len(block), dtype=np.bool_) if rows.off is None else rows.off
+        is_missing = np.isnan(block) & ~is_off[:, np.newaxis]
+        self.n_missing = self.n_missing + np.count_nonzero(is_missing, axis=0)
+        self._gaps.add(is_empty(block) & ~is_off)
+        self._off.add(is_off)
         self.n_timesteps += len(block)
         self._digest.update(np.ascontiguousarray(block).data)
 
@@ -323,6 +354,7 @@ class _Facts:
             self._span,
             source.whole,
             source.places,
+            tuple(self._off.found),
         )
 
 

@@ -63,28 +63,27 @@ def check_files(
     calibrates = hyperparameters.warm_start == CALIBRATE
     n_calibrating = layout.n_borrowed + layout.n_calibrating
     for file in training:
-        n_timesteps = file.n_timesteps
+        n_timesteps, found = file.n_on, _found(file)
         if calibrates and n_timesteps < n_calibrating:
             raise SeriesError(
                 f"{file.name}: the file is too short for {setting}: {n_timesteps} rows "
-                f"were found, but at least {n_calibrating} are needed."
+                f"{found}, but at least {n_calibrating} are needed."
             )
         n_fitting = hyperparameters.n_fitting(n_timesteps)
         if not calibrates and not _is_enough(n_timesteps, hyperparameters):
             raise SeriesError(
                 f"{file.name}: the file is too short for {setting}: {n_timesteps} rows "
-                f"were found, of which {n_fitting} would fit the LSTM and "
+                f"{found}, of which {n_fitting} would fit the LSTM and "
                 f"{n_timesteps - n_fitting} the Gaussian, but {layout.n_shortest} and "
                 f"{layout.n_calibrating} are needed. "
                 f"{_what_would_fit(n_timesteps, hyperparameters)}"
             )
     n_unscored = hyperparameters.n_unscored(reference.n_series)
     for file in validation:
-        if file.n_timesteps <= n_unscored:
+        if file.n_on <= n_unscored:
             raise SeriesError(
-                f"{file.name}: the file is too short for {setting}: "
-                f"{file.n_timesteps} rows were found, but at least "
-                f"{n_unscored + 1} are needed."
+                f"{file.name}: the file is too short for {setting}: {file.n_on} rows "
+                f"{_found(file)}, but at least {n_unscored + 1} are needed."
             )
 
 
@@ -204,6 +203,11 @@ def check_range(file: File, first_row: int, part: FloatArray, scaler: Scaler) ->
             f"{values[row]:.6g} is too far from the rows that fit the LSTM; use "
             f"numbers from {low[column]:.6g} to {high[column]:.6g}."
         )
+
+
+def _found(file: File) -> str:
+    """Return the words after the number of rows of a file that are of use."""
+    return "that are not off were found" if file.off else "were found"
 
 
 def _named(layout: Layout) -> str:

@@ -4,7 +4,8 @@ The network reads the last value that was seen, for at most ``max-gap`` rows, an
 mean of the series before the first one and after that. So only the past fills a row,
 and the scores of a growing series stay those of the whole. What is filled is no target:
 it counts in no loss, no scaler and no Gaussian. Where *all* series are missing for
-longer than ``max-gap``, the series ends; a new one begins at the next value.
+longer than ``max-gap``, the series ends; a new one begins at the next value. Where a
+machine is off (:mod:`lstm_ad.model.off`) it ends, too, for however short.
 
 A series that is missing for longer than ``max-gap`` while others are there is *away*.
 The others are then reconstructed from a mean that was never measured, which is harder:
@@ -14,6 +15,7 @@ The others are then reconstructed from a mean that was never measured, which is 
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray
 from lstm_ad.blocks import in_blocks
@@ -83,8 +85,13 @@ def away(values: FloatArray, max_gap: int, n_rows: int) -> FloatArray | None:
     return found
 
 
-class Gaps:
-    """Finds the runs of rows in which all series are missing: first row, and after it.
+def is_empty(values: FloatArray) -> npt.NDArray[np.bool_]:
+    """Return in which rows all series are missing, of shape ``(T,)``."""
+    return np.asarray(np.isnan(values).all(axis=1))
+
+
+class Runs:
+    """Finds runs of rows that have something in common: first row, and after it.
 
     The rows of a file come some at a time.
     """
@@ -93,33 +100,36 @@ class Gaps:
         self.found: list[tuple[int, int]] = []
         self._n_rows = 0
 
-    def add(self, values: FloatArray) -> None:
-        """Take in the next rows, of shape ``(T, D)``."""
-        is_empty = np.isnan(values).all(axis=1)
-        edges = np.flatnonzero(np.diff(is_empty, prepend=False, append=False))
+    def add(self, chosen: npt.NDArray[np.bool_]) -> None:
+        """Take in which of the next rows have it, of shape ``(T,)``."""
+        edges = np.flatnonzero(np.diff(chosen, prepend=False, append=False))
         for start, stop in (edges + self._n_rows).reshape(-1, 2).tolist():
             if self.found and self.found[-1][1] == start:
                 start, _ = self.found.pop()
             self.found.append((start, stop))
-        self._n_rows += len(values)
+        self._n_rows += len(chosen)
 
 
 def stretches(
-    n_timesteps: int, empty: Iterable[tuple[int, int]], max_gap: int
+    n_timesteps: int,
+    empty: Iterable[tuple[int, int]],
+    max_gap: int,
+    off: Iterable[tuple[int, int]] = (),
 ) -> list[range]:
     """Return the runs of rows that are a series each.
 
     Args:
         n_timesteps: ``T``.
-        empty: What :class:`Gaps` finds.
+        empty: The runs of rows in which all series are missing and that are not off.
         max_gap: The longest gap within a series; a longer one belongs to it so far.
+        off: The runs of rows that belong to none.
     """
     found, start = [], 0
-    for first, after in empty:
-        if after - first > max_gap:
-            if first > start:
-                found.append(range(start, first + max_gap))
-            start = after
+    long = [(a, b, max_gap) for a, b in empty if b - a > max_gap]
+    for first, after, n_held in sorted([*long, *((a, b, 0) for a, b in off)]):
+        if first > start:
+            found.append(range(start, first + n_held))
+        start = after
     if start < n_timesteps:
         found.append(range(start, n_timesteps))
     return found

@@ -110,31 +110,38 @@ class Data:
 
         Args:
             training: The training files.
-            cuts: How many first rows of each the LSTM is trained on: at least one, and
-                not all.
+            cuts: How many first rows of each the LSTM is trained on, be it less than
+                none or more than all; of all files together at least one, and not all.
             validation: The validation files; may be empty.
             schema: The columns of the files.
         """
         whole = [source.values for source in (*training, *validation)]
         divisor = divisor_of(sum(map(len, whole)))
-        names = tuple(source.name for source in training)
-        inserted = tuple(source.inserted for source in training)
-        pairs = list(zip((source.values for source in training), cuts, strict=True))
+        earlier = [
+            (source, source.values[:cut])
+            for source, cut in zip(training, cuts, strict=True)
+            if cut > 0
+        ]
+        later = [
+            (source, max(0, cut))
+            for source, cut in zip(training, cuts, strict=True)
+            if cut < len(source.values)
+        ]
         fitting = Part(
             "the training rows",
-            names,
-            tuple(source.first_row for source in training),
-            profile([values[:cut] for values, cut in pairs]),
-            tuple(source.digest for source in training),
-            Fingerprints.of([values for values, _ in pairs], divisor),
-            inserted,
+            tuple(source.name for source, _ in earlier),
+            tuple(source.first_row for source, _ in earlier),
+            profile([values for _, values in earlier]),
+            tuple(source.digest for source, _ in earlier),
+            Fingerprints.of([values for _, values in earlier], divisor),
+            tuple(source.inserted for source, _ in earlier),
         )
         calibration = Part(
             "the calibration part",
-            names,
-            tuple(cuts),
-            profile([values[cut:] for values, cut in pairs]),
-            inserted=inserted,
+            tuple(source.name for source, _ in later),
+            tuple(source.first_row + cut for source, cut in later),
+            profile([source.values[cut:] for source, cut in later]),
+            inserted=tuple(source.inserted for source, _ in later),
         )
         if not validation:
             return cls(fitting, calibration, schema=schema)

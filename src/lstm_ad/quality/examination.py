@@ -58,10 +58,15 @@ def examine(
     data = None
     if training:
         files = {part.file.name: part.file for part in training}.values()
+        runs = [(file, run) for file in files for run in file.on(0, file.n_timesteps)]
+        # Also where the LSTM is not trained, later rows are compared with earlier.
+        cuts = [
+            file.row_after(_n_earlier(file.n_on, hyperparameters)) - run.start
+            for file, run in runs
+        ]
         data = Data.of(
-            [_source(rows, file, 0, file.n_timesteps) for file in files],
-            # Also where the LSTM is not trained, later rows are compared with earlier.
-            [_n_earlier(file.n_timesteps, hyperparameters) for file in files],
+            [_source(rows, file, run.start, run.stop) for file, run in runs],
+            cuts,
             [_source(rows, part.file, part.start, part.stop) for part in validation],
             partition.schema,
         )

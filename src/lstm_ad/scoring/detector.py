@@ -7,7 +7,8 @@ import numpy as np
 
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.schema import Schema
-from lstm_ad.model.gaps import Gaps, stretches
+from lstm_ad.model.gaps import Runs, is_empty, stretches
+from lstm_ad.model.off import Comparison, Mask, is_off
 from lstm_ad.model.scaling import Scaler
 from lstm_ad.scoring.gaussian import Gaussian
 from lstm_ad.scoring.reconstruction import Reconstructor, check_length
@@ -51,6 +52,9 @@ class Scores:
     is_event: BoolArray | None = None
     """Whether each row is one of an event, of shape ``(T,)``: see
     :mod:`lstm_ad.scoring.events`. None if events were not looked for."""
+    is_off: Mask | None = None
+    """Whether the machine is off in each row, of shape ``(T,)``; None if nobody knows
+    when it is."""
 
     @classmethod
     def joined(cls, parts: Sequence["Scores"]) -> "Scores":
@@ -94,6 +98,8 @@ class LSTMAD:
     own_level: Scaler | None = None
     """The mean and the deviation of the rows that it was last fitted to, where the
     scaler is still that of the model that it came from."""
+    off_when: tuple[Comparison, ...] = ()
+    """Where all of these hold the machine is off; without any it never is."""
 
     def __post_init__(self) -> None:
         if not self.schema.columns:
@@ -125,7 +131,12 @@ class LSTMAD:
         n_timesteps = self.n_unscored + 1
         self.score(np.tile(self.reconstructor.scaler.mean, (n_timesteps, 1)))
 
-    def score(self, series: FloatArray, with_contributions: bool = False) -> Scores:
+    def score(
+        self,
+        series: FloatArray,
+        with_contributions: bool = False,
+        off: Sequence[tuple[int, int]] = (),
+    ) -> Scores:
         """Return the normality score and the reconstruction of each time step.
 
         Sequences are cut from the first row on, so both depend on where the series
@@ -136,31 +147,80 @@ class LSTMAD:
             series: Of shape ``(T, D)``, in the units of the training data, longer than
                 the rows that have no score; NaN where a value is missing.
             with_contributions: Whether to say, too, which series a score comes from.
+            off: Runs of rows in which the machine is off, beside those whose values say
+                it is.
 
         Raises:
             SeriesError: If ``series`` has another number of columns than the training
                 data, too few rows, or missing values that the detector does not hold.
         """
-        return Scores.joined(list(self.score_in_parts(series, with_contributions)))
+        parts = self.score_in_parts(series, with_contributions, off)
+        return Scores.joined(list(parts))
 
     def score_in_parts(
-        self, series: FloatArray, with_contributions: bool = False
+        self,
+        series: FloatArray,
+        with_contributions: bool = False,
+        off: Sequence[tuple[int, int]] = (),
     ) -> Iterator[Scores]:
         """Yield what :meth:`score` returns, some rows at a time and in order.
 
         Args:
             series: As for :meth:`score`.
             with_contributions: As for :meth:`score`.
+            off: As for :meth:`score`.
 
         Raises:
             SeriesError: As :meth:`score`, before anything is yielded.
         """
-        self.reconstructor.check(series)
+        where = self._is_off(series, off)
+        if where is None:
+            self.reconstructor.check(series)
+            check_length(len(series), self.n_unscored)
+            nowhere = np.zeros(len(series), dtype=np.bool_)
+            yield from self._parts(series, nowhere, with_contributions)
+            return
+        # What is missing in rows that are off is not held.
+        self.reconstructor.check(np.where(where[:, np.newaxis], 0, series))
         check_length(len(series), self.n_unscored)
-        gaps = Gaps()
-        gaps.add(series)
+        rest = np.where(where[:, np.newaxis], np.nan, series)
+        first = 0
+        for part in self._parts(rest, where, with_contributions):
+            rows = slice(first, first + len(part.normality_score))
+            first = rows.stop
+            yield dataclasses.replace(
+                part, n_missing=_n_missing(series[rows]), is_off=where[rows]
+            )
+
+    def without_scores(self, series: FloatArray, with_contributions: bool) -> Scores:
+        """Return what there is to say of a series that is too short for scores."""
+        scores = without_scores(series, with_contributions)
+        return dataclasses.replace(scores, is_off=self._is_off(series, ()))
+
+    def _is_off(
+        self, series: FloatArray, off: Sequence[tuple[int, int]]
+    ) -> Mask | None:
+        """Return in which rows the machine is off; None if nothing says when it is."""
+        n_series = self.reconstructor.network.n_series
+        if series.shape[1] != n_series or not (self.off_when or off):
+            return None
+        found = np.zeros(len(series), dtype=np.bool_)
+        if self.off_when:
+            found = is_off(series, self.off_when)
+        for start, stop in off:
+            found[start:stop] = True
+        return found
+
+    def _parts(
+        self, series: FloatArray, off: Mask, with_contributions: bool
+    ) -> Iterator[Scores]:
+        """Yield the scores of a series in which rows that are off hold NaN."""
+        gaps, runs = Runs(), Runs()
+        gaps.add(is_empty(series) & ~off)
+        runs.add(off)
         n_done = 0
-        for stretch in stretches(len(series), gaps.found, self.reconstructor.max_gap):
+        max_gap = self.reconstructor.max_gap
+        for stretch in stretches(len(series), gaps.found, max_gap, runs.found):
             some = series[stretch.start : stretch.stop]
             first = len(some)
             if first > self.n_unscored:

@@ -15,7 +15,7 @@ import numpy as np
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.blocks import BLOCK_NUMBERS
 from lstm_ad.exceptions import SeriesError
-from lstm_ad.scoring.detector import LSTMAD, Scores, without_scores
+from lstm_ad.scoring.detector import LSTMAD, Scores
 from lstm_ad.scoring.events import Event, event_rows, find_events
 from lstm_ad.scoring.reconstruction import check_length
 
@@ -165,7 +165,7 @@ def _scored(
         series = np.full((track.n_steps, values.shape[1]), np.nan)
         series[track.steps] = values[track.rows]
     if track.n_steps <= detector.n_unscored:
-        return [without_scores(series, with_contributions)]
+        return [detector.without_scores(series, with_contributions)]
     return list(detector.score_in_parts(series, with_contributions))
 
 

@@ -185,12 +185,14 @@ def _diagnostics(
 def _reasons(scores: Scores) -> list[str]:
     """Return why each row has no score, if it has none.
 
-    Fewer than half of its values are there, or too few rows have a score before it:
-    since the beginning, or since a gap.
+    The machine is off, fewer than half of its values are there, or too few rows are
+    before it: since the beginning, since a gap, or since the machine was off.
     """
     assert scores.n_missing is not None
     n_series = scores.reconstruction.shape[1]
     reasons = np.where(2 * scores.n_missing > n_series, "MISSING_DATA", "WARM_UP")
+    if scores.is_off is not None:
+        reasons = np.where(scores.is_off, "MACHINE_OFF", reasons)
     return list(reasons.tolist())
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_ad.blocks import BLOCK_NUMBERS
-from lstm_ad.model.gaps import Gaps, Holder, away, stretches
+from lstm_ad.model.gaps import Holder, Runs, away, is_empty, stretches
 
 NAN = float("nan")
 
@@ -45,11 +45,11 @@ def test_rows_that_come_some_at_a_time_are_filled_alike(data: st.DataObject) -> 
     cut = data.draw(st.integers(0, len(values)))
 
     whole = Holder(np.full(2, -1.0), max_gap=2).fill(values)
-    holder, gaps, all_gaps = Holder(np.full(2, -1.0), max_gap=2), Gaps(), Gaps()
+    holder, gaps, all_gaps = Holder(np.full(2, -1.0), max_gap=2), Runs(), Runs()
     parts = [holder.fill(part) for part in (values[:cut], values[cut:])]
     for part in (values[:cut], values[cut:]):
-        gaps.add(part)
-    all_gaps.add(values)
+        gaps.add(is_empty(part))
+    all_gaps.add(is_empty(values))
 
     assert np.concatenate(parts).tolist() == whole.tolist()
     assert gaps.found == all_gaps.found
@@ -58,12 +58,16 @@ def test_rows_that_come_some_at_a_time_are_filled_alike(data: st.DataObject) -> 
 def test_a_series_ends_in_a_longer_gap_and_begins_anew_after_it() -> None:
     """As far as values are held the gap belongs to it, as to a growing series."""
     values = column(1, NAN, NAN, 4, NAN, NAN, NAN, 8, NAN, NAN, NAN)
-    gaps = Gaps()
-    gaps.add(values)
+    gaps = Runs()
+    gaps.add(is_empty(values))
 
     assert gaps.found == [(1, 3), (4, 7), (8, 11)]
     found = stretches(len(values), gaps.found, max_gap=2)
     assert found == [range(6), range(7, 10)]
+    off = [(0, 1), (5, 8), (10, 12)]
+    found = stretches(12, [(1, 3), (8, 10)], 2, off)
+    assert found == [range(1, 5), range(8, 10)]
+    assert stretches(12, [(1, 5), (8, 10)], 1, off) == []
 
 
 def test_a_series_is_away_from_its_long_gap_until_it_is_forgotten() -> None:
