@@ -340,9 +340,11 @@ def _compare(result: Fit) -> None:
     if not found < repeated:
         logger.warning(
             "The model is no better than repeating the last value: its %s_loss is "
-            "%.6f, that of repeating is %.6f. More epochs, another lr or another "
-            "sequence-length may help.",
+            "%.6f, that of repeating is %.6f. %s may help.",
             name,
             found,
             repeated,
+            "More epochs, another lr or another sequence-length"
+            if result.history
+            else "Training it on, with warm-start=continue,",
         )

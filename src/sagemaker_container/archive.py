@@ -78,11 +78,13 @@ def _unpack(name: str, stream: gzip.GzipFile, folder: Path) -> None:
     """
     found: dict[str, PurePosixPath] = {}
     with tarfile.open(fileobj=stream, mode="r:") as archive:
-        for member in _members(name, archive, folder):
+        for member in _members(name, archive):
             path = PurePosixPath(member.name)
-            if member.isdir():
+            is_outside = path.is_absolute() or ".." in path.parts
+            if member.isdir() and not is_outside:
                 continue
-            if path.name not in FILES or not member.isreg() or path.name in found:
+            is_file = member.isreg() and path.name in FILES and not is_outside
+            if not is_file or path.name in found:
                 raise ArtifactError(
                     f"model/{name} holds {member.name!r}, which is no file of a model "
                     f"or comes twice; use an archive of {_listed(FILES)} alone."
@@ -99,24 +101,21 @@ def _unpack(name: str, stream: gzip.GzipFile, folder: Path) -> None:
         )
 
 
-def _members(
-    name: str, archive: tarfile.TarFile, folder: Path
-) -> Iterator[tarfile.TarInfo]:
+def _members(name: str, archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """Yield what is not hidden, as long as it is not too much.
 
     Raises:
         ArtifactError: If it is too much.
-        TarError: If a member would be written outside the folder.
     """
     n_bytes = 0
-    for number, found in enumerate(archive):
-        n_bytes += found.size
-        if number >= MAX_MEMBERS or n_bytes > MAX_BYTES:
+    for number, member in enumerate(archive):
+        n_bytes += member.size
+        if number >= MAX_MEMBERS or n_bytes > MAX_BYTES or member.size < 0:
             raise ArtifactError(
-                f"model/{name} is too large for a model: it has more than "
-                f"{MAX_MEMBERS} members or {MAX_BYTES / 2**30:g} GiB."
+                f"model/{name} is no archive of a model: it has more than "
+                f"{MAX_MEMBERS} members, more than {MAX_BYTES / 2**30:g} GiB, or a "
+                f"member of a negative size."
             )
-        member = tarfile.data_filter(found, str(folder))
         parts = PurePosixPath(member.name).parts
         if not any(part.startswith(".") and part != ".." for part in parts):
             yield member

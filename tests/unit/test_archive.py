@@ -117,12 +117,16 @@ BROKEN = {
         "in one folder",
     ),
     "outside": (
-        packed([*members(MODEL), *member("../../model.json", b"x")]),
-        "which is outside the destination",
+        packed(member("../../model.json", b"x")),
+        "holds '../../model.json', which is no file of a model",
+    ),
+    "absolute": (
+        packed(member("/model.json", b"x")),
+        "holds '/model.json', which is no file of a model",
     ),
     "an absolute link": (
         packed(member("model.json", type=tarfile.SYMTYPE, linkname="/etc/passwd")),
-        "is a link to an absolute path",
+        "holds 'model.json', which is no file of a model",
     ),
     "a link": (
         packed(member("model.json", type=tarfile.SYMTYPE, linkname="network.onnx")),
@@ -130,11 +134,11 @@ BROKEN = {
     ),
     "a hard link": (
         packed(member("model.json", type=tarfile.LNKTYPE, linkname="../../x")),
-        "which is outside the destination",
+        "holds 'model.json', which is no file of a model",
     ),
     "a device": (
         packed(member("model.json", type=tarfile.CHRTYPE)),
-        "is a special file",
+        "holds 'model.json', which is no file of a model",
     ),
     "too large": (
         gzip.compress(
@@ -143,11 +147,20 @@ BROKEN = {
                 for one, _ in member("network.onnx", size=archive.MAX_BYTES + 1)
             )
         ),
-        "is too large for a model: it has more than 100 members or 8 GiB",
+        "is no archive of a model: it has more than 100 members, more than 8 GiB, or",
     ),
     "too many": (
         packed([one for n in range(101) for one in member(f".{n}")]),
-        "is too large for a model",
+        "is no archive of a model",
+    ),
+    "a negative size": (
+        gzip.compress(
+            b"".join(
+                one.tobuf(tarfile.GNU_FORMAT)
+                for one, _ in member("network.onnx", size=-(2**20))
+            )
+        ),
+        "is no archive of a model",
     ),
     "a long header": (
         gzip.compress(

@@ -121,15 +121,22 @@ def _loss(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
         yield Reason(
             Level.DO_NOT_USE,
             f"The model is no better than repeating the last value: {said}",
-            "Train for more epochs, or with another lr or sequence-length. If that "
-            "does not help, the series may have nothing that can be predicted.",
+            f"{_more_training(fit)}. If that does not help, the series may have "
+            f"nothing that can be predicted.",
         )
     elif repeated < MIN_GAIN * found:
         yield Reason(
             Level.CHECK,
             f"The model is hardly better than repeating the last value: {said}",
-            "Try more epochs, or another lr or sequence-length.",
+            f"{_more_training(fit)}.",
         )
+
+
+def _more_training(fit: Fit) -> str:
+    """Return the advice for an LSTM that has learnt too little."""
+    if fit.hyperparameters.warm_start == CALIBRATE:
+        return "Train it on, with warm-start=continue"
+    return "Train for more epochs, or with another lr or sequence-length"
 
 
 def _length(fit: Fit, inspection: Inspection) -> Iterator[Reason]:

@@ -209,6 +209,25 @@ def test_weights_that_no_epoch_has_bettered_are_told(
     )
 
 
+def test_an_lstm_that_was_not_trained_is_advised_otherwise(
+    good: Fit, seen: Inspection
+) -> None:
+    """Where only the Gaussian was learnt: no word of epochs that were not run."""
+    settings = dataclasses.replace(good.hyperparameters, warm_start="calibrate")
+    losses = {k: v for k, v in good.losses.items() if k != "train"}
+    fit = dataclasses.replace(
+        good,
+        hyperparameters=settings,
+        losses=losses,
+        repeated=loss(0.11),
+        history=(),
+        best_epoch=0,
+    )
+
+    (reason,) = judge(fit, seen).reasons
+    assert reason.advice.startswith("Train it on, with warm-start=continue.")
+
+
 def test_early_stopping_is_no_fault(good: Fit, seen: Inspection) -> None:
     """It ended because nothing was gained any more."""
     settings = dataclasses.replace(good.hyperparameters, early_stopping_patience=4)
