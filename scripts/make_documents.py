@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import alarms
 import endpoints
 import listing
 import retraining
@@ -13,7 +14,7 @@ import specification
 def main(folder: Path) -> None:
     """Write every document to ``folder``, which is made if it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
-    for module in (specification, retraining, endpoints, listing):
+    for module in (specification, retraining, endpoints, listing, alarms):
         for name, document in module.DOCUMENTS.items():
             text = json.dumps(document(), indent=2) + "\n"
             (folder / f"{name}.json").write_text(text)

@@ -6,16 +6,20 @@ from pathlib import Path
 
 import pytest
 
+import alarms
 import endpoints
 import listing
 from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.scoring.detector import LSTMAD
 from sagemaker_container.job import CHANNELS
 from sagemaker_container.limits import Limits
+from sagemaker_container.monitoring.emf import EmfWriter
+from sagemaker_container.monitoring.monitor import Monitor
 from sagemaker_container.settings import ServerSettings
 
 DATA = Path(__file__).parents[3] / "data"
 
-DOCUMENTS = {**endpoints.DOCUMENTS, **listing.DOCUMENTS}
+DOCUMENTS = {**endpoints.DOCUMENTS, **listing.DOCUMENTS, **alarms.DOCUMENTS}
 
 OPERATIONS = {
     "create-model-asynchronous": ("CreateModel", "sagemaker"),
@@ -27,6 +31,9 @@ OPERATIONS = {
     "put-metric-alarm-from-zero": ("PutMetricAlarm", "cloudwatch"),
     "create-model-multi-model": ("CreateModel", "sagemaker"),
     "create-endpoint-config-multi-model": ("CreateEndpointConfig", "sagemaker"),
+    "create-model-monitored": ("CreateModel", "sagemaker"),
+    "put-metric-alarm-alarm-rate": ("PutMetricAlarm", "cloudwatch"),
+    "put-metric-alarm-drift": ("PutMetricAlarm", "cloudwatch"),
     "create-algorithm-listing": ("CreateAlgorithm", "sagemaker"),
     "create-model-package-listing": ("CreateModelPackage", "sagemaker"),
 }
@@ -96,3 +103,46 @@ def test_a_listing_is_validated_with_the_sample() -> None:
         profile["TrainingJobDefinition"]["HyperParameters"]
     )
     assert scored["TransformJobDefinition"] == profile["TransformJobDefinition"]
+
+
+@pytest.mark.parametrize(
+    ("document", "metric", "threshold"),
+    [
+        ("put-metric-alarm-alarm-rate", "AlarmRate", 0.01),
+        ("put-metric-alarm-drift", "DriftIndex", 0.25),
+    ],
+)
+def test_an_alarm_is_on_a_metric_of_the_log_of_its_model(
+    detector: LSTMAD,
+    make_series: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+    document: str,
+    metric: str,
+    threshold: float,
+) -> None:
+    """Under the namespace and the dimension that the model's environment names."""
+    container = alarms.create_monitored_model()["PrimaryContainer"]
+    for name, value in container["Environment"].items():
+        monkeypatch.setenv(name, value)
+    settings = ServerSettings.from_variables(Limits(2, 8 * 2**30))
+    monitor = Monitor.alone(detector)
+    series = make_series(5_000) + 100
+    monitor.rows.returned(series, list(detector.score_in_parts(series)), 0)
+    lines: list[str] = []
+    EmfWriter(
+        settings.emf_namespace,
+        settings.emf_model,
+        monitor.counts,
+        monitor.model,
+        lines.append,
+    ).write()
+    alarm = DOCUMENTS[document]()
+
+    line = json.loads(lines[0])
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    (dimension,) = alarm["Dimensions"]
+    assert alarm["Namespace"] == directive["Namespace"]
+    assert [[dimension["Name"]]] == directive["Dimensions"]
+    assert dimension["Value"] == line[dimension["Name"]]
+    assert alarm["MetricName"] == metric
+    assert line[metric] > alarm["Threshold"] == threshold
