@@ -239,7 +239,12 @@ DOCUMENTS = {
 
 
 def _hyperparameter(declaration: Declaration) -> Request:
-    """Return a hyperparameter as CreateAlgorithm declares it."""
+    """Return a hyperparameter as CreateAlgorithm declares it.
+
+    The default is only told: SDK v2's ``AlgorithmEstimator`` sends every
+    ``DefaultValue`` as if its user had given it, and what is given is not changed by
+    ``preset``, must be as in the model that a job starts from, or needs such a model.
+    """
     kind = {int: "Integer", float: "Continuous", str: "Categorical"}[declaration.kind]
     if declaration.is_text:
         kind = "FreeText"
@@ -252,17 +257,12 @@ def _hyperparameter(declaration: Declaration) -> Request:
     ranges = {"Range": {f"{kind}ParameterRangeSpecification": accepted}}
     return {
         "Name": declaration.name,
-        "Description": declaration.meaning,
+        "Description": f"{declaration.meaning} Default: "
+        f"{declaration.default if declaration.default != '' else 'none'}.",
         "Type": kind,
         **({} if declaration.is_text else ranges),
         "IsTunable": not (declaration.is_text or declaration.needs_model),
         "IsRequired": False,
-        # Some clients send every default, and without a model a job refuses this.
-        **(
-            {}
-            if declaration.needs_model
-            else {"DefaultValue": str(declaration.default)}
-        ),
     }
 
 
