@@ -20,11 +20,15 @@ SHARED = ("dev", "demo", "train", "infer")
 ALONE = ("sdk", "sbom")
 """Environments of their own, which hold other versions of the same packages."""
 
+GPU = ("train-gpu", "infer-gpu")
+"""What CUDA builds need beside the images' locks: constraints of the Dockerfiles."""
+
 ALONE_MARK = "# without its dependencies"
 """Ends the line of a package that is installed alone."""
-NOT_LOCKED = re.compile("pip$|nvidia-|cuda-|triton$")
-"""pip comes with the environment. The others are needed by the CUDA build of torch,
-which names their exact versions itself, and by no other."""
+OF_GPUS = "nvidia-|cuda-|triton$"
+NOT_LOCKED = re.compile(f"pip$|{OF_GPUS}")
+"""pip comes with the environment. The others are needed by CUDA builds alone, which
+have locks of their own."""
 
 HEAD = "# Made by `make locks` from {}; not to be edited.\n"
 
@@ -38,6 +42,11 @@ def main() -> None:
             ROOT / f"requirements-{name}.txt",
             ROOT / f"locks/{SHARED[0]}.txt" if is_held else None,
         )
+        (ROOT / f"locks/{name}.txt").write_text(text)
+    for name in GPU:
+        print(f"locks/{name}.txt", flush=True)
+        held = ROOT / f"locks/{name.removesuffix('-gpu')}.txt"
+        text = gpu_lock(ROOT / f"requirements-{name}.txt", held)
         (ROOT / f"locks/{name}.txt").write_text(text)
 
 
@@ -62,6 +71,20 @@ def lock(requirements: Path, held: Path | None) -> str:
         for name, version in sorted(found.items())
         if not NOT_LOCKED.match(name)
     ]
+    return HEAD.format(requirements.name) + "".join(pins)
+
+
+def gpu_lock(requirements: Path, held: Path) -> str:
+    """Return the text of the lock of a CUDA build: what is in no other lock.
+
+    Args:
+        requirements: What is asked for.
+        held: The lock of the image, whose versions are kept.
+    """
+    found = resolved(["--requirement", requirements, "--constraint", held])
+    asked = {re.split(r"[=\[]", line)[0] for line in lines_of(requirements)}
+    ours = {n: v for n, v in found.items() if n in asked or re.match(OF_GPUS, n)}
+    pins = [f"{name}=={version}\n" for name, version in sorted(ours.items())]
     return HEAD.format(requirements.name) + "".join(pins)
 
 

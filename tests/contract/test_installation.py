@@ -48,7 +48,13 @@ def test_one_version_of_a_package_is_tested_and_shipped() -> None:
 def test_a_lock_holds_what_is_asked_for(path: Path) -> None:
     """Every requirement is exact and in its lock: else `make locks` is due."""
     asked = lock.lines_of(ROOT / f"requirements-{path.name}")
-    pins = [line.partition("#")[0].strip().lower() for line in asked]
+    pins = [
+        re.sub(r"\[.*\]", "", line.partition("#")[0])
+        .replace("===", "==")
+        .strip()
+        .lower()
+        for line in asked
+    ]
 
     assert set(pins) <= {f"{n}=={version}" for n, version in pins_of(path).items()}
 
@@ -94,13 +100,25 @@ def test_what_is_installed_is_compiled_by_its_first_import() -> None:
 
 @pytest.mark.parametrize("name", ["train", "infer"])
 def test_an_image_installs_from_its_lock(name: str) -> None:
-    """Without dependencies; with them, only what a GPU's build names itself."""
+    """Without dependencies; with them, only what a GPU's build names, from its lock."""
     text = (ROOT / f"Dockerfile.{name}").read_text()
     installs = re.findall(r"\$pip install (.*?)(?:;| \\)?\n", text)
 
     assert installs[0] == f"--no-compile --no-deps -r {name}.txt"
-    assert all(f"--constraint {name}.txt" in install for install in installs[1:])
+    locks = f"--constraint {name}.txt --constraint {name}-gpu.txt"
+    assert len(installs) == 2
+    assert locks in installs[1]
     assert "requirements" not in text
+
+
+@pytest.mark.parametrize("name", ["train", "infer"])
+def test_a_gpus_lock_holds_what_the_image_has_not(name: str) -> None:
+    """Only CUDA's libraries, and the package that is built for them."""
+    added = pins_of(ROOT / f"locks/{name}-gpu.txt")
+
+    others = {n for n in added if not re.match(lock.OF_GPUS, n)}
+    assert others == {{"train": "torch", "infer": "onnxruntime-gpu"}[name]}
+    assert any(n.startswith("nvidia-cudnn") for n in added)
 
 
 @pytest.mark.parametrize("name", ["train", "infer"])
