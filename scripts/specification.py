@@ -48,7 +48,10 @@ CHANNEL_DESCRIPTIONS = {
     "header, no index.",
     "validation": "Normal data as CSV that the model is only measured on.",
     "labels": "Which rows of the validation files are anomalies, to choose the "
-    "threshold: a file of the same name for each, with a 0 or 1 per row.",
+    "threshold: a file of the same name for each, with a 0 or 1 per row, or ranges of "
+    "time, with start,end per line.",
+    "exclude": "Ranges of time that are not learnt from, with start,end per line: a "
+    "file of the same name as that with the data, or one for all.",
     MODEL_CHANNEL: "The model.tar.gz of an earlier job, to start from.",
 }
 

@@ -32,8 +32,12 @@ SEQUENCES_PER_PROCESS = 4
 TRAINING = "training"
 VALIDATION = "validation"
 LABELS = "labels"
-CHANNELS = {TRAINING: True, VALIDATION: False, LABELS: False}
+EXCLUDE = "exclude"
+CHANNELS = {TRAINING: True, VALIDATION: False, LABELS: False, EXCLUDE: False}
 """The input channels, and whether a job must have them."""
+
+SHARDED = "ShardedByS3Key"
+"""How SageMaker calls files that it divides between hosts."""
 
 MODEL = "model"
 """The channel of the model to start from: SageMaker's own name."""
@@ -97,6 +101,8 @@ class TrainingEnvironment:
     job has no such folder."""
     cluster: Cluster
     """The hosts of the job."""
+    divided: tuple[str, ...] = ()
+    """The channels of which each host has some files alone."""
     left_out: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     """By channel, the names of files that are not taken for data."""
     parent_dir: Path | None = None
@@ -130,8 +136,9 @@ class TrainingEnvironment:
             everything.get(DISTRIBUTED),
             hyperparameters.batch_size,
         )
+        inputs = _read_object(config / "inputdataconfig.json")
         channels, left_out = _channels(
-            _read_object(config / "inputdataconfig.json"),
+            inputs,
             base / "input" / "data",
             may_be_empty=len(cluster.hosts) > 1,
         )
@@ -143,6 +150,12 @@ class TrainingEnvironment:
         return cls(
             hyperparameters=hyperparameters,
             channels=channels,
+            divided=tuple(
+                channel
+                for channel in CHANNELS
+                if len(cluster.hosts) > 1
+                and inputs.get(channel, {}).get("S3DistributionType") == SHARDED
+            ),
             left_out=left_out,
             cluster=cluster,
             model_dir=base / "model",

@@ -62,7 +62,7 @@ def machines(make_series) -> Mapping[str, Mapping[str, list]]:
 
 
 @pytest.fixture(scope="module")
-def jobs(make_opt_ml, run_train, machines):
+def jobs(make_opt_ml, run_train, machines, free_port):
     """Return jobs with a file per machine, with one file, and with two processes."""
     found = []
     for is_mixed, settings in (
@@ -80,7 +80,7 @@ def jobs(make_opt_ml, run_train, machines):
             opt_ml.add_channel(channel, {k: whole(v) for k, v in files.items()})
             labels = {name: named(rows) for name, rows in files.items()}
         opt_ml.add_channel("labels", labels)
-        found.append((opt_ml, run_train(opt_ml)))
+        found.append((opt_ml, run_train(opt_ml, MASTER_PORT=str(free_port()))))
         assert found[-1][1].returncode == 0, found[-1][1].log
     return found
 

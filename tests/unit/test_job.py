@@ -53,6 +53,7 @@ def test_a_job_is_read_from_its_files(job) -> None:
         "training": ["a.csv", "b.csv"],
         "validation": ["v.csv"],
         "labels": ["v.csv"],
+        "exclude": [],
         "model": [],
     }
     assert environment.channels["training"]["a.csv"].read_bytes() == CSV
@@ -163,7 +164,7 @@ def test_files_have_two_modes(usable, entry: dict[str, str]) -> None:
         (
             {"training": {}, "train": {}},
             "The job has an unknown channel, train; use training, validation, "
-            "labels or model.",
+            "labels, exclude or model.",
         ),
         *(
             (

@@ -35,5 +35,7 @@ def without(block: Block, off: Mask) -> Block:
     """
     if block.off is not None:
         off = off | block.off
+    if not off.any():
+        return block
     values = np.where(off[:, np.newaxis], np.nan, block.values)
     return dataclasses.replace(block, values=values, off=off)

@@ -47,6 +47,9 @@ class Block:
     """The runs of rows in ``values`` that the file lacks, from their times."""
     span: tuple[int, int] | None = None
     """The times of the first and of the last row, if they are known."""
+    times: IndexArray | None = None
+    """Of each row, of shape ``(T,)``, if they are known: of those that the file lacks,
+    the time of the row before."""
     off: npt.NDArray[np.bool_] | None = None
     """In which rows the machine is off, of shape ``(T,)``: these hold NaN. None if it
     is in none."""

@@ -162,7 +162,7 @@ def read_rows(
     Raises:
         SeriesError: As :func:`read_file`.
     """
-    with _opened(path, name) as stream:
+    with opened(path, name) as stream:
         (found, schema), parts = cut_into_blocks(
             stream,
             lambda line: columns.numbered(name, line),
@@ -198,7 +198,7 @@ def read_blocks(path: Path, name: str) -> Iterator[FloatArray]:
             file, and the row and the column where there is one.
     """
     n_rows = 0
-    with _opened(path, name) as stream:
+    with opened(path, name) as stream:
         for block in blocks(stream):
             cells = parse(block).numbers
             if cells is None:
@@ -233,7 +233,7 @@ def named(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, name: str) -> Iterator[BinaryIO]:
+def opened(path: Path, name: str) -> Iterator[BinaryIO]:
     """Open a CSV file, decompress it if need be, and put its name before messages."""
     try:
         with named(name), path.open("rb") as stream:

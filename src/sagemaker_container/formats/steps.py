@@ -57,14 +57,18 @@ class Steps:
         moments = self._refuse_unsteady(block)
         last = len(block.times) - 1
         self._last = int(block.times[-1]), block.cell(last), block.numbers[last]
-        filled, inserted = _with_absent(
-            block.values, self._absent(moments, len(block.values))
-        )
+        n_absent = self._absent(moments, len(block.values))
+        filled, inserted = _with_absent(block.values, n_absent)
+        before = np.concatenate([moments[:1], moments[:-1]])[-len(n_absent) :]
+        # Those that are absent count as measured with the row before them.
+        pairs = np.column_stack([before, block.times]).ravel()
+        repeats = np.column_stack([n_absent, np.ones_like(n_absent)]).ravel()
         return Block(
             filled,
             dataclasses.replace(schema, clock=self._clock),
             inserted,
             (int(block.times[0]), int(block.times[-1])),
+            np.repeat(pairs, repeats),
         )
 
     def _refuse_unsteady(self, block: Timed) -> IndexArray:
