@@ -11,6 +11,10 @@ The test rows hold five faults. None of them leaves the range of the training va
 no threshold on a value can see one: what gives them away is that the pump does not go
 on as it began.
 
+The same pump as a historian would export it is under ``historian``: with the time and
+the pump's name in front, names on top, cells that are missing, rows that are, and an
+hour in which the pump was switched off.
+
 Everything follows from one seed: the same bytes each time.
 """
 
@@ -46,6 +50,24 @@ NOISE = np.array([0.12, 0.8])
 DECIMALS = 3
 """What the instruments show. Coarse enough to hide the last bits of a sine, in which
 processors differ."""
+
+
+N_EXPORTED = 6000
+"""The last training rows that the historian exports; of the other files, all."""
+HISTORIAN = {
+    "training/pump.csv": "training/train.csv",
+    "validation/pump.csv": "training/valid.csv",
+    "inference/pump.csv": "inference/input/test_data.csv",
+}
+"""The files that it exports, and the ones that have the same readings."""
+BEGIN = np.datetime64("2026-03-02T00:00", "m")
+"""When the record begins."""
+MISSING = 0.02
+"""The fraction of readings that the historian has not."""
+ABSENT = range(1700, 1725)
+"""Rows of each file that were never written."""
+OFF = slice(500, 560)
+"""Rows of each file in which the pump was switched off."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,9 +179,41 @@ def make() -> dict[str, FloatArray]:
     }
 
 
+def exported(readings: FloatArray, first_row: int) -> bytes:
+    """Return readings as a historian's export, row by row, with its usual holes.
+
+    Args:
+        readings: Of shape ``(T, 2)``.
+        first_row: The number of minutes from ``BEGIN`` to the first of them.
+    """
+    random = np.random.default_rng(SEED + first_row)
+    kept = readings.copy()
+    kept[OFF] = np.abs(random.normal(0.0, 0.01, size=kept[OFF].shape)) + [2.1, 0.0]
+    is_missing = random.random(kept.shape) < MISSING
+    begin = BEGIN + np.timedelta64(first_row, "m")
+    times = begin + np.arange(len(kept)) * np.timedelta64(1, "m")
+    lines = ["time,pump,pressure,current"]
+    for row, (values, missing) in enumerate(zip(kept, is_missing, strict=True)):
+        if row in ABSENT:
+            continue
+        cells = [
+            "" if is_empty else f"{value:.{DECIMALS}f}"
+            for value, is_empty in zip(values, missing, strict=True)
+        ]
+        lines.append(",".join([f"{times[row]}:00Z", "P-7", *cells]))
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
 def write(folder: Path) -> None:
     """Write the files of :func:`make` under a folder."""
-    for name, table in make().items():
+    tables, first_row = make(), N_TRAIN - N_EXPORTED
+    for name, source in HISTORIAN.items():
+        path = folder / "historian" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        readings = tables[source][-N_EXPORTED:]
+        path.write_bytes(exported(readings, first_row))
+        first_row += len(readings)
+    for name, table in tables.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         # The labels, which are whole numbers, are written as such.
