@@ -188,7 +188,8 @@ def exported(readings: FloatArray, first_row: int) -> bytes:
     """
     random = np.random.default_rng(SEED + first_row)
     kept = readings.copy()
-    kept[OFF] = np.abs(random.normal(0.0, 0.01, size=kept[OFF].shape)) + [2.1, 0.0]
+    resting = np.abs(random.normal(0.0, 0.01, size=kept[OFF].shape))
+    kept[OFF] = resting + np.array([2.1, 0.0])
     is_missing = random.random(kept.shape) < MISSING
     begin = BEGIN + np.timedelta64(first_row, "m")
     times = begin + np.arange(len(kept)) * np.timedelta64(1, "m")

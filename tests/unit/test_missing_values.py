@@ -26,13 +26,24 @@ def with_holes(series: np.ndarray, share: float, gaps: int, seed: int) -> np.nda
     return found
 
 
+class Fits:
+    """What two settings make of the same data."""
+
+    def __init__(self, refusing: Fit, holding: Fit) -> None:
+        self.refusing, self.holding = refusing, holding
+
+    def __repr__(self) -> str:
+        """Return less than all of it, which hypothesis would show."""
+        return "Fits"
+
+
 @pytest.fixture(scope="module", params=LAYOUTS)
-def fits(request: pytest.FixtureRequest, make_series) -> tuple[Fit, Fit]:
+def fits(request: pytest.FixtureRequest, make_series) -> Fits:
     """Fits of the same data: one refuses missing values, and one holds them."""
     hyperparameters = request.getfixturevalue(request.param)
     rows = Rows.of({"a": make_series(900)}, {"v": make_series(300, seed=1)})
     holding = dataclasses.replace(hyperparameters, missing_values=HOLD)
-    return fit(rows, hyperparameters), fit(rows, holding)
+    return Fits(fit(rows, hyperparameters), fit(rows, holding))
 
 
 def equal(first: Scores, second: Scores) -> bool:
@@ -43,11 +54,9 @@ def equal(first: Scores, second: Scores) -> bool:
     )
 
 
-def test_nothing_changes_where_nothing_is_missing(
-    fits: tuple[Fit, Fit], make_series
-) -> None:
+def test_nothing_changes_where_nothing_is_missing(fits: Fits, make_series) -> None:
     """Weights, threshold and scores are those of a model that refuses, to the bit."""
-    refusing, holding = fits
+    refusing, holding = fits.refusing, fits.holding
     series = make_series(200, seed=2)
 
     assert {k: v.tobytes() for k, v in refusing.weights.items()} == {
@@ -55,22 +64,22 @@ def test_nothing_changes_where_nothing_is_missing(
     }
     assert refusing.detector.decision.threshold == holding.detector.decision.threshold
     assert refusing.losses == holding.losses
-    assert equal(*(one.detector.score(series, True) for one in fits))
+    assert equal(*(one.detector.score(series, True) for one in (refusing, holding)))
 
 
-def test_a_model_that_refuses_says_so(fits: tuple[Fit, Fit]) -> None:
+def test_a_model_that_refuses_says_so(fits: Fits) -> None:
     """Readers refuse before; nobody scores NaN by accident."""
     with pytest.raises(SeriesError, match="missing-values=refuse"):
-        fits[0].detector.score(np.full((40, 2), np.nan))
+        fits.refusing.detector.score(np.full((40, 2), np.nan))
 
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**16), n_rows=st.integers(30, 120))
 def test_a_growing_series_has_the_scores_of_the_whole(
-    fits: tuple[Fit, Fit], make_series, seed: int, n_rows: int
+    fits: Fits, make_series, seed: int, n_rows: int
 ) -> None:
     """With gaps at any row, and gaps that have not ended yet."""
-    detector = fits[1].detector
+    detector = fits.holding.detector
     series = with_holes(make_series(120, seed=3), 0.1, gaps=3, seed=seed)
 
     whole, part = (detector.score(rows, True) for rows in (series, series[:n_rows]))
@@ -78,11 +87,9 @@ def test_a_growing_series_has_the_scores_of_the_whole(
     assert equal(whole.at(slice(n_rows)), part)
 
 
-def test_after_a_long_gap_a_series_begins_anew(
-    fits: tuple[Fit, Fit], make_series
-) -> None:
+def test_after_a_long_gap_a_series_begins_anew(fits: Fits, make_series) -> None:
     """It has the scores of a series that starts there; in the gap there are none."""
-    detector = fits[1].detector
+    detector = fits.holding.detector
     series = make_series(140, seed=4)
     series[60:70] = np.nan
 
@@ -94,17 +101,15 @@ def test_after_a_long_gap_a_series_begins_anew(
     np.testing.assert_array_equal(found.normality_score[70:], anew.normality_score)
 
 
-def test_a_saved_model_scores_gaps_as_before(
-    fits: tuple[Fit, Fit], make_series, tmp_path
-) -> None:
+def test_a_saved_model_scores_gaps_as_before(fits: Fits, make_series, tmp_path) -> None:
     """What holds, for how long, and what an outage costs, is part of the model."""
     series = with_holes(make_series(200, seed=5), 0.05, gaps=2, seed=0)
     series[100:140, 1] = np.nan
-    save(tmp_path, fits[1])
+    save(tmp_path, fits.holding)
 
     loaded = load(tmp_path)
 
-    assert equal(loaded.score(series, True), fits[1].detector.score(series, True))
+    assert equal(loaded.score(series, True), fits.holding.detector.score(series, True))
 
 
 @pytest.mark.parametrize("settings", LAYOUTS)
@@ -137,10 +142,10 @@ def test_holes_in_the_training_data_change_little(
 
 
 def test_a_sensor_that_is_away_makes_no_alarm_and_hides_no_other(
-    fits: tuple[Fit, Fit], make_series
+    fits: Fits, make_series
 ) -> None:
     """Its values are missing for good; the other one is scored, and has a fault."""
-    detector = fits[1].detector
+    detector = fits.holding.detector
     series = make_series(400, seed=6)
     series[100:, 1] = np.nan
     broken = series.copy()

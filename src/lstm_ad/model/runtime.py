@@ -55,9 +55,9 @@ class OnnxNetwork:
         options.enable_mem_pattern = False
         chosen = providers(onnxruntime.get_available_providers(), gpu)
         try:
-            with _in_memory(model) as path:
+            with _in_memory(model) as source:
                 self._session = onnxruntime.InferenceSession(
-                    path, options, providers=chosen
+                    source, options, providers=chosen
                 )
             rows, *states = self._session.get_inputs()
             self._state_shapes = {state.name: state.shape for state in states}
@@ -114,12 +114,20 @@ class OnnxNetwork:
 
 
 @contextlib.contextmanager
-def _in_memory(model: bytes) -> Iterator[str]:
-    """Give the path of a file in memory; a session given bytes would keep them."""
-    with os.fdopen(os.memfd_create("model"), "wb") as file:
-        file.write(model)
-        file.flush()
-        yield f"/proc/self/fd/{file.fileno()}"
+def _in_memory(model: bytes) -> Iterator[str | bytes]:
+    """Give the path of a file in memory: a session given bytes would keep them.
+
+    Where there can be no such file, as under a limit on the size of files, the bytes.
+    """
+    with contextlib.ExitStack() as stack:
+        source: str | bytes = model
+        with contextlib.suppress(OSError):
+            file = stack.enter_context(
+                os.fdopen(os.memfd_create("model"), "wb", buffering=0)
+            )
+            if file.write(model) == len(model):
+                source = f"/proc/self/fd/{file.fileno()}"
+        yield source
 
 
 def providers(
