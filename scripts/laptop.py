@@ -75,6 +75,10 @@ class Endpoint:
         }
         return _open(urllib.request.Request(f"{self.url}/invocations", body, headers))
 
+    def metrics(self) -> str:
+        """Return what the server counts, as SageMaker asks for it each minute."""
+        return _open(urllib.request.Request(f"{self.url}/metrics")).decode()
+
 
 def shown(path: Path) -> str:
     """Return a path as a reader in this folder would type it."""

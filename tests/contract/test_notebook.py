@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
+
+import make_data
 
 ROOT = Path(__file__).parents[2]
 PATH = ROOT / "notebook.ipynb"
@@ -101,6 +104,33 @@ def test_what_it_says_of_the_sample_comes_true(executed: list[Any]) -> None:
 
     assert re.findall(r"<th>(\d+)</th>", table) == list("12345")
     assert float(difference) < 1e-9
+
+
+@pytest.mark.notebook
+def test_what_it_says_of_the_export_comes_true(executed: list[Any]) -> None:
+    """Each fault is in an event, by its times; what is off or missing says so."""
+    (events,) = [cell for cell in executed if cell.id == "events-with-times"]
+    (table,) = [output.data["text/html"] for output in events.outputs[1:]]
+    times = [np.datetime64(text) for text in re.findall(r"\d{4}-[\dT:-]+", table)]
+    begin = make_data.BEGIN + make_data.N_TRAIN + make_data.N_VALID
+    reasons = text_of([cell for cell in executed if cell.id == "count-the-reasons"])
+
+    for rows, fault in make_data.FAULTS:
+        first, last = begin + rows.start, begin + rows.stop
+        pairs = zip(times[::2], times[1::2], strict=True)
+        assert any(a <= last and b >= first for a, b in pairs), fault.__name__
+    assert len(times) < 2 * 2 * len(make_data.FAULTS)
+    assert {"MACHINE_OFF", "MISSING_DATA", "WARM_UP"} <= set(reasons.split())
+
+
+@pytest.mark.notebook
+def test_what_it_says_of_the_day_after_comes_true(executed: list[Any]) -> None:
+    """The drift is measured, and the calibrated model is better."""
+    told = text_of(executed)
+    (drift,) = re.findall(r"lstm_ad_drift_index (\S+)", told)
+
+    assert float(drift) > 0.25
+    assert "promote: True" in told
 
 
 def test_its_outputs_are_stored_and_of_this_code() -> None:

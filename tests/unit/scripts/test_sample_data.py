@@ -15,6 +15,12 @@ SHAPES = {
     "inference/input/test_data.csv": (2_500, 2),
     "inference/output/test_labels.csv": (2_500, 1),
 }
+EXPORTED = {
+    "historian/training/pump.csv": 5_976,
+    "historian/validation/pump.csv": 2_476,
+    "historian/inference/pump.csv": 2_476,
+}
+"""With a header, without the 25 rows that were never written."""
 
 
 @pytest.fixture
@@ -36,11 +42,15 @@ def test_the_files_are_what_the_script_writes(
     make_data.write(tmp_path)
 
     assert {name: read(name).shape for name in SHAPES} == SHAPES
-    assert sorted(SHAPES) == sorted(
+    names = [*SHAPES, *EXPORTED]
+    assert sorted(names) == sorted(
         path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.csv")
     )
-    assert {name: (DATA / name).read_bytes() for name in SHAPES} == {
-        name: (tmp_path / name).read_bytes() for name in SHAPES
+    assert {name: (DATA / name).read_bytes() for name in names} == {
+        name: (tmp_path / name).read_bytes() for name in names
+    }
+    assert EXPORTED == {
+        name: len((DATA / name).read_text().splitlines()) for name in EXPORTED
     }
 
 
