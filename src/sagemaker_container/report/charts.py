@@ -303,6 +303,7 @@ def _residuals(fit: Fit) -> Figure:
     gaussian = fit.detector.gaussian
     deviation = np.sqrt(np.diag(gaussian.covariance))
     errors = ((fit.calibration_errors - gaussian.mean) / deviation).ravel()
+    errors = errors[~np.isnan(errors)]
     errors = np.sort(errors[:: math.ceil(errors.size / _MAX_RESIDUALS)])
     normal = statistics.NormalDist()
 

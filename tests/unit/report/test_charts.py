@@ -8,6 +8,8 @@ import pytest
 
 from lstm_ad.artifacts import Fit
 from lstm_ad.data.rows import Rows
+from lstm_ad.fitting import fit
+from lstm_ad.hyperparameters import HOLD, Hyperparameters
 from lstm_ad.quality.inspection import Inspection, inspect
 from sagemaker_container.report.charts import Figure, draw
 
@@ -110,3 +112,19 @@ def test_the_worst_stretch_says_whether_it_is_an_alarm(
     assert f"in row {row + 1}: " in readings[0]
     assert ", an alarm. " in readings[0]
     assert ", which is no alarm. " in readings[1]
+
+
+def test_missing_values_leave_every_picture_complete(
+    tiny: Hyperparameters, make_series
+) -> None:
+    """Pictures of a model that was fitted with gaps hold no NaN, and their dots."""
+    series, valid = make_series(400), make_series(123, seed=1)
+    series[350:353, 0] = valid[60:64] = np.nan
+    rows = Rows.of({"a.csv": series}, {"b.csv": valid})
+    result = fit(rows, dataclasses.replace(tiny, missing_values=HOLD))
+
+    figures = draw(result, inspect(result, rows))
+
+    assert not [figure.title for figure in figures if "nan" in figure.svg.lower()]
+    dots = path_of(figure_of(figures, "Errors and the Gaussian"), "dots actual")
+    assert dots.count("M") > 10
