@@ -3,8 +3,8 @@
     python benchmarks/soak.py [--minutes 10]
 
 Eight callers post series of mixed sizes, one request after the other, to a real server
-of two workers, and compare every answer with the right one; a ninth pings. Meanwhile
-the server is hurt, over and over:
+of two workers, and compare every answer with the right one; a ninth pings, and a tenth
+scrapes the metrics each second. Meanwhile the server is hurt, over and over:
 
 - kill: one worker is killed with SIGKILL;
 - burst: 200 connections at once, each with a request;
@@ -14,7 +14,8 @@ the server is hurt, over and over:
 
 The latency is that of the callers' smallest requests: in the 5 s before a fault, while
 it lasts, and from 5 s after its end on. The exit code is not 0 if an answer was wrong,
-an error came that the fault does not explain, or the latency did not come back.
+an error came that the fault does not explain, the latency did not come back, or the
+metrics did not count what the clients saw.
 """
 
 import argparse
@@ -36,6 +37,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scrapes import Scrapes
 from serving import caller, memory_of, save_model, server, to_csv, workers
 
 N_CALLERS = 8
@@ -84,6 +86,9 @@ def main() -> None:
                     for fault in FAULTS:
                         soak.hurt(fault)
                     soak.rounds.append(sum(map(memory_of, workers(port))))
+            soak.scrapes.scrape()
+            log = (Path(folder) / "server.log").read_text()
+            soak.n_logged_scrapes = log.count("GET /metrics")
     sys.exit(soak.report())
 
 
@@ -131,7 +136,9 @@ class Soak:
         self.windows: list[Window] = []
         self.rounds: list[float] = []
         self.samples: list[Sample] = []
+        self.n_logged_scrapes = 0
         self.pings: list[Sample] = []
+        self.scrapes = Scrapes(lambda: fetched(port, "/metrics"))
         self._is_over = threading.Event()
         noise = np.random.default_rng(0)
         self._bodies = {n: to_csv(noise.normal(size=(n, 2))) for n in set(SIZES)}
@@ -146,6 +153,7 @@ class Soak:
             for seed in range(N_CALLERS)
         ]
         threads.append(threading.Thread(target=self._ping))
+        threads.append(threading.Thread(target=self.scrapes.run, args=[self._is_over]))
         for thread in threads:
             thread.start()
         try:
@@ -225,6 +233,7 @@ class Soak:
             f"\nMemory of both workers after the first round {first:.0f} MB, ", end=""
         )
         print(f"after the last of {len(self.rounds)} {last:.0f} MB")
+        unexpected += self._scraped(counts, n_kills)
         if n_errors != explained:
             unexpected.append(f"{n_errors - explained} errors that no fault explains")
         if n_lost_pings > n_kills:
@@ -234,6 +243,20 @@ class Soak:
         if last - first > GROWTH_MB:
             unexpected.append(f"the memory grew by {last - first:.0f} MB")
         return "Unexpected: " + "; ".join(unexpected) + "." if unexpected else None
+
+    def _scraped(self, counts: Counter[str], n_kills: int) -> list[str]:
+        """Print a line about the scrapes; return what was unexpected of them."""
+        seen = sum((window.outcomes for window in self.windows), counts.copy())
+        n_answered = seen["200"] + seen[WRONG] + len(self._answers)
+        print(
+            f"\n{len(self.scrapes.seconds)} scrapes, {self.scrapes.n_lost} lost: p99 "
+            f"{1000 * self.scrapes.p99:.0f} ms; {n_answered} answers seen, "
+            f"{self.scrapes.last['lstm_ad_requests_total 200']:.0f} counted"
+        )
+        found = self.scrapes.unexpected(n_answered, seen[LOST], n_kills)
+        if self.n_logged_scrapes:
+            found.append(f"{self.n_logged_scrapes} scrapes are in the log")
+        return found
 
     def _row(self, window: Window) -> tuple[list[str], int]:
         """Print a line; return what was unexpected, and how many errors were not."""
@@ -362,6 +385,17 @@ def post(connection: http.client.HTTPConnection, body: bytes) -> tuple[str, byte
         return str(response.status), response.read()
     except (OSError, http.client.HTTPException):
         return LOST, b""
+
+
+def fetched(port: int, path: str) -> str:
+    """Return what a path answers.
+
+    Raises:
+        OSError, http.client.HTTPException: If it does not.
+    """
+    with contextlib.closing(connect(port)) as connection:
+        connection.request("GET", path)
+        return connection.getresponse().read().decode()
 
 
 def post_once(port: int, body: bytes) -> str:

@@ -33,18 +33,6 @@ MAX_SERIES = 1000
 _N_BLOCKS = WINDOW_ROWS // BLOCK_ROWS + 1
 """The newest is not full."""
 
-_BLOCK = np.dtype(
-    [
-        ("ended", "f8"),
-        ("n_rows", "i8"),
-        ("ranks", "i8", (len(RANKS),)),
-        ("n_values", "i8", (MAX_SERIES,)),
-        ("sums", "f8", (MAX_SERIES,)),
-    ]
-)
-"""Rows that follow each other: see :class:`lstm_ad.quality.drift.Blocks`. ``ended`` is
-when the last of them came, by a clock that all processes share."""
-
 _TOTALS = [
     ("requests", "i8", (len(STATUSES),)),
     ("durations", "i8", (len(SECONDS),)),
@@ -63,9 +51,15 @@ _SLOT = np.dtype(
         ("starts", "i8"),
         ("held", "i8"),
         ("newest", "i8"),
-        ("blocks", _BLOCK, (_N_BLOCKS,)),
+        ("ended", "f8", (_N_BLOCKS,)),
+        ("n_rows", "i8", (_N_BLOCKS,)),
+        ("block_ranks", "i8", (_N_BLOCKS, len(RANKS))),
+        ("n_values", "i8", (_N_BLOCKS, MAX_SERIES)),
+        ("sums", "f8", (_N_BLOCKS, MAX_SERIES)),
     ]
 )
+"""The last of them are of blocks of rows: see :class:`lstm_ad.quality.drift.Blocks`.
+``ended`` is when the last row of a block came, by a clock that all processes share."""
 
 Slot = np.void
 """What one worker has counted: the fields above, in the shared memory."""
@@ -159,13 +153,15 @@ class Counts:
         Args:
             n_series: ``D``.
         """
-        blocks = self.slots["blocks"].ravel()
-        blocks = blocks[blocks["n_rows"] > 0]
-        blocks = blocks[np.argsort(blocks["ended"], kind="stable")]
-        after = np.cumsum(blocks["n_rows"][::-1])[::-1] - blocks["n_rows"]
-        blocks = blocks[after < WINDOW_ROWS]
+        # What was never written is not read either: that would take memory for it.
+        slots = self.slots
+        at = np.nonzero(slots["n_rows"])
+        newest = np.argsort(-slots["ended"][at], kind="stable")
+        n_rows = slots["n_rows"][at][newest]
+        newest = newest[np.cumsum(n_rows) - n_rows < WINDOW_ROWS]
+        slot, block = (index[newest[::-1]] for index in at)
         return Blocks(
-            blocks["ranks"].astype(np.float64),
-            blocks["n_values"][:, :n_series].astype(np.float64),
-            blocks["sums"][:, :n_series],
+            slots["block_ranks"][slot, block].astype(np.float64),
+            slots["n_values"][slot, block, :n_series].astype(np.float64),
+            slots["sums"][slot, block, :n_series],
         )

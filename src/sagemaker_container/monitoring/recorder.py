@@ -98,7 +98,6 @@ class RowRecorder:
             if (stop := start + BLOCK_ROWS) > len(values) - WINDOW_ROWS
         ]
         ranks = blocks[0].ranks if len(blocks) == 1 else count(bins)
-        now = time.monotonic()
         with self._lock:
             slot = self._slot
             slot["rows"] += len(values)
@@ -107,7 +106,7 @@ class RowRecorder:
             slot["missing"] += n_missing
             slot["ranks"] += ranks
             for block in blocks:
-                self._add(block, now)
+                self._add(block)
 
     def _sums(
         self, values: FloatArray, bins: IndexArray, may_be_missing: bool
@@ -122,19 +121,21 @@ class RowRecorder:
         sums = np.ones(len(values)) @ standardised
         return _Sums(len(values), count(bins), n_values, sums)
 
-    def _add(self, some: "_Sums", now: float) -> None:
+    def _add(self, some: "_Sums") -> None:
         """Add rows to the newest block, or begin another one in place of the oldest."""
-        blocks, number = self._slot["blocks"], int(self._slot["newest"])
-        if blocks["n_rows"][number] >= BLOCK_ROWS:
-            number = (number + 1) % len(blocks)
-            blocks[number] = np.zeros((), blocks.dtype)
-            self._slot["newest"] = number
-        block, n_series = blocks[number], len(some.sums)
-        block["ended"] = now
-        block["ranks"] += some.ranks
-        block["n_values"][:n_series] += some.n_values
-        block["sums"][:n_series] += some.sums
-        block["n_rows"] += some.n_rows  # last: readers skip a block without rows
+        slot, number, n_series = self._slot, int(self._slot["newest"]), len(some.sums)
+        if slot["n_rows"][number] >= BLOCK_ROWS:
+            number = (number + 1) % len(slot["n_rows"])
+            slot["n_rows"][number] = 0  # first: readers skip a block without rows
+            slot["block_ranks"][number] = 0
+            slot["n_values"][number, :n_series] = 0
+            slot["sums"][number, :n_series] = 0
+            slot["newest"] = number
+        slot["ended"][number] = time.monotonic()
+        slot["block_ranks"][number] += some.ranks
+        slot["n_values"][number, :n_series] += some.n_values
+        slot["sums"][number, :n_series] += some.sums
+        slot["n_rows"][number] += some.n_rows
 
 
 @dataclasses.dataclass(frozen=True)
