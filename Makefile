@@ -29,7 +29,7 @@ endef
 
 SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: setup locks demo data notebook test test-avx2 check format fuzz benchmark benchmark-memory benchmark-threshold benchmark-accuracy soak documents images image-sizes test-images test-hosts sdk test-sdk sbom audit clean
+.PHONY: setup locks demo data notebook test test-avx2 check format fuzz benchmark benchmark-memory benchmark-models benchmark-asynchronous benchmark-threshold benchmark-accuracy soak documents images image-sizes test-images test-hosts sdk test-sdk sbom audit clean
 
 setup: .venv/.dev
 
@@ -100,6 +100,13 @@ benchmark-threshold: setup
 
 benchmark-memory: setup
 	$(BIN)/python benchmarks/memory.py
+
+# A thousand models on one endpoint for ten minutes, and a body of 1 GB.
+benchmark-models: setup
+	$(BIN)/python benchmarks/models.py
+
+benchmark-asynchronous: setup
+	$(BIN)/python benchmarks/asynchronous.py
 
 # A steady load for ten minutes, while the server is hurt in turn.
 soak: setup

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serving import ATTRIBUTES, MASTERS, memory_of, save_model, server, workers
+from serving import ATTRIBUTES, MASTERS, artifacts, memory_of, server, workers
 
 N_SERIES = 8
 BLOCK_ROWS = 10_000
@@ -47,7 +47,7 @@ def main() -> None:
     n_blocks = options.megabytes * MB // len(block)
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
-        save_model(base, N_SERIES)
+        save_model(base, options.missing)
         with server(base, SAGEMAKER_MAX_PAYLOAD_IN_MB=str(options.megabytes)) as port:
             idle = megabytes(port)
             watch = Watch(port, rows_of(200))
@@ -60,6 +60,17 @@ def main() -> None:
                 seconds = time.monotonic() - began
     failed = watch.report(idle, block, n_blocks, answer, seconds)
     sys.exit("; ".join(failed))
+
+
+def save_model(base: Path, holds: bool) -> None:
+    """Save a model of the default sizes, fitted for one epoch to noise."""
+    from lstm_ad.data.rows import Rows
+    from lstm_ad.fitting import fit
+    from lstm_ad.hyperparameters import HOLD, REFUSE, Hyperparameters
+
+    series = np.random.default_rng(0).normal(size=(600, N_SERIES))
+    settings = Hyperparameters(epochs=1, missing_values=HOLD if holds else REFUSE)
+    artifacts.save(base / "model", fit(Rows.of({"a": series}), settings))
 
 
 def rows_of(n_rows: int, with_missing: bool = False) -> bytes:

@@ -1,10 +1,12 @@
 """Hold a steady load on the server while it is hurt in turn, and print what came of it.
 
-    python benchmarks/soak.py [--minutes 10]
+    python benchmarks/soak.py [--minutes 10] [--models 3]
 
 Eight callers post series of mixed sizes, one request after the other, to a real server
 of two workers, and compare every answer with the right one; a ninth pings, and a tenth
-scrapes the metrics each second. Meanwhile the server is hurt, over and over:
+scrapes the metrics each second. With several models the server is that of a multi-model
+endpoint: one worker, and each request is for one of them. Meanwhile the server is hurt,
+over and over:
 
 - kill: one worker is killed with SIGKILL;
 - burst: 200 connections at once, each with a request;
@@ -22,6 +24,7 @@ import argparse
 import contextlib
 import dataclasses
 import http.client
+import json
 import os
 import random
 import signal
@@ -38,7 +41,7 @@ from pathlib import Path
 import numpy as np
 
 from scrapes import Scrapes
-from serving import caller, memory_of, save_model, server, to_csv, workers
+from serving import memory_of, save_model, server, to_csv, workers
 
 N_CALLERS = 8
 SIZES = (200, 200, 200, 200, 1_000, 5_000)
@@ -75,21 +78,55 @@ def main() -> None:
     """Hold the load, do the damage, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10)
-    end = time.monotonic() + 60 * parser.parse_args().minutes
-    with tempfile.TemporaryDirectory() as folder:
-        save_model(Path(folder), n_series=2)
-        with server(Path(folder), n_workers=2) as port:
-            soak = Soak(port)
-            with soak.load():
-                time.sleep(CALM_SECONDS)
-                while not soak.rounds or time.monotonic() < end:
-                    for fault in FAULTS:
-                        soak.hurt(fault)
-                    soak.rounds.append(sum(map(memory_of, workers(port))))
-            soak.scrapes.scrape()
-            log = (Path(folder) / "server.log").read_text()
-            soak.n_logged_scrapes = log.count("GET /metrics")
+    parser.add_argument("--models", type=int, default=1)
+    options = parser.parse_args()
+    end = time.monotonic() + 60 * options.minutes
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder), options.models) as target,
+    ):
+        soak = Soak(target)
+        with soak.load():
+            time.sleep(CALM_SECONDS)
+            while not soak.rounds or time.monotonic() < end:
+                for fault in FAULTS:
+                    soak.hurt(fault)
+                soak.rounds.append(sum(map(memory_of, workers(target.port))))
+        soak.scrapes.scrape()
+        log = (Path(folder) / "server.log").read_text()
+        soak.n_logged_scrapes = log.count("GET /metrics")
     sys.exit(soak.report())
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What is called."""
+
+    port: int
+    paths: tuple[str, ...] = ("/invocations",)
+    """Where requests go: to each of the models."""
+
+
+@contextlib.contextmanager
+def serving(base: Path, n_models: int) -> Iterator[Target]:
+    """Run a server of one model with two workers, or of several with one."""
+    save_model(base, n_series=2)
+    if n_models == 1:
+        with server(base, n_workers=2) as port:
+            yield Target(port)
+        return
+    with server(base, SAGEMAKER_MULTI_MODEL="true") as port:
+        for number in range(n_models):
+            load_model(port, f"model-{number}", base / "model")
+        yield Target(port, tuple(f"/models/model-{n}/invoke" for n in range(n_models)))
+
+
+def load_model(port: int, name: str, folder: Path) -> None:
+    """Load a model of a multi-model endpoint."""
+    with contextlib.closing(connect(port)) as connection:
+        asked = json.dumps({"model_name": name, "url": str(folder)})
+        connection.request("POST", "/models", asked)
+        assert connection.getresponse().status == 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +156,7 @@ class Fault:
     """A way to hurt the server, and what may come of it."""
 
     name: str
-    do: Callable[[int], Counter[str]]
+    do: Callable[[Target], Counter[str]]
     to_itself: frozenset[str]
     """The outcomes that its own clients may see."""
     to_callers: frozenset[str] = frozenset()
@@ -131,19 +168,22 @@ class Fault:
 class Soak:
     """The load on a server, and what its callers saw."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, target: Target) -> None:
+        self.target = target
         self.windows: list[Window] = []
         self.rounds: list[float] = []
         self.samples: list[Sample] = []
         self.n_logged_scrapes = 0
         self.pings: list[Sample] = []
-        self.scrapes = Scrapes(lambda: fetched(port, "/metrics"))
+        self.scrapes = Scrapes(lambda: fetched(target.port, "/metrics"))
         self._is_over = threading.Event()
         noise = np.random.default_rng(0)
         self._bodies = {n: to_csv(noise.normal(size=(n, 2))) for n in set(SIZES)}
-        with caller(port) as post:
-            self._answers = {n: post(body) for n, body in self._bodies.items()}
+        with contextlib.closing(connect(target.port)) as connection:
+            path = target.paths[0]
+            self._answers = {
+                n: post(connection, body, path)[1] for n, body in self._bodies.items()
+            }
 
     @contextlib.contextmanager
     def load(self) -> Iterator[None]:
@@ -166,7 +206,7 @@ class Soak:
     def hurt(self, fault: Fault) -> None:
         """Do the damage, and wait until the callers have forgotten it."""
         began = time.monotonic()
-        outcomes = fault.do(self.port)
+        outcomes = fault.do(self.target)
         self.windows.append(Window(fault, began, time.monotonic(), outcomes))
         time.sleep(RECOVERY_SECONDS + CALM_SECONDS)
 
@@ -176,9 +216,10 @@ class Soak:
         connection = None
         while not self._is_over.is_set():
             n_rows = sizes.choice(SIZES)
-            connection = connection or connect(self.port)
+            connection = connection or connect(self.target.port)
+            path = sizes.choice(self.target.paths)
             began = time.monotonic()
-            outcome, answer = post(connection, self._bodies[n_rows])
+            outcome, answer = post(connection, self._bodies[n_rows], path)
             if outcome == "200" and answer != self._answers[n_rows]:
                 outcome = WRONG
             seconds = time.monotonic() - began
@@ -195,7 +236,7 @@ class Soak:
         """Ping as SageMaker does, only more often."""
         while not self._is_over.wait(0.25):
             began = time.monotonic()
-            connection = connect(self.port)
+            connection = connect(self.target.port)
             try:
                 connection.request("GET", "/ping")
                 outcome = str(connection.getresponse().status)
@@ -229,9 +270,7 @@ class Soak:
         n_lost_pings = sum(ping.outcome != "200" for ping in self.pings)
         n_kills = sum(window.fault.name == "kill" for window in self.windows)
         first, last = self.rounds[0], self.rounds[-1]
-        print(
-            f"\nMemory of both workers after the first round {first:.0f} MB, ", end=""
-        )
+        print(f"\nMemory of the workers after the first round {first:.0f} MB, ", end="")
         print(f"after the last of {len(self.rounds)} {last:.0f} MB")
         unexpected += self._scraped(counts, n_kills)
         if n_errors != explained:
@@ -247,7 +286,8 @@ class Soak:
     def _scraped(self, counts: Counter[str], n_kills: int) -> list[str]:
         """Print a line about the scrapes; return what was unexpected of them."""
         seen = sum((window.outcomes for window in self.windows), counts.copy())
-        n_answered = seen["200"] + seen[WRONG] + len(self._answers)
+        n_loads = len(self.target.paths) if len(self.target.paths) > 1 else 0
+        n_answered = seen["200"] + seen[WRONG] + len(self._answers) + n_loads
         print(
             f"\n{len(self.scrapes.seconds)} scrapes, {self.scrapes.n_lost} lost: p99 "
             f"{1000 * self.scrapes.p99:.0f} ms; {n_answered} answers seen, "
@@ -306,8 +346,9 @@ class Soak:
         return float(p50), float(p99)
 
 
-def kill(port: int) -> Counter[str]:
-    """Kill a worker, and wait until there are two again."""
+def kill(target: Target) -> Counter[str]:
+    """Kill a worker, and wait until there is another one."""
+    port = target.port
     before = workers(port)
     os.kill(before[0], signal.SIGKILL)
     deadline = time.monotonic() + 60
@@ -318,41 +359,44 @@ def kill(port: int) -> Counter[str]:
     return Counter(["replaced"])
 
 
-def burst(port: int) -> Counter[str]:
+def burst(target: Target) -> Counter[str]:
     """Send 200 requests at once."""
     body = to_csv(np.random.default_rng(1).normal(size=(5_000, 2)))
-    return all_at_once(200, lambda: post_once(port, body))
+    return all_at_once(200, lambda: post_once(target, body))
 
 
-def half_open(port: int) -> Counter[str]:
+def half_open(target: Target) -> Counter[str]:
     """Send beginnings, and wait until the server ends every one of them."""
     outcomes: Counter[str] = Counter()
     with contextlib.ExitStack() as stack:
-        clients = []
+        clients, path = [], target.paths[0].encode()
         for beginning in [HALF_HEAD] * 100 + [HALF_BODY] * 16:
-            client = socket.create_connection(("127.0.0.1", port), timeout=60)
+            client = socket.create_connection(("127.0.0.1", target.port), timeout=60)
             clients.append(stack.enter_context(client))
-            client.sendall(beginning)
+            client.sendall(beginning.replace(b"/invocations", path))
         for client in clients:
             outcomes[status_of(client)] += 1
     return outcomes
 
 
-def malformed(port: int) -> Counter[str]:
+def malformed(target: Target) -> Counter[str]:
     """Send what is no request, or not a good one."""
     outcomes: Counter[str] = Counter()
     for i in range(200):
-        with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
-            client.sendall(MALFORMED[i % len(MALFORMED)])
+        path = target.paths[0].encode()
+        request = MALFORMED[i % len(MALFORMED)].replace(b"/invocations", path)
+        address = "127.0.0.1", target.port
+        with socket.create_connection(address, timeout=60) as client:
+            client.sendall(request)
             outcomes[status_of(client)] += 1
     return outcomes
 
 
-def large(port: int) -> Counter[str]:
+def large(target: Target) -> Counter[str]:
     """Send 20 MB four times."""
     rows = to_csv(np.random.default_rng(2).normal(size=(10_000, 2)))
     body = rows * (20 * 2**20 // len(rows))
-    return all_at_once(4, lambda: post_once(port, body))
+    return all_at_once(4, lambda: post_once(target, body))
 
 
 FAULTS = (
@@ -377,10 +421,12 @@ def connect(port: int) -> http.client.HTTPConnection:
     return http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
 
-def post(connection: http.client.HTTPConnection, body: bytes) -> tuple[str, bytes]:
+def post(
+    connection: http.client.HTTPConnection, body: bytes, path: str
+) -> tuple[str, bytes]:
     """Return the outcome of a request, and its answer."""
     try:
-        connection.request("POST", "/invocations", body, {"Content-Type": "text/csv"})
+        connection.request("POST", path, body, {"Content-Type": "text/csv"})
         response = connection.getresponse()
         return str(response.status), response.read()
     except (OSError, http.client.HTTPException):
@@ -398,10 +444,10 @@ def fetched(port: int, path: str) -> str:
         return connection.getresponse().read().decode()
 
 
-def post_once(port: int, body: bytes) -> str:
+def post_once(target: Target, body: bytes) -> str:
     """Return the outcome of a request on a connection of its own."""
-    with contextlib.closing(connect(port)) as connection:
-        return post(connection, body)[0]
+    with contextlib.closing(connect(target.port)) as connection:
+        return post(connection, body, target.paths[0])[0]
 
 
 def status_of(client: socket.socket) -> str:
