@@ -67,9 +67,12 @@ def _training(fit: Fit) -> Figure:
         for part in parts
     }
     repeated = fit.repeated.mse
+    label, where = f"best epoch: {fit.best_epoch}", f"in epoch {fit.best_epoch}"
+    if not fit.best_epoch:
+        label, where = "the model it came from", "of the model it came from"
     marks: list[Mark] = [
         Band(repeated, repeated, "limit", "repeating the last value", True),
-        Band(fit.best_epoch, fit.best_epoch, "best", f"best epoch: {fit.best_epoch}"),
+        Band(fit.best_epoch, fit.best_epoch, "best", label),
     ]
     for part, style in zip(parts, ("muted", "actual"), strict=True):
         marks.append(_curve(epochs, losses[part], style, DATA[part]))
@@ -94,8 +97,8 @@ def _training(fit: Fit) -> Figure:
                 ]
             ],
             "Loss by epoch",
-            f"From {fit.history[0].selection.mse:.4g} in epoch 1 to {best:.4g} in "
-            f"epoch {fit.best_epoch}; repeating the last value has {repeated:.4g}.",
+            f"From {fit.history[0].selection.mse:.4g} in epoch 1 to {best:.4g} "
+            f"{where}; repeating the last value has {repeated:.4g}.",
         ),
         "Both curves should fall and become flat, far below the dashed line of "
         "repeating the last value. If they still fall at the end, more epochs help. If "

@@ -73,6 +73,19 @@ def test_one_epoch_is_a_dot(tiny_fit: Fit, seen: Inspection) -> None:
     assert path_of(figure, "dots actual").count("h0") == 1
 
 
+def test_the_model_that_training_came_from_may_be_the_best(
+    tiny_fit: Fit, seen: Inspection
+) -> None:
+    """It stands before the first epoch, with its own loss."""
+    kept = dataclasses.replace(tiny_fit, best_epoch=0)
+
+    figure = figure_of(draw(kept, seen), "Training")
+
+    loss = tiny_fit.losses["valid"].mse
+    assert f"to {loss:.4g} of the model it came from; repeating" in figure.svg
+    assert "best epoch" not in figure.svg
+
+
 def test_a_score_far_below_all_others_does_not_hide_them(
     tiny_fit: Fit, seen: Inspection
 ) -> None:
