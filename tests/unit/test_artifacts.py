@@ -95,6 +95,24 @@ def test_a_model_is_four_files_without_a_pickle(model_dir: Path) -> None:
     assert all(b"pickle" not in path.read_bytes() for path in model_dir.iterdir())
 
 
+@pytest.mark.parametrize(("n_rows", "expected"), [({}, 320), ({"train": 0}, 80)])
+def test_a_model_says_which_it_is(
+    tmp_path: Path, tiny_fit: Fit, n_rows: dict[str, int], expected: int
+) -> None:
+    """Its digest, and of how many rows its scaler is: of those it was trained on.
+
+    A model that was calibrated anew has only rows of the calibration.
+    """
+    fit = dataclasses.replace(tiny_fit, n_rows={**tiny_fit.n_rows, **n_rows})
+    artifacts.save(tmp_path, fit)
+
+    identity = artifacts.identity(tmp_path)
+
+    document = json.loads((tmp_path / "model.json").read_text())
+    assert identity.digest == document["digest"]
+    assert identity.n_trained == expected
+
+
 def test_the_weights_are_those_of_the_network(
     model_dir: Path, tiny: Hyperparameters, detector: LSTMAD
 ) -> None:

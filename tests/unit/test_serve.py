@@ -1,8 +1,12 @@
 """The server's door."""
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
+from lstm_ad.scoring.detector import LSTMAD
 from sagemaker_container.settings import ServerSettings
 from serve import Server
 
@@ -33,3 +37,21 @@ def test_each_worker_gets_the_gpu_that_is_used_least_and_a_slot() -> None:
     assert at_first == [(0, 0), (1, 1), (0, 2), (1, 3)]
     assert after_one_has_ended == (1, 1)
     assert server.counts.n_restarts == 1
+
+
+@pytest.mark.parametrize("is_batch", [False, True])
+@pytest.mark.parametrize("namespace", ["", "LSTM-AD"])
+def test_metrics_for_cloudwatch_are_written_if_they_are_asked_for(
+    model_dir: Path, detector: LSTMAD, namespace: str, is_batch: bool
+) -> None:
+    """Each minute by an endpoint, after each file by a batch transform."""
+    settings = dataclasses.replace(
+        SETTINGS, model_dir=model_dir, is_batch=is_batch, emf_namespace=namespace
+    )
+    server, worker = Server(settings), SimpleNamespace()
+
+    monitor = server._monitor(detector)
+    server.cfg.post_worker_init(worker)
+
+    assert (worker.each_second is not None) == (bool(namespace) and not is_batch)
+    assert (monitor.after_file is not None) == (bool(namespace) and is_batch)

@@ -14,7 +14,7 @@ import numpy as np
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.quality.drift import BLOCK_ROWS, WINDOW_ROWS, Reference, count
 from lstm_ad.scoring.detector import Scores
-from lstm_ad.threshold.decision import Decision
+from lstm_ad.threshold.decision import BoolArray, Decision
 from sagemaker_container.monitoring.counts import (
     MAX_SERIES,
     SECONDS,
@@ -92,11 +92,7 @@ class RowRecorder:
         bins = self._reference.bins(scores)
         n_anomalies = np.count_nonzero(self._decision.is_anomaly(scores))
         n_missing = np.count_nonzero(np.isnan(values))
-        blocks = [
-            self._sums(values[start:stop], bins[start:stop], bool(n_missing))
-            for start in range(0, len(values), BLOCK_ROWS)
-            if (stop := start + BLOCK_ROWS) > len(values) - WINDOW_ROWS
-        ]
+        blocks = self._blocks(values, bins, _is_off(parts, first))
         ranks = blocks[0].ranks if len(blocks) == 1 else count(bins)
         with self._lock:
             slot = self._slot
@@ -107,6 +103,22 @@ class RowRecorder:
             slot["ranks"] += ranks
             for block in blocks:
                 self._add(block)
+
+    def _blocks(
+        self, values: FloatArray, bins: IndexArray, is_off: BoolArray | None
+    ) -> list["_Sums"]:
+        """Return the sums over blocks of the last rows in which the machine is on.
+
+        The others were not learnt from, so nothing says what they should be.
+        """
+        if is_off is not None:
+            values, bins = values[~is_off], bins[~is_off]
+        may_be_missing = bool(np.isnan(values).any())
+        return [
+            self._sums(values[start:stop], bins[start:stop], may_be_missing)
+            for start in range(0, len(values), BLOCK_ROWS)
+            if (stop := start + BLOCK_ROWS) > len(values) - WINDOW_ROWS
+        ]
 
     def _sums(
         self, values: FloatArray, bins: IndexArray, may_be_missing: bool
@@ -146,3 +158,9 @@ class _Sums:
     ranks: IndexArray
     n_values: IndexArray | int
     sums: FloatArray
+
+
+def _is_off(parts: Sequence[Scores], first: int) -> BoolArray | None:
+    """Return in which of the rows that are returned the machine is off, if known."""
+    found = [part.is_off for part in parts if part.is_off is not None]
+    return np.concatenate(found)[first:] if found else None

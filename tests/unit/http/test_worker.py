@@ -305,3 +305,24 @@ def test_only_an_answer_is_held_back_for_a_whole_packet(pair: Pair) -> None:
     cork()
 
     assert corked == [0, 1, 0]
+
+
+def test_what_is_done_at_times_does_not_end_the_worker(
+    worker: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A line that cannot be written, above all: clients are answered all the same."""
+    calls = []
+
+    def fail() -> None:
+        """Fail as a full disk does."""
+        calls.append(1)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    worker.each_second = fail
+    worker.notify()
+    worker.notify()
+
+    assert len(calls) == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "The metrics could not be written."
+    ] * 2

@@ -1,13 +1,17 @@
 """What is counted of requests and rows."""
 
 import contextlib
+import dataclasses
 
 import numpy as np
 import pytest
 
+from lstm_ad.model.off import Comparison
 from lstm_ad.quality.drift import RANKS
 from lstm_ad.scoring.detector import LSTMAD
 from sagemaker_container.monitoring.counts import SECONDS, STATUSES, Counts
+from sagemaker_container.monitoring.model import ServedModel
+from sagemaker_container.monitoring.recorder import RowRecorder
 
 
 def test_rows_that_are_returned_count_once(worker, counts, detector, make_series):
@@ -100,3 +104,22 @@ def test_a_request_is_held_until_it_has_ended(worker, counts: Counts) -> None:
 
     assert held == 2
     assert counts.n_held == 0
+
+
+def test_rows_in_which_the_machine_is_off_do_not_drift(
+    counts: Counts, model: ServedModel, detector: LSTMAD, make_series
+) -> None:
+    """They are returned and have no score; nothing says what they should be."""
+    knows_off = dataclasses.replace(detector, off_when=(Comparison(1, "<", -999.0),))
+    series = make_series(5_000)
+    series[100:3_000, 1] = -1000.0
+    parts = list(knows_off.score_in_parts(series))
+    recorder = RowRecorder(counts.slots[0], model.reference, model.decision)
+
+    recorder.returned(series, parts, first=50)
+
+    blocks = counts.last_rows(2)
+    assert counts.totals().rows == 4_950
+    assert counts.totals().scored <= 2_050
+    assert blocks.n_values.sum(axis=0).tolist() == [2_050, 2_050]
+    assert abs(blocks.sums.sum() / blocks.n_values.sum()) < 0.1
