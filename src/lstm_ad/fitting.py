@@ -24,7 +24,7 @@ from lstm_ad.scoring.detector import LSTMAD
 from lstm_ad.scoring.gaussian import Gaussian
 from lstm_ad.scoring.measured import errors_loss, measure, reconstruction_loss
 from lstm_ad.scoring.moments import Moments
-from lstm_ad.scoring.outages import outage_ratios
+from lstm_ad.scoring.outages import MAX_ROWS, outage_ratios
 from lstm_ad.scoring.reconstruction import Reconstructor
 from lstm_ad.scoring.scan import Scan
 from lstm_ad.threshold.calibration import decide
@@ -271,14 +271,14 @@ def _outage_ratios(
     """Return by what errors are divided while a series is away."""
     if not reconstructor.max_gap:
         return np.ones(job.partition.n_series)
-    parts = (
-        job.fences.repair(part.values(job.rows))
-        for part in job.partition.calibration
-        if part.scorer == job.group.rank
-    )
-    # One process measures; it has the longest of the files.
-    mine = outage_ratios(parts, reconstructor, gaussian)
-    return -job.group.minimum(-mine)
+    n_unscored = reconstructor.network.layout.n_unscored
+    room, mine = MAX_ROWS, []
+    for part in job.partition.calibration:  # the same rows, however many processes
+        if room > 0 and part.scorer == job.group.rank:
+            values = part.values(job.rows)[: n_unscored + room]
+            mine.append(job.fences.repair(values))
+        room -= len(part) - n_unscored
+    return outage_ratios(mine, reconstructor, gaussian, job.group)
 
 
 def _with_labels(job: Job, detector: LSTMAD) -> LSTMAD:

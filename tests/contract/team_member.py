@@ -26,7 +26,7 @@ from lstm_ad.quality.examination import Examination, examine
 from lstm_ad.quality.inspection import Inspection, inspect
 from lstm_ad.training.processes import joined
 from sagemaker_container.channels import read
-from sagemaker_container.job import Cluster, TrainingEnvironment
+from sagemaker_container.job import CHANNELS, Cluster, TrainingEnvironment
 
 
 def environment_of(folder: Path, case: dict, rank: int, size: int):
@@ -34,10 +34,10 @@ def environment_of(folder: Path, case: dict, rank: int, size: int):
     channels = {
         channel: {
             name: folder / channel / name
-            for number, name in enumerate(case[channel])
+            for number, name in enumerate(case.get(channel, ()))
             if not case["is_sharded"] or number % size == rank
         }
-        for channel in ("training", "validation", "labels")
+        for channel in CHANNELS
     }
     return TrainingEnvironment(
         hyperparameters=Hyperparameters.from_strings(case["hyperparameters"]),

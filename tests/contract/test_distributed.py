@@ -37,9 +37,13 @@ OVERLAPPING = {
 SINGLE = "1.csv"
 """The file of one series."""
 
+TIMED = ("t.csv", "u.csv")
+"""The files with names and times, in which rows and cells are missing."""
+
 FILES = {
-    "training": {"a.csv": 400, "b.csv": 130, "c.csv": 261, "d.csv": 333, SINGLE: 301},
-    "validation": {"v.csv": 123, "w.csv": 77},
+    "training": {"a.csv": 400, "b.csv": 130, "c.csv": 261, "d.csv": 333, SINGLE: 301}
+    | dict.fromkeys(TIMED, 400),
+    "validation": {"v.csv": 123, "w.csv": 77, "u.csv": 400},
 }
 CASES = {
     "files, and batches of uneven sizes": {
@@ -78,6 +82,19 @@ CASES = {
         "hyperparameters": {**OVERLAPPING, "batch-size": "5"},
     },
 }
+HOLD = {**TINY, "missing-values": "hold", "timestamp-column": "time"}
+CASES |= {
+    "names, times and gaps": {
+        "training": ["t.csv"],
+        "validation": ["u.csv"],
+        "hyperparameters": {**HOLD, "batch-size": "8"},
+    },
+    "names, times and gaps, from files divided by key": {
+        "training": ["t.csv", "u.csv"],
+        "hyperparameters": {**HOLD, "batch-size": "8"},
+        "is_sharded": True,
+    },
+}
 CASES |= {
     "calibrated, from files divided by key": {
         "training": ["a.csv", "b.csv"],
@@ -99,6 +116,16 @@ CASES = {
 
 IN_DISTRIBUTION = {"scaler", "repeated", "rows", "digest"}
 """What is exact where files are divided by key: the batches are others."""
+
+
+def timed(series: np.ndarray) -> bytes:
+    """Return a file with names and times, from which rows and cells are missing."""
+    lines = [b"time,p,f"]
+    for minute, (p, f) in enumerate(series.tolist()):
+        if minute % 97 > 3 and not 150 < minute < 190:
+            cell = b"" if minute % 13 == 5 else b"%r" % f
+            lines.append(b"%d,%r,%s" % (60 * minute, p, cell))
+    return b"\n".join(lines)
 
 
 def run_member(folder: Path, port: int, rank: int, size: int) -> subprocess.Popen:
@@ -138,7 +165,8 @@ def results(
         (folder / channel).mkdir()
         for name, n_timesteps in files.items():
             n_series = 1 if name == SINGLE else 2
-            text = as_csv(make_series(n_timesteps, seed=n_timesteps)[:, :n_series])
+            series = make_series(n_timesteps, seed=n_timesteps)[:, :n_series]
+            text = timed(series) if name in TIMED else as_csv(series)
             (folder / channel / name).write_bytes(text)
     artifacts.save(folder / "parent", tiny_fit)
     (folder / "labels").mkdir()

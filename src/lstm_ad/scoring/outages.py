@@ -9,11 +9,12 @@ gap costs is still found.
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 
 import numpy as np
 
 from lstm_ad.axes import FloatArray
+from lstm_ad.processes import ALONE, ProcessGroup
 from lstm_ad.scoring.gaussian import Gaussian
 from lstm_ad.scoring.reconstruction import Reconstructor
 
@@ -25,15 +26,19 @@ MAX_ROWS = 2000
 
 
 def outage_ratios(
-    parts: Iterable[FloatArray], reconstructor: Reconstructor, gaussian: Gaussian
+    parts: Sequence[FloatArray],
+    reconstructor: Reconstructor,
+    gaussian: Gaussian,
+    group: ProcessGroup = ALONE,
 ) -> FloatArray:
     """Return how many times as large errors are while each series is away.
 
     Args:
-        parts: Normal rows, each of shape ``(T, D)`` and longer than the rows that have
-            no score; the first ``MAX_ROWS`` count.
+        parts: Normal rows of this process, each of shape ``(T, D)`` and longer than
+            the rows that have no score; may be none.
         reconstructor: The scaled LSTM.
         gaussian: What scores its errors.
+        group: The processes that have parts: their rows count as those of one.
 
     Returns:
         At least 1, of shape ``(D,)``; all 1 for a single series, which has no score
@@ -44,31 +49,20 @@ def outage_ratios(
     if n_series == 1:
         return ratios
     measured = dataclasses.replace(reconstructor, outage_ratios=ratios)
-    some = list(_first_rows(parts, reconstructor.network.layout.n_unscored))
 
     def level(left_out: list[int]) -> float:
         """Return the level of the distances without some series."""
-        distances = []
-        for part in some:
+        distances = [np.empty(0)]
+        for part in parts:
             values = part.copy()
             values[:, left_out] = np.nan
             distances += [
                 gaussian.distances(errors) for errors in measured.errors(values)
             ]
-        found = np.concatenate(distances)
+        found = np.concatenate(group.gather(np.concatenate(distances)))
         found = found[~np.isnan(found)]
         return float(np.quantile(found, PROBABILITY)) if len(found) else 0.0
 
     usual = level([])
     without = np.array([level([number]) for number in range(n_series)])
     return np.sqrt(np.maximum(without / usual, 1.0)) if usual else ratios
-
-
-def _first_rows(parts: Iterable[FloatArray], n_unscored: int) -> Iterator[FloatArray]:
-    """Yield the first rows of parts, as many as may be read."""
-    room = MAX_ROWS
-    for part in parts:
-        if room <= 0:
-            return
-        yield part[: n_unscored + room]
-        room -= len(part) - n_unscored

@@ -260,7 +260,7 @@ def _columns(
 def _problem(name: str) -> str | None:
     """Return what is wrong with a name, in the rest of a sentence, or None."""
     if not name:
-        return "has no name; each column needs one"
+        return "has no name; name it, or leave it out (in pandas: index=False)"
     if len(name) > _LONGEST_NAME:
         return (
             f"has a name of {len(name)} characters, {shown(name)}; use at most "
