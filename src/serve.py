@@ -58,11 +58,13 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, settings: ServerSettings) -> None:
         # It imports NumPy, whose threads main() has limited by now.
         from sagemaker_container.monitoring.counts import Counts
+        from sagemaker_container.monitoring.model_counts import ModelCounts
 
         self.settings = settings
         self.gpu = self.slot = 0
         self.counts = Counts(settings.n_workers)
         self.each_second: Callable[[], None] | None = None
+        self.model_counts = ModelCounts()
         self.catalogue = Catalogue()  # what a worker leaves to the one after it
         super().__init__()
 
@@ -163,7 +165,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             models,
             settings.max_payload_mb,
             settings.columns,
-            Monitor.of_several(self.counts, self.slot),
+            Monitor.of_several(self.counts, self.slot, self.model_counts),
         )
 
 

@@ -120,6 +120,7 @@ def test_models_answer_as_servers_of_one_model_do(
         server.is_listening()
     after = [platform.invoke("apart", body, asked).body for asked in REQUESTS]
     kept = platform.listed()
+    metrics = server.request("GET", "/metrics").body.decode()
     unloaded = [platform.unload(name) for name in ("apart", "overlapping", "apart")]
 
     assert at_first == []
@@ -131,6 +132,8 @@ def test_models_answer_as_servers_of_one_model_do(
     assert loaded == kept == ["apart", "overlapping"]
     assert after == expected["apart"]
     assert unloaded == [200, 200, 404]
+    # All rows, all rows and the last five, each five times: nothing is lost in a kill.
+    assert f'lstm_ad_rows_total{{model="apart"}} {5 * (123 + 123 + 5)}.0' in metrics
     assert platform.listed() == []
     assert server.request("GET", "/ping").status == 200
     assert "Traceback" not in server.log

@@ -19,7 +19,7 @@ from sagemaker_container.formats.csv_table import machines_of
 from sagemaker_container.formats.frame import Frame
 from sagemaker_container.formats.table import Table
 from sagemaker_container.http.request import Asked
-from sagemaker_container.monitoring.recorder import RowRecorder
+from sagemaker_container.monitoring.recorder import RowCounter
 
 Answer = tuple[int, Iterable[bytes]]
 """The length of an answer in bytes, and its text in pieces."""
@@ -33,7 +33,7 @@ Of more, the scores are computed again each time that the answer is written."""
 
 
 def answer(
-    detector: LSTMAD, table: Table, asked: Asked, recorder: RowRecorder | None = None
+    detector: LSTMAD, table: Table, asked: Asked, recorder: RowCounter | None = None
 ) -> Answer:
     """Return the length of an answer in bytes, and its text in pieces.
 
@@ -65,7 +65,7 @@ def answer(
 
 
 def _writer(
-    detector: LSTMAD, table: Table, asked: Asked, recorder: RowRecorder | None
+    detector: LSTMAD, table: Table, asked: Asked, recorder: RowCounter | None
 ) -> Callable[[], Iterable[bytes]]:
     """Return the function that writes an answer; most series are scored already.
 
@@ -98,7 +98,7 @@ def _json(
     table: Table,
     frame: Frame,
     asked: Asked,
-    recorder: RowRecorder | None,
+    recorder: RowCounter | None,
 ) -> Callable[[], Iterable[bytes]]:
     """Return the function that writes JSON or JSON Lines."""
     scored, events = _scored(detector, table, frame, asked, recorder)
@@ -126,7 +126,7 @@ def _scored(
     table: Table,
     frame: Frame,
     asked: Asked,
-    recorder: RowRecorder | None,
+    recorder: RowCounter | None,
 ) -> tuple[Iterable[Scores], list[Event]]:
     """Return what the detector says of a table, some rows at a time and in order."""
     clock = detector.schema.clock
@@ -169,7 +169,7 @@ class _ScoredAgain:
     with_contributions: bool
     first: int
     """The first row that is returned, counted from 0."""
-    recorder: RowRecorder | None
+    recorder: RowCounter | None
     """What counts the rows, when they are scored for the first time."""
 
     def __iter__(self) -> Iterator[Scores]:

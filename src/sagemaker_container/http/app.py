@@ -33,7 +33,9 @@ from sagemaker_container.http.models import Models
 from sagemaker_container.http.request import Asked, answer_format
 from sagemaker_container.http.slots import Slots
 from sagemaker_container.monitoring.counts import Counts
+from sagemaker_container.monitoring.model_counts import ModelCounts
 from sagemaker_container.monitoring.monitor import Monitor
+from sagemaker_container.monitoring.recorder import RowCounter
 
 MAX_REQUESTS = 32
 """How many requests a worker holds, the one that it scores included."""
@@ -66,7 +68,7 @@ def create_app(
 
     @app.post("/invocations")
     def score() -> Response:
-        return invocations.answer(detector)
+        return invocations.answer(detector, monitor.rows)
 
     @app.get("/execution-parameters")
     def execution_parameters() -> dict[str, int]:
@@ -90,7 +92,8 @@ def create_multi_model_app(
         columns: Those of CSV, where a request names none.
         monitor: What counts; None if this process is the only one.
     """
-    monitor = monitor or Monitor.of_several(Counts(n_workers=1), slot=0)
+    counts = ModelCounts()
+    monitor = monitor or Monitor.of_several(Counts(n_workers=1), 0, counts)
     app = _polled_app(monitor)
     invocations = _Invocations(
         max_payload_mb, False, columns, Slots(MAX_REQUESTS), monitor
@@ -98,7 +101,13 @@ def create_multi_model_app(
     app.register_error_handler(
         Exception, functools.partial(error_response, routes=ROUTES)
     )
-    app.register_blueprint(model_routes(models, invocations.answer))
+
+    def answer(detector: LSTMAD, name: str) -> Response:
+        of_each = monitor.models
+        rows = of_each.recorder(name, detector.decision) if of_each else None
+        return invocations.answer(detector, rows)
+
+    app.register_blueprint(model_routes(models, answer))
     return app
 
 
@@ -115,7 +124,7 @@ def _polled_app(monitor: Monitor) -> Flask:
         # Imported by the first scrape: it takes a tenth of a second.
         from sagemaker_container.monitoring.exposition import exposition
 
-        text = exposition(monitor.counts, monitor.model)
+        text = exposition(monitor.counts, monitor.model, monitor.models)
         return Response(text, content_type="text/plain; version=0.0.4")
 
     @app.before_request
@@ -140,8 +149,13 @@ class _Invocations:
     slots: Slots
     monitor: Monitor
 
-    def answer(self, detector: LSTMAD) -> Response:
-        """Return the answer to the current request, by the scores of a model."""
+    def answer(self, detector: LSTMAD, rows: RowCounter | None) -> Response:
+        """Return the answer to the current request.
+
+        Args:
+            detector: What scores.
+            rows: What counts the rows, if anything does.
+        """
         record: Record = g.record
         headers = request.headers
         body_format = BodyFormat.of(
@@ -154,7 +168,7 @@ class _Invocations:
         with contextlib.ExitStack() as held:
             held.enter_context(self.slots.take())
             held.enter_context(self.monitor.requests.holding())
-            length, pieces = self._score(detector, record, body_format, asked)
+            length, pieces = self._score(detector, record, body_format, asked, rows)
             # A charset would break clients that compare the content type exactly.
             response = Response(pieces, content_type=asked.content_type)
             response.content_length = length
@@ -164,7 +178,12 @@ class _Invocations:
         return response
 
     def _score(
-        self, detector: LSTMAD, record: Record, body_format: BodyFormat, asked: Asked
+        self,
+        detector: LSTMAD,
+        record: Record,
+        body_format: BodyFormat,
+        asked: Asked,
+        rows: RowCounter | None,
     ) -> answers.Answer:
         """Return the answer's length in bytes, and its pieces."""
         record.body = Body(
@@ -180,7 +199,7 @@ class _Invocations:
         )
         record.shape = n_rows, _ = table.values.shape
         if not self.is_batch:
-            return answers.answer(detector, table, asked, self.monitor.rows)
+            return answers.answer(detector, table, asked, rows)
         batch.refuse_piece(record.body.n_bytes, n_rows, self.max_payload_mb)
         with batch.advice(n_rows, detector.n_unscored):
-            return answers.answer(detector, table, asked, self.monitor.rows)
+            return answers.answer(detector, table, asked, rows)

@@ -47,12 +47,14 @@ class _Load(msgspec.Struct):
     url: str
 
 
-def model_routes(models: Models, answer: Callable[[LSTMAD], Response]) -> Blueprint:
+def model_routes(
+    models: Models, answer: Callable[[LSTMAD, str], Response]
+) -> Blueprint:
     """Return the routes of a multi-model endpoint.
 
     Args:
         models: The models.
-        answer: What answers the current request, by the scores of a model.
+        answer: What answers the current request, by the scores of a model and its name.
     """
     routes = Blueprint("models", __name__)
 
@@ -79,7 +81,7 @@ def model_routes(models: Models, answer: Callable[[LSTMAD], Response]) -> Bluepr
 
     @routes.post("/models/<path:name>/invoke")
     def invoke(name: str) -> Response:
-        return answer(models.detector(name))
+        return answer(models.detector(name), name)
 
     return routes
 

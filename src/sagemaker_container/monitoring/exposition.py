@@ -6,7 +6,7 @@ have, so the counts are those of :mod:`sagemaker_container.monitoring.counts`.
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client import generate_latest
 from prometheus_client.core import (
@@ -19,20 +19,23 @@ from prometheus_client.core import (
 from lstm_ad.quality.drift import RANKS
 from sagemaker_container.monitoring.counts import SECONDS, STATUSES, Counts, Totals
 from sagemaker_container.monitoring.model import ServedModel
+from sagemaker_container.monitoring.model_counts import ModelCounts
 
 _PREFIX = "lstm_ad_"
 _BOUNDS = [*map(str, SECONDS[:-1]), "+Inf"]
 
 
-def exposition(counts: Counts, model: ServedModel | None) -> bytes:
+def exposition(
+    counts: Counts, model: ServedModel | None, models: ModelCounts | None = None
+) -> bytes:
     """Return the answer to a scrape.
 
     Args:
         counts: Those of all workers.
-        model: What they serve; None if there are several models, whose rows are not
-            counted.
+        model: What they serve; None if there are several models.
+        models: What is counted of each of these.
     """
-    return generate_latest(_Metrics(counts, model))
+    return generate_latest(_Metrics(counts, model, models))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +44,7 @@ class _Metrics:
 
     counts: Counts
     model: ServedModel | None
+    models: ModelCounts | None
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics, as they are now."""
@@ -54,6 +58,8 @@ class _Metrics:
             yield from _data(totals)
             yield from _model(self.model)
             yield from _drift(self.model, self.counts)
+        if self.models:
+            yield from _data_of_each(self.models.totals())
 
 
 def _model(model: ServedModel) -> Iterator[Metric]:
@@ -108,14 +114,26 @@ def _service(totals: Totals) -> Iterator[Metric]:
     )
 
 
+_ROWS = {
+    "rows": ("rows", "Rows that were returned."),
+    "rows_scored": ("scored", "Rows that have a score."),
+    "anomalies": ("anomalies", "Rows below the model's own threshold."),
+    "missing_cells": ("missing", "Missing values in the rows."),
+}
+"""What is counted of rows: the metric, the count and the meaning."""
+
+
+def _data_of_each(totals: Mapping[str, Mapping[str, int]]) -> Iterator[Metric]:
+    """Yield what is counted of the rows of each model."""
+    for metric, (field, meaning) in _ROWS.items():
+        values = [(name, counts[field]) for name, counts in totals.items()]
+        yield _counter_by(metric, meaning, "model", values)
+
+
 def _data(totals: Totals) -> Iterator[Metric]:
     """Yield what is counted of rows."""
-    yield _counter("rows", "Rows that were returned.", totals.rows)
-    yield _counter("rows_scored", "Rows that have a score.", totals.scored)
-    yield _counter(
-        "anomalies", "Rows below the model's own threshold.", totals.anomalies
-    )
-    yield _counter("missing_cells", "Missing values in the rows.", totals.missing)
+    for metric, (field, meaning) in _ROWS.items():
+        yield _counter(metric, meaning, getattr(totals, field))
     yield _counter_by(
         "score_rank",
         "Rows whose scores are as rare as this, or rarer, on calibration data.",

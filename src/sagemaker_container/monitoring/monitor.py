@@ -7,6 +7,7 @@ from lstm_ad.model_json import Identity
 from lstm_ad.scoring.detector import LSTMAD
 from sagemaker_container.monitoring.counts import Counts
 from sagemaker_container.monitoring.model import ServedModel
+from sagemaker_container.monitoring.model_counts import ModelCounts
 from sagemaker_container.monitoring.recorder import RequestRecorder, RowRecorder
 
 
@@ -24,6 +25,8 @@ class Monitor:
     """The model, unless there are several."""
     after_file: Callable[[], None] | None = None
     """What is to be done after each file of a batch transform."""
+    models: ModelCounts | None = None
+    """What counts the rows of several models."""
 
     @classmethod
     def of(cls, model: ServedModel, counts: Counts, slot: int) -> "Monitor":
@@ -38,9 +41,15 @@ class Monitor:
         return cls(counts, RequestRecorder(counts.slots[slot]), rows, model)
 
     @classmethod
-    def of_several(cls, counts: Counts, slot: int) -> "Monitor":
-        """Return the monitoring of a worker whose models come and go."""
-        return cls(counts, RequestRecorder(counts.slots[slot]))
+    def of_several(cls, counts: Counts, slot: int, models: ModelCounts) -> "Monitor":
+        """Return the monitoring of a worker whose models come and go.
+
+        Args:
+            counts: Those of all workers.
+            slot: The number of the worker's own.
+            models: Those of the models.
+        """
+        return cls(counts, RequestRecorder(counts.slots[slot]), models=models)
 
     @classmethod
     def alone(cls, detector: LSTMAD) -> "Monitor":

@@ -8,6 +8,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -61,6 +62,13 @@ class RequestRecorder:
         with self._lock:
             self._slot["durations"][np.searchsorted(SECONDS, seconds)] += 1
             self._slot["seconds"] += seconds
+
+
+class RowCounter(Protocol):
+    """What counts the rows of answers."""
+
+    def returned(self, values: FloatArray, parts: Sequence[Scores], first: int) -> None:
+        """Count the rows of an answer."""
 
 
 class RowRecorder:

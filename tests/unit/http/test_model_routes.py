@@ -5,9 +5,11 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
 
 from lstm_ad import artifacts
 from lstm_ad.artifacts import Fit
@@ -16,6 +18,7 @@ from sagemaker_container.http.app import create_app, create_multi_model_app
 from sagemaker_container.http.catalogue import Catalogue
 from sagemaker_container.http.model_routes import PAGE, ROUTES
 from sagemaker_container.http.models import Budget, Models
+from sagemaker_container.monitoring.model_counts import MAX_MODELS, ModelCounts
 
 GB = 2**30
 
@@ -247,6 +250,46 @@ def test_an_unknown_page_is_400(client: FlaskClient) -> None:
         answer = client.get("/models", query_string={"next_page_token": token})
         assert answer.status_code == 400
         assert f'The next_page_token "{token}" is unknown' in answer.text
+
+
+def test_the_rows_of_each_model_are_counted(
+    client: FlaskClient, folders: list[str], make_series, as_csv
+) -> None:
+    """By its name; what is sent for the sake of other rows is not counted again."""
+    series = make_series(47)
+    series[40, 0] = 1e6
+    last = {"X-Amzn-SageMaker-Custom-Attributes": "return=last:3"}
+    for name, headers in (("a", {}), ("a", last), ('b "/c', {})):
+        load(client, name, folders[0])
+        path = f"/models/{quote(name, safe='')}/invoke"
+        client.post(path, data=as_csv(series), headers=headers).close()
+    client.delete("/models/a")
+
+    found = {
+        (sample.name, sample.labels["model"]): sample.value
+        for family in text_string_to_metric_families(client.get("/metrics").text)
+        for sample in family.samples
+        if "model" in sample.labels
+    }
+
+    assert found["lstm_ad_rows_total", "a"] == 47 + 3
+    assert found["lstm_ad_rows_scored_total", "a"] == 37 + 3
+    assert found["lstm_ad_rows_total", 'b "/c'] == 47
+    assert found["lstm_ad_anomalies_total", 'b "/c'] >= 1
+    assert found["lstm_ad_missing_cells_total", "a"] == 0
+
+
+def test_no_more_models_are_counted_than_are_allowed() -> None:
+    """Each would be a label; a model that is counted goes on being counted."""
+    counts = ModelCounts()
+    names = [f"model {number}" for number in range(MAX_MODELS + 1)]
+
+    recorders = [counts.recorder(name, None) for name in names]
+
+    assert None not in recorders[:-1]
+    assert recorders[-1] is None
+    assert counts.recorder(names[0], None) is not None
+    assert list(counts.totals()) == names[:-1]
 
 
 def test_the_log_names_the_model(

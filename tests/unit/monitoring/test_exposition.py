@@ -90,7 +90,7 @@ def test_with_labels_the_expected_rate_is_that_of_their_threshold(model, counts)
 
 
 def test_of_several_models_the_requests_are_counted(counts: Counts) -> None:
-    """Their rows are not: they would be those of all models together."""
+    """Their rows are not in one sum: they would be those of all models together."""
     names = {name for name, *_ in scraped(counts, None)}
 
     assert "lstm_ad_requests_total" in names
