@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from lstm_ad.exceptions import HyperparameterError
@@ -58,6 +59,11 @@ _RETIRED = {
 }
 """Hyperparameters of earlier versions, and what replaces them."""
 
+_DURATION = re.compile(
+    r"P(?:(\d{1,9})D)?(?:T(?=\d)(?:(\d{1,9})H)?(?:(\d{1,9})M)?"
+    r"(?:(\d{1,9}(?:\.\d{1,9})?)S)?)?"
+)
+_LONGEST_INTERVAL = 366 * 24 * 60 * 60
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 
 
@@ -255,6 +261,10 @@ class Hyperparameters:
         "The one of id-columns that says of what machine a row is, each a series of "
         "its own; empty = all rows are of one.",
     )
+    sampling_interval: str = _declare_text(
+        "The length of the intervals of time whose rows are averaged into one, an ISO "
+        "8601 duration such as PT1M; empty = rows are taken as they are.",
+    )
     off_when: str = _declare_text(
         "The condition under which the machine is off, such as current < 1: these time "
         "steps are neither learnt from nor scored; empty = never.",
@@ -295,6 +305,17 @@ class Hyperparameters:
                 f"sequence-stride must be a divisor of prediction-length, which is "
                 f'{layout.prediction_length}, but "{layout.stride}" was given.'
             )
+        if self.sampling_interval and not self.sampling_step:
+            problems.append(
+                f"sampling-interval must be an ISO 8601 duration in days, hours, "
+                f"minutes and seconds, such as PT1M or PT0.5S, of at most 366 days, "
+                f'but "{self.sampling_interval}" was given.'
+            )
+        elif self.sampling_interval and not self.timestamp_column:
+            problems.append(
+                "sampling-interval needs the times of rows: name their column in "
+                "timestamp-column, or leave it out."
+            )
         if off.parse(self.off_when) is None:
             problems.append(
                 f'off-when must be {off.ACCEPTED}, but "{self.off_when}" was given.'
@@ -312,6 +333,16 @@ class Hyperparameters:
         """The names or numbers of the id columns."""
         names = (name.strip() for name in self.id_columns.split(","))
         return tuple(name for name in names if name)
+
+    @property
+    def sampling_step(self) -> int:
+        """The sampling interval in nanoseconds; 0 if there is none."""
+        match = _DURATION.fullmatch(self.sampling_interval)
+        if match is None:
+            return 0
+        days, hours, minutes, seconds = (Decimal(part or 0) for part in match.groups())
+        found = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+        return int(found * 10**9) if found <= _LONGEST_INTERVAL else 0
 
     @property
     def layout(self) -> Layout:

@@ -22,7 +22,7 @@ from lstm_ad.hyperparameters import (
 from lstm_ad.model_json import DESCRIPTION
 
 ARCHITECTURE = ("num_layers", "hidden_size")
-COLUMNS = ("timestamp_column", "id_columns", "group_column")
+COLUMNS = ("timestamp_column", "id_columns", "group_column", "sampling_interval")
 LENGTHS = ("context_length", "prediction_length", "sequence_stride")
 
 TRAINING_ONLY = (

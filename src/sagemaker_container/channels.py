@@ -64,7 +64,8 @@ def _series(
     environment: TrainingEnvironment, folder: Path
 ) -> Iterator[tuple[str, Source]]:
     """Yield the series of the data channels, and the names of their files."""
-    settings, gap = environment.hyperparameters, environment.hyperparameters.longest_gap
+    settings = environment.hyperparameters
+    times = settings.longest_gap, settings.sampling_step
     columns = FileColumns(
         Declared(settings.timestamp_column, settings.ids, settings.group_column),
         environment.schema,
@@ -72,10 +73,13 @@ def _series(
     for channel in (TRAINING, VALIDATION):
         for name, path in environment.channels[channel].items():
             if settings.group_column:
-                for one in read_machines(channel, path, name, columns, gap, folder):
+                for one in read_machines(channel, path, name, columns, folder, *times):
                     yield name, one
             else:
-                yield name, Source(channel, name, read_file(path, name, columns, gap))
+                yield (
+                    name,
+                    Source(channel, name, read_file(path, name, columns, *times)),
+                )
 
 
 def _ranges(
@@ -106,6 +110,12 @@ def _ranges(
         }
         for channel in (LABELS, EXCLUDE)
     )
+    for name in channels[LABELS]:
+        if name not in labels and environment.hyperparameters.sampling_interval:
+            raise SettingError(
+                f"labels/{name} has a label per row, but sampling-interval averages "
+                f"rows; use ranges of time, start,end per line."
+            )
     if (labels or excluding) and environment.divided:
         raise SettingError(
             f"Ranges of time are given, but the channel {environment.divided[0]} is "

@@ -72,7 +72,11 @@ def test_the_model_is_the_same(jobs) -> None:
     roles = {column["name"]: column["role"] for column in columns}
     assert roles == dict.fromkeys(NAMES, "series") | {"time": "timestamp", "pump": "id"}
     assert [*roles] == ["time", *NAMES[:2], "pump", NAMES[2]]
-    assert documents[1]["schema"]["clock"] == {"form": "iso", "step": 60 * 10**9}
+    assert documents[1]["schema"]["clock"] == {
+        "form": "iso",
+        "step": 60 * 10**9,
+        "is_sampled": False,
+    }
     assert documents[1]["schema"]["group"] == "pump"
 
 

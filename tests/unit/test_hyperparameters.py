@@ -34,6 +34,7 @@ def test_names_and_defaults_are_the_documented_ones() -> None:
         "timestamp-column": "",
         "id-columns": "",
         "group-column": "",
+        "sampling-interval": "",
         "off-when": "",
         "precision": "fp32",
         "seed": 0,
@@ -354,3 +355,35 @@ def test_a_text_that_cannot_name_columns_is_refused(
     """Too long, or no column at all."""
     with pytest.raises(HyperparameterError, match=f"^{re.escape(message)}$"):
         Hyperparameters.from_strings({"id-columns": "a, b", name: text})
+
+
+@pytest.mark.parametrize(
+    ("text", "nanoseconds"),
+    [
+        ("PT1M", 60 * 10**9),
+        ("P1DT2H3M4.5S", (26 * 3600 + 184) * 10**9 + 5 * 10**8),
+        ("PT0.000000001S", 1),
+        ("P366D", 366 * 24 * 3600 * 10**9),
+    ],
+)
+def test_an_interval_is_an_iso_8601_duration(text: str, nanoseconds: int) -> None:
+    """In days and smaller units, which have a fixed length."""
+    settings = {"sampling-interval": text, "timestamp-column": "time"}
+    assert Hyperparameters.from_strings(settings).sampling_step == nanoseconds
+
+
+@pytest.mark.parametrize("text", ["P", "PT", "P1DT", "PT0S", "1M", "P1M", "P367D"])
+def test_another_interval_is_refused(text: str) -> None:
+    """With what is accepted."""
+    message = (
+        f"sampling-interval must be an ISO 8601 duration in days, hours, minutes and "
+        f"seconds, such as PT1M or PT0.5S, of at most 366 days, but {text!r} was given."
+    ).replace("'", '"')
+    with pytest.raises(HyperparameterError, match=f"^{re.escape(message)}$"):
+        Hyperparameters(sampling_interval=text, timestamp_column="time")
+
+
+def test_an_interval_needs_times() -> None:
+    """Of the rows."""
+    with pytest.raises(HyperparameterError, match="needs the times of rows"):
+        Hyperparameters(sampling_interval="PT1M")

@@ -50,6 +50,8 @@ class Clock:
     """How they are written."""
     step: PositiveCount
     """From one row to the next, most often: nanoseconds, or the unit of integers."""
+    is_sampled: bool = False
+    """Whether rows are the means of intervals of that length."""
 
     def spelled(self, difference: int) -> str:
         """Return a difference of times in words: in seconds, or as a number."""

@@ -18,7 +18,7 @@ from sagemaker_container.formats.csv_table import BlockReader, cut_into_blocks, 
 from sagemaker_container.formats.csv_text import blocks, explain, parse
 from sagemaker_container.formats.header import Columns, Declared, by_place, matched
 from sagemaker_container.formats.messages import shown
-from sagemaker_container.formats.steps import Steps, Timed
+from sagemaker_container.formats.steps import Sampler, Steps, Timed, steps_of
 from sagemaker_container.formats.table import Cells
 
 logger = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class Read(NamedTuple):
 
 
 def read_file(
-    path: Path, name: str, columns: FileColumns, longest_gap: int
+    path: Path, name: str, columns: FileColumns, longest_gap: int, interval: int = 0
 ) -> Iterator[RowsBlock]:
     """Yield the rows of a file that are one series, a bounded number at a time.
 
@@ -125,18 +125,19 @@ def read_file(
         longest_gap: Over how many rows a missing value is held; 0 if none may be
             missing. Rows that are absent in time are inserted, but no more of them in
             a run than say that it is longer.
+        interval: Over how many nanoseconds rows are averaged; 0 for not at all.
 
     Raises:
         SeriesError: If the file cannot be read as it stands. The message names the
             file, and the row and the column where there is one.
     """
-    steps: Steps | None = None
+    steps: Steps | Sampler | None = None
     for some in read_rows(path, name, columns, longest_gap):
         moments, form = some.parsed.times, some.parsed.form
         if moments is None or form is None or some.columns.timestamp is None:
             yield RowsBlock(some.values, some.schema)
             continue
-        steps = steps or Steps(some.columns, longest_gap)
+        steps = steps or steps_of(some.columns, longest_gap, interval)
         first = some.n_rows_before + 1
         cells = some.carried(some.columns.timestamp)
         numbers = range(first, first + len(moments))
@@ -146,6 +147,9 @@ def read_file(
                 some.schema,
             )
         yield block
+    with named(name):
+        left = steps.end() if steps else []
+    yield from left
 
 
 def read_rows(

@@ -21,7 +21,7 @@ from lstm_ad.exceptions import SeriesError
 from sagemaker_container.formats import times
 from sagemaker_container.formats.csv_file import FileColumns, Read, named, read_rows
 from sagemaker_container.formats.header import Columns
-from sagemaker_container.formats.steps import Steps, Timed
+from sagemaker_container.formats.steps import Sampler, Steps, Timed, steps_of
 from sagemaker_container.formats.table import plain
 
 _SCRATCH = "machines"
@@ -51,8 +51,9 @@ def read_machines(
     path: Path,
     name: str,
     columns: FileColumns,
-    longest_gap: int,
     folder: Path,
+    longest_gap: int,
+    interval: int = 0,
 ) -> Iterator[Source]:
     """Yield the machines of a file; each must be read before the next.
 
@@ -61,8 +62,9 @@ def read_machines(
         path: As for :func:`~sagemaker_container.formats.csv_file.read_file`.
         name: Likewise.
         columns: Likewise; one of them says which machine a row is of.
-        longest_gap: Likewise.
         folder: For a scratch file, which is gone after the last machine.
+        longest_gap: As ``path``.
+        interval: Likewise.
 
     Raises:
         SeriesError: If the file cannot be read as it stands.
@@ -75,7 +77,9 @@ def read_machines(
         yield Source(
             channel,
             name if is_one else f"{name}[{machine}]",
-            _blocks(divided, rows, name, longest_gap),
+            _blocks(
+                divided, rows, name, steps_of(divided.columns, longest_gap, interval)
+            ),
             "" if is_one else name,
             rows if channel == VALIDATION and not is_one else None,
         )
@@ -137,10 +141,9 @@ def _divide(
 
 
 def _blocks(
-    divided: _Divided, rows: IndexArray, name: str, longest_gap: int
+    divided: _Divided, rows: IndexArray, name: str, steps: Steps | Sampler
 ) -> Iterator[Block]:
     """Yield the rows of a machine, with those that are absent in time as missing."""
-    steps = Steps(divided.columns, longest_gap)
     size = max(1, BLOCK_NUMBERS // divided.values.shape[1])
     for first in range(0, len(rows), size):
         some = rows[first : first + size]
@@ -154,3 +157,6 @@ def _blocks(
         with named(name):
             block = steps.rows(timed, divided.schema)
         yield block
+    with named(name):
+        left = steps.end()
+    yield from left

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, TypeVar
 
 import numpy as np
-import pandas as pd
 
 from lstm_ad.axes import IndexArray
 from lstm_ad.data.schema import Schema
@@ -16,7 +15,8 @@ from sagemaker_container.formats.blocks import Block, Parsed, gather, no_data
 from sagemaker_container.formats.cells import number_problem, row_length_problem
 from sagemaker_container.formats.first_row import refuse_column_numbers
 from sagemaker_container.formats.header import Columns, by_place, matched, names_of
-from sagemaker_container.formats.table import Cells, Table, plain
+from sagemaker_container.formats.table import Cells, Table
+from sagemaker_container.formats.timed import timed
 
 Found = TypeVar("Found")
 
@@ -63,22 +63,14 @@ def read_table(
         name: Cells.joined([part.carried[number] for part in parts])
         for number, name in enumerate(columns.carried)
     }
-    moments = None
+    moments, form = None, None
     if columns.timestamp is not None:
+        form = parts[0].form
         moments = np.concatenate(
             [part.times for part in parts if part.times is not None]
         )
-        times.refuse_other_form(parts[0].form, schema.clock)
-        machines = machines_of(cells[columns.group]) if columns.group else None
-        times.refuse_unsteady(
-            moments,
-            cells[columns.timestamp].__getitem__,
-            columns,
-            schema.clock,
-            machines,
-            allows_missing,
-        )
-    return Table(values, columns.has_header, cells, moments)
+    table = Table(values, columns.has_header, cells, moments)
+    return timed(table, form, columns, schema, allows_missing)
 
 
 def cut_into_blocks(
@@ -232,12 +224,6 @@ class BlockReader:
             if problem:
                 return f"{columns.place(row, column)}: {problem}"
         return None
-
-
-def machines_of(cells: Sequence[bytes]) -> IndexArray:
-    """Return a number for the machine of each row, of shape ``(T,)``."""
-    codes, _ = pd.factorize(np.array([*map(plain, cells)], dtype=object))
-    return np.asarray(codes, dtype=np.int64)
 
 
 def _is_header(line: bytes) -> bool:

@@ -9,11 +9,11 @@ from lstm_ad.axes import FloatArray
 from lstm_ad.data.schema import Role, Schema
 from lstm_ad.exceptions import SeriesError
 from sagemaker_container.formats import times
-from sagemaker_container.formats.csv_table import machines_of
 from sagemaker_container.formats.header import Columns, matched
 from sagemaker_container.formats.json import Document, read_document
 from sagemaker_container.formats.messages import counted, shown
 from sagemaker_container.formats.table import Cells, Table, quoted
+from sagemaker_container.formats.timed import timed
 
 
 def read_table(
@@ -42,19 +42,14 @@ def read_table(
     columns = Columns(
         len(schema.series) + len(carried), (), dict.fromkeys(carried, 0)
     )  # for the places in messages alone: there is no header
-    if schema.timestamp is None or schema.timestamp not in carried:
-        return Table(values, bool(document.columns), carried)
-    cells = carried[schema.timestamp]
-    found = times.parse(cells)
-    if found is None:
-        raise _time_problem(cells, columns)
-    moments, form = found
-    times.refuse_other_form(form, schema.clock)
-    machines = machines_of(carried[schema.group]) if schema.group in carried else None
-    times.refuse_unsteady(
-        moments, cells.__getitem__, columns, schema.clock, machines, allows_missing
-    )
-    return Table(values, bool(document.columns), carried, moments)
+    moments, form = None, None
+    if schema.timestamp is not None and schema.timestamp in carried:
+        found = times.parse(carried[schema.timestamp])
+        if found is None:
+            raise _time_problem(carried[schema.timestamp], columns)
+        moments, form = found
+    table = Table(values, bool(document.columns), carried, moments)
+    return timed(table, form, columns, schema, allows_missing)
 
 
 def _in_order(document: Document, schema: Schema) -> FloatArray:

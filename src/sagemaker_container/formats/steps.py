@@ -1,12 +1,17 @@
-"""Follow the times of a series block by block, and insert the rows that are absent."""
+"""Follow the times of a series block by block.
+
+Rows that are absent are inserted, or rows are averaged over intervals of time.
+"""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.rows import Block
+from lstm_ad.data.sampling import means
 from lstm_ad.data.schema import Clock, Schema
 from sagemaker_container.formats import times
 from sagemaker_container.formats.header import Columns
@@ -29,53 +34,25 @@ class Timed:
     """The number of each row in its file, from 1."""
 
 
-class Steps:
-    """The times of a series: its first block says what a step is.
+class _Order:
+    """The order of the rows of a series: each is after the one before.
 
     Args:
         columns: The columns of the file.
-        longest_gap: Over how many rows a missing value is held; 0 if no row may be
-            absent.
     """
 
-    def __init__(self, columns: Columns, longest_gap: int) -> None:
+    def __init__(self, columns: Columns) -> None:
         self._columns = columns
-        self._longest_gap = longest_gap
-        self._clock: Clock | None = None
         self._last: tuple[int, bytes, int] | None = None
 
-    def rows(self, block: Timed, schema: Schema) -> Block:
-        """Return the rows of a block, with those that are absent as missing ones.
+    def after(self, block: Timed) -> Timed:
+        """Return a block without values after the row before it, if there is one.
 
         Args:
             block: The next rows of the series.
-            schema: The columns of the file.
 
         Raises:
-            SeriesError: If times do not rise by steps, or if rows may not be absent.
-        """
-        moments = self._refuse_unsteady(block)
-        last = len(block.times) - 1
-        self._last = int(block.times[-1]), block.cell(last), block.numbers[last]
-        n_absent = self._absent(moments, len(block.values))
-        filled, inserted = _with_absent(block.values, n_absent)
-        before = np.concatenate([moments[:1], moments[:-1]])[-len(n_absent) :]
-        # Those that are absent count as measured with the row before them.
-        pairs = np.column_stack([before, block.times]).ravel()
-        repeats = np.column_stack([n_absent, np.ones_like(n_absent)]).ravel()
-        return Block(
-            filled,
-            dataclasses.replace(schema, clock=self._clock),
-            inserted,
-            (int(block.times[0]), int(block.times[-1])),
-            np.repeat(pairs, repeats),
-        )
-
-    def _refuse_unsteady(self, block: Timed) -> IndexArray:
-        """Return the times of a block, after that of the row before if there is one.
-
-        Raises:
-            SeriesError: If they do not rise by steps, or if rows may not be absent.
+            SeriesError: If times do not rise.
         """
         before = [] if self._last is None else [self._last]
         earlier = np.array([time for time, _, _ in before], dtype=np.int64)
@@ -89,19 +66,58 @@ class Steps:
             )
 
         times.refuse_unsteady(moments, cell, self._columns, None, numbers=numbers)
+        last = len(block.times) - 1
+        self._last = int(block.times[-1]), block.cell(last), block.numbers[last]
+        return Timed(block.values[:0], moments, block.form, cell, numbers)
+
+
+class Steps:
+    """The times of a series: its first block says what a step is.
+
+    Args:
+        columns: The columns of the file.
+        longest_gap: Over how many rows a missing value is held; 0 if no row may be
+            absent.
+    """
+
+    def __init__(self, columns: Columns, longest_gap: int) -> None:
+        self._columns = columns
+        self._longest_gap = longest_gap
+        self._clock: Clock | None = None
+        self._order = _Order(columns)
+
+    def rows(self, block: Timed, schema: Schema) -> Block:
+        """Return the rows of a block, with those that are absent as missing ones.
+
+        Args:
+            block: The next rows of the series.
+            schema: The columns of the file.
+
+        Raises:
+            SeriesError: If times do not rise by steps, or if rows may not be absent.
+        """
+        known = self._order.after(block)
+        moments = known.times
         if self._clock is None and len(moments) > 1:
             distances = times.apart(moments[:-1], moments[1:])
             steps, counts = np.unique(distances, return_counts=True)
             self._clock = Clock(block.form[0], int(steps[np.argmax(counts)]))
         times.refuse_unsteady(
             moments,
-            cell,
+            known.cell,
             self._columns,
             self._clock,
             allows_absent=self._longest_gap > 0,
-            numbers=numbers,
+            numbers=known.numbers,
         )
-        return moments
+        n_absent = self._absent(moments, len(block.values))
+        before = np.concatenate([moments[:1], moments[:-1]])[-len(n_absent) :]
+        schema = dataclasses.replace(schema, clock=self._clock)
+        return _with_absent(block.values, block.times, before, n_absent, schema)
+
+    def end(self) -> list[Block]:
+        """Return the rows that are left at the end: none."""
+        return []
 
     def _absent(self, moments: IndexArray, n_rows: int) -> IndexArray:
         """Return how many rows to insert before each of the last rows."""
@@ -115,15 +131,136 @@ class Steps:
         return np.minimum(n_absent, self._longest_gap + 1)
 
 
+class Sampler:
+    """The means of a series over intervals of time.
+
+    Args:
+        columns: The columns of the file.
+        longest_gap: Over how many rows a missing value is held; 0 if no interval may be
+            without a row.
+        interval: The length of an interval, in nanoseconds.
+    """
+
+    def __init__(self, columns: Columns, longest_gap: int, interval: int) -> None:
+        self._columns, self._longest_gap = columns, longest_gap
+        self._interval = interval
+        self._order = _Order(columns)
+        self._left: list[tuple[Timed, Schema]] = []
+        self._last_begin: int | None = None
+
+    def rows(self, block: Timed, schema: Schema) -> Block:
+        """Return the means of the intervals that a block completes, maybe none.
+
+        Args:
+            block: The next rows of the series.
+            schema: The columns of the file.
+
+        Raises:
+            SeriesError: If times do not rise or are no ISO 8601 times, or if an
+                interval has no row and may not.
+        """
+        times.refuse_unsampled(block.form)
+        self._order.after(block)
+        if self._left:
+            block = _joined(self._left.pop()[0], block)
+        begins = block.times // self._interval
+        n_complete = int(np.searchsorted(begins, begins[-1]))
+        self._left.append((_some(block, slice(n_complete, None)), schema))
+        return self._means(_some(block, slice(n_complete)), schema)
+
+    def end(self) -> list[Block]:
+        """Return the mean of the last interval."""
+        return [self._means(*self._left.pop())] if self._left else []
+
+    def _means(self, block: Timed, schema: Schema) -> Block:
+        """Return the means of whole intervals."""
+        schema = dataclasses.replace(
+            schema, clock=Clock(block.form[0], self._interval, is_sampled=True)
+        )
+        if not len(block.times):
+            return Block(block.values, schema)
+        found, begins, first = means(block.values, block.times, self._interval)
+        last = self._last_begin
+        if last is None:
+            last = int(begins[0]) - self._interval
+        before = np.concatenate([np.array([last]), begins[:-1]])
+        n_absent = (begins - before) // self._interval - 1
+        if self._longest_gap == 0:
+            times.refuse_empty(
+                n_absent,
+                lambda at: block.cell(int(first[at])),
+                [block.numbers[row] for row in first.tolist()],
+                self._columns,
+                self._interval,
+            )
+        self._last_begin = int(begins[-1])
+        n_absent = np.minimum(n_absent, self._longest_gap + 1)
+        return _with_absent(found, begins, before, n_absent, schema)
+
+
+def steps_of(columns: Columns, longest_gap: int, interval: int) -> Steps | Sampler:
+    """Return what follows the times of a series.
+
+    Args:
+        columns: As for :class:`Steps`.
+        longest_gap: Likewise.
+        interval: As for :class:`Sampler`; 0 if rows are taken as they are.
+    """
+    if interval:
+        return Sampler(columns, longest_gap, interval)
+    return Steps(columns, longest_gap)
+
+
+def _some(block: Timed, rows: slice) -> Timed:
+    """Return some of the rows of a block; the text of their times is made anew."""
+    moments = block.times[rows]
+    cell = functools.partial(times.spelled, moments, block.form)
+    return Timed(block.values[rows], moments, block.form, cell, block.numbers[rows])
+
+
+def _joined(one: Timed, other: Timed) -> Timed:
+    """Return the rows of two blocks that follow each other."""
+    moments = np.concatenate([one.times, other.times])
+    return Timed(
+        np.concatenate([one.values, other.values]),
+        moments,
+        other.form,
+        functools.partial(times.spelled, moments, other.form),
+        [*one.numbers, *other.numbers],
+    )
+
+
 def _with_absent(
-    values: FloatArray, n_absent: IndexArray
-) -> tuple[FloatArray, tuple[tuple[int, int], ...]]:
-    """Return rows with others inserted before them, and where those are."""
+    values: FloatArray,
+    moments: IndexArray,
+    before: IndexArray,
+    n_absent: IndexArray,
+    schema: Schema,
+) -> Block:
+    """Return rows with others inserted before them.
+
+    Args:
+        values: Of shape ``(T, D)``.
+        moments: The time of each row, of shape ``(T,)``.
+        before: The time of the row before each: those that are absent count as measured
+            then.
+        n_absent: How many rows to insert before each.
+        schema: The columns of the file.
+    """
+    span = int(moments[0]), int(moments[-1])
     if not n_absent.any():
-        return values, ()
+        return Block(values, schema, (), span, moments)
     positions = np.arange(len(values)) + np.cumsum(n_absent)
     filled = np.full((positions[-1] + 1, values.shape[1]), np.nan)
     filled[positions] = values
     ends = positions[n_absent > 0]
     starts = ends - n_absent[n_absent > 0]
-    return filled, tuple(zip(starts.tolist(), ends.tolist(), strict=True))
+    pairs = np.column_stack([before, moments]).ravel()
+    repeats = np.column_stack([n_absent, np.ones_like(n_absent)]).ravel()
+    return Block(
+        filled,
+        schema,
+        tuple(zip(starts.tolist(), ends.tolist(), strict=True)),
+        span,
+        np.repeat(pairs, repeats),
+    )

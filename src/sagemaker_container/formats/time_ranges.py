@@ -17,7 +17,7 @@ import numpy as np
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.off import without
 from lstm_ad.data.rows import Block
-from lstm_ad.data.schema import TimeForm
+from lstm_ad.data.schema import Clock, TimeForm
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.model.off import Mask
 from sagemaker_container.formats import carried, times
@@ -85,25 +85,29 @@ class TimeRanges:
         assert form is not None
         return cls(name, start, end, form[0])
 
-    def mask(self, moments: IndexArray, form: TimeForm | None) -> Mask:
+    def mask(self, moments: IndexArray, clock: Clock | None) -> Mask:
         """Return which times are in a range, of shape ``(T,)``.
 
         Args:
-            moments: Rising, of shape ``(T,)``.
-            form: How they are written, if it is known.
+            moments: Rising, of shape ``(T,)``. If they begin intervals over which rows
+                are averaged, each is in a range if a part of its interval is.
+            clock: What is known of them.
 
         Raises:
             SeriesError: If it is in another form than the ranges.
         """
-        if form not in (None, self._form):
+        if clock is not None and clock.form != self._form:
             raise SeriesError(
                 f"{self.name}: the ranges are times in another form than those of the "
                 f"data; use ISO 8601 in both, or integers in both."
             )
-        self._is_used |= np.searchsorted(moments, self._start) < np.searchsorted(
+        last_moments = moments
+        if clock is not None and clock.is_sampled:
+            last_moments = moments + clock.step - 1
+        self._is_used |= np.searchsorted(last_moments, self._start) < np.searchsorted(
             moments, self._end, side="right"
         )
-        last = np.searchsorted(self._start, moments, side="right") - 1
+        last = np.searchsorted(self._start, last_moments, side="right") - 1
         return (last >= 0) & (moments <= self._last_end[last])
 
     def log_unused(self) -> None:
@@ -167,9 +171,10 @@ def recorded(
 
 def _mask(block: Block, ranges: TimeRanges) -> Mask:
     """Return which rows of a block are in some ranges."""
+    if not len(block.values):
+        return np.zeros(0, dtype=np.bool_)
     assert block.times is not None
-    clock = block.schema.clock if block.schema else None
-    return ranges.mask(block.times, clock.form if clock else None)
+    return ranges.mask(block.times, block.schema.clock if block.schema else None)
 
 
 def _cells(line: bytes) -> list[bytes]:

@@ -198,6 +198,49 @@ def refuse_unsteady(
         refuse(absent, _ABSENT)
 
 
+def refuse_unsampled(form: Form | None) -> None:
+    """Refuse times that cannot be divided into intervals of seconds.
+
+    Raises:
+        SeriesError: If they are integers, or if there are none.
+    """
+    if form is None or form[0] != TimeForm.ISO:
+        found = "there are no times" if form is None else "the times are integers"
+        raise SeriesError(
+            f"Rows are averaged over intervals of time (sampling-interval), but "
+            f"{found}; send ISO 8601 times."
+        )
+
+
+def refuse_empty(
+    n_empty: IndexArray,
+    cell: Callable[[int], bytes],
+    numbers: Sequence[int],
+    columns: Columns,
+    interval: int,
+) -> None:
+    """Refuse intervals of time without a row.
+
+    Args:
+        n_empty: How many there are before some intervals, of shape ``(n,)``.
+        cell: Gives the text of the first time in one of these.
+        numbers: The number of the row that it is in, from 1.
+        columns: The columns of the table.
+        interval: The length of an interval, in nanoseconds.
+
+    Raises:
+        SeriesError: If there are some.
+    """
+    if n_empty.any():
+        at = int(np.argmax(n_empty > 0))
+        raise SeriesError(
+            f"{columns.place(numbers[at])}: the time {shown(cell(at))} comes after "
+            f"{counted(int(n_empty[at]), 'interval')} of {interval / 1e9:.10g} s "
+            f"without a row; use a longer sampling-interval, or "
+            f"missing-values=hold."
+        )
+
+
 def spelled(moments: IndexArray, form: Form, row: int) -> bytes:
     """Return the text of one of some times, of which it is not at hand as sent."""
     if form[0] == TimeForm.INTEGER:

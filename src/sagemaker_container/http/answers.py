@@ -15,9 +15,9 @@ from sagemaker_container.formats.columns import (
     JSON,
     placed,
 )
-from sagemaker_container.formats.csv_table import machines_of
 from sagemaker_container.formats.frame import Frame
 from sagemaker_container.formats.table import Table
+from sagemaker_container.formats.timed import machines_of
 from sagemaker_container.http.request import Asked
 from sagemaker_container.monitoring.recorder import RowCounter
 

@@ -30,7 +30,7 @@ def read(folder: Path, text: str, longest_gap: int = 0) -> Rows:
     columns = FileColumns(PUMPS)
     return store(
         folder,
-        read_machines(VALIDATION, path, path.name, columns, longest_gap, folder),
+        read_machines(VALIDATION, path, path.name, columns, folder, longest_gap),
     )
 
 

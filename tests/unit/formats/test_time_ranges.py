@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lstm_ad.data.rows import Block
-from lstm_ad.data.schema import TimeForm
+from lstm_ad.data.schema import Clock, TimeForm
 from lstm_ad.exceptions import SeriesError
 from sagemaker_container.formats.time_ranges import (
     TimeRanges,
@@ -15,6 +15,7 @@ from sagemaker_container.formats.time_ranges import (
     recorded,
 )
 
+INTEGERS = Clock(TimeForm.INTEGER, 1)
 ISO = "2024-05-01T00:00,2024-05-01T01:00\n"
 
 
@@ -31,7 +32,7 @@ def test_both_ends_belong_to_a_range(
     caplog.set_level(logging.INFO)
     some = ranges(tmp_path, "\ufeff90,99\r\n5,8\n2,3\n2,6")
 
-    found = some.mask(np.arange(1, 11), TimeForm.INTEGER)
+    found = some.mask(np.arange(1, 11), INTEGERS)
     some.log_unused()
 
     assert np.flatnonzero(found).tolist() == [1, 2, 3, 4, 5, 6, 7]
@@ -94,7 +95,7 @@ def test_what_is_no_range_is_refused(tmp_path: Path, text: str, message: str) ->
 def test_times_need_the_form_of_the_data(tmp_path: Path) -> None:
     """Integers are no ISO 8601."""
     with pytest.raises(SeriesError, match=r"^exclude/x: the ranges are times in an"):
-        ranges(tmp_path, ISO).mask(np.arange(3), TimeForm.INTEGER)
+        ranges(tmp_path, ISO).mask(np.arange(3), INTEGERS)
 
 
 @pytest.mark.parametrize(
@@ -115,3 +116,11 @@ def test_ranges_need_times(tmp_path: Path) -> None:
     (tmp_path / "x").write_text(ISO)
     with pytest.raises(SeriesError, match=r"^labels/x: The labels are ranges of time"):
         holds_ranges(tmp_path / "x", "labels/x", has_times=False)
+
+
+def test_a_part_of_an_interval_in_a_range_is_enough(tmp_path: Path) -> None:
+    """Its mean holds what was measured then."""
+    some = ranges(tmp_path, "15,20\n39,39\n")
+    clock = Clock(TimeForm.INTEGER, 10, is_sampled=True)
+    found = some.mask(np.array([0, 10, 20, 30, 40]), clock)
+    assert found.tolist() == [False, True, True, True, False]
