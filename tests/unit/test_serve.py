@@ -1,6 +1,8 @@
 """The server's door."""
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +12,7 @@ from lstm_ad.scoring.detector import LSTMAD
 from sagemaker_container.settings import ServerSettings
 from serve import Server
 
+ROOT = Path(__file__).parents[2]
 SETTINGS = ServerSettings(Path(), 8080, 4, 1, 100, False, ("score",), n_gpus=2)
 
 
@@ -55,3 +58,22 @@ def test_metrics_for_cloudwatch_are_written_if_they_are_asked_for(
 
     assert (worker.each_second is not None) == (bool(namespace) and not is_batch)
     assert (monitor.after_file is not None) == (bool(namespace) and is_batch)
+
+
+def test_no_runtime_is_imported_before_the_workers_are_forked() -> None:
+    """ONNX Runtime starts a thread, which does not survive: a worker would abort."""
+    code = (
+        "import sys; from pathlib import Path; import serve; "
+        "from sagemaker_container.settings import ServerSettings; "
+        "serve.Server(ServerSettings(Path(), 8080, 4, 1, 100, False, (), 0)); "
+        "print({'onnxruntime', 'flask', 'pandas'} & set(sys.modules))"
+    )
+
+    output = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(ROOT / "src")},
+        stdout=subprocess.PIPE,
+        check=True,
+    ).stdout
+
+    assert output == b"set()\n"

@@ -20,13 +20,19 @@ A fault is no drift: each number is the smallest that is left without any two bl
 rows that follow each other, so that no fault of :data:`BLOCK_ROWS` rows is in it.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lstm_ad.axes import FloatArray, IndexArray
-from lstm_ad.scoring.detector import LSTMAD
+
+if TYPE_CHECKING:
+    # A type alone: a server that counts must not load ONNX Runtime before its forks.
+    from lstm_ad.scoring.detector import LSTMAD
 
 RANKS = (0.001, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 """Probabilities, on calibration data, of scores as low: the upper ends of the bins."""
@@ -61,7 +67,7 @@ class Reference:
     """What new rows are compared with."""
 
     edges: FloatArray
-    """The scores at all ``RANKS`` but the last, rising, of shape ``(R - 1,)``."""
+    """The scores at all ``RANKS``, rising, of shape ``(R,)``; infinite at the last."""
     mean: FloatArray
     """Of each series on the training rows, of shape ``(D,)``."""
     scale: FloatArray
@@ -74,7 +80,7 @@ class Reference:
     """Rows per independent row, at least 1."""
 
     @classmethod
-    def of(cls, detector: LSTMAD, n_trained: int) -> "Reference":
+    def of(cls, detector: LSTMAD, n_trained: int) -> Reference:
         """Return what a detector knows of normal rows.
 
         Args:
@@ -84,7 +90,7 @@ class Reference:
         decision, level = detector.decision, detector.level
         n_independent = max(decision.n_independent, 1)
         return cls(
-            np.array([-decision.tail.quantile(rank) for rank in RANKS[:-1]]),
+            np.array([-decision.tail.quantile(rank) for rank in RANKS[:-1]] + [np.inf]),
             level.mean,
             level.scale,
             max(n_trained, 1),
@@ -98,9 +104,7 @@ class Reference:
         Args:
             normality_score: Of shape ``(n,)``.
         """
-        bins = np.searchsorted(self.edges, normality_score)
-        bins[np.isnan(normality_score)] = len(RANKS)
-        return bins
+        return np.searchsorted(self.edges, normality_score)  # NaN is beyond infinity
 
     def standardised(self, values: FloatArray) -> FloatArray:
         """Return values, of shape ``(n, D)``, in deviations, at most ``FAR``."""

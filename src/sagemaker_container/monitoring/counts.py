@@ -10,7 +10,8 @@ on counting where its predecessor ended, so counts never decrease.
 import dataclasses
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,8 +62,9 @@ _SLOT = np.dtype(
 """The last of them are of blocks of rows: see :class:`lstm_ad.quality.drift.Blocks`.
 ``ended`` is when the last row of a block came, by a clock that all processes share."""
 
-Slot = np.void
-"""What one worker has counted: the fields above, in the shared memory."""
+Slot = Mapping[str, npt.NDArray[Any]]
+"""What one worker has counted: the fields above, in the shared memory, each with an
+axis in front, of length 1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,9 +109,9 @@ class Counts:
         )
         # Pages that are never written take no memory.
         shared = np.frombuffer(mmap.mmap(-1, kind.itemsize), kind)[0]
-        self.slots: npt.NDArray[Slot] = shared["slots"]
+        self.slots: npt.NDArray[np.void] = shared["slots"]
         """One for each worker."""
-        self.told: Slot = shared["told"]
+        self.told: np.void = shared["told"]
         """The totals at the last report, and when the next one is due."""
         self.lock = os.memfd_create("lstm-ad")
         """A file without a disk: whoever makes a report has it locked."""
@@ -124,6 +126,14 @@ class Counts:
         self.slots["starts"][number] += 1
         self.slots["held"][number] = 0  # its predecessor holds nothing any more
         return number
+
+    def slot(self, number: int) -> Slot:
+        """Return what a worker writes to.
+
+        It is looked up once: a field takes longer to find than to add to.
+        """
+        one = self.slots[number : number + 1]
+        return {name: one[name] for name in _SLOT.names or ()}
 
     def totals(self) -> Totals:
         """Return the sums over all slots."""

@@ -37,8 +37,8 @@ class Monitor:
             counts: Those of all workers.
             slot: The number of the worker's own.
         """
-        rows = RowRecorder(counts.slots[slot], model.reference, model.decision)
-        return cls(counts, RequestRecorder(counts.slots[slot]), rows, model)
+        rows = RowRecorder(counts.slot(slot), model.reference, model.decision)
+        return cls(counts, RequestRecorder(counts.slot(slot)), rows, model)
 
     @classmethod
     def of_several(cls, counts: Counts, slot: int, models: ModelCounts) -> "Monitor":
@@ -49,7 +49,7 @@ class Monitor:
             slot: The number of the worker's own.
             models: Those of the models.
         """
-        return cls(counts, RequestRecorder(counts.slots[slot]), models=models)
+        return cls(counts, RequestRecorder(counts.slot(slot)), models=models)
 
     @classmethod
     def alone(cls, detector: LSTMAD) -> "Monitor":

@@ -3,12 +3,12 @@
 Nothing of a payload is kept but sums: over rows, over blocks of rows, per status.
 """
 
+import bisect
 import contextlib
-import dataclasses
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from sagemaker_container.monitoring.counts import (
     Slot,
 )
 
+_ONES = np.ones(BLOCK_ROWS)
 _NUMBER_OF_STATUS = {status: number for number, status in enumerate(STATUSES)}
 
 
@@ -30,22 +31,24 @@ class RequestRecorder:
     """Counts the requests of a worker; its threads may call it at the same time.
 
     Args:
-        slot: One of :attr:`Counts.slots`.
+        slot: Of :meth:`Counts.slot`.
     """
 
     def __init__(self, slot: Slot) -> None:
-        self._slot, self._lock = slot, threading.Lock()
+        self._held, self._requests = slot["held"], slot["requests"][0]
+        self._durations, self._seconds = slot["durations"][0], slot["seconds"]
+        self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def holding(self) -> Iterator[None]:
         """Count a request as held until the end of the block."""
         with self._lock:
-            self._slot["held"] += 1
+            self._held[0] += 1
         try:
             yield
         finally:
             with self._lock:
-                self._slot["held"] -= 1
+                self._held[0] -= 1
 
     def answered(self, status: int) -> None:
         """Count an answer.
@@ -55,13 +58,13 @@ class RequestRecorder:
         """
         number = _NUMBER_OF_STATUS.get(str(status), len(STATUSES) - 1)
         with self._lock:
-            self._slot["requests"][number] += 1
+            self._requests[number] += 1
 
     def sent(self, seconds: float) -> None:
         """Count how long an answer took, sending it included."""
         with self._lock:
-            self._slot["durations"][np.searchsorted(SECONDS, seconds)] += 1
-            self._slot["seconds"] += seconds
+            self._durations[bisect.bisect_left(SECONDS, seconds)] += 1
+            self._seconds[0] += seconds
 
 
 class RowCounter(Protocol):
@@ -75,14 +78,19 @@ class RowRecorder:
     """Counts the rows that a worker returns; its threads may call it as well.
 
     Args:
-        slot: One of :attr:`Counts.slots`.
+        slot: Of :meth:`Counts.slot`.
         reference: What rows are compared with.
         decision: The model's own, whatever a request asks for: its rate of anomalies
             is the one that an operator expects.
     """
 
     def __init__(self, slot: Slot, reference: Reference, decision: Decision) -> None:
-        self._slot, self._reference, self._decision = slot, reference, decision
+        self._reference, self._threshold = reference, decision.threshold
+        n_series = min(len(reference.mean), MAX_SERIES)
+        self._slot = slot
+        self._n_rows, self._ranks = slot["n_rows"][0], slot["block_ranks"][0]
+        self._n_values = slot["n_values"][0, :, :n_series]
+        self._sums = slot["sums"][0, :, :n_series]
         # Held while numbers are added, never while something is computed.
         self._lock = threading.Lock()
 
@@ -98,68 +106,65 @@ class RowRecorder:
         values = values[first:]
         scores = np.concatenate([part.normality_score for part in parts])[first:]
         bins = self._reference.bins(scores)
-        n_anomalies = np.count_nonzero(self._decision.is_anomaly(scores))
-        n_missing = np.count_nonzero(np.isnan(values))
-        blocks = self._blocks(values, bins, _is_off(parts, first))
+        n_anomalies = np.count_nonzero(scores < self._threshold)
+        n_missing = int(np.count_nonzero(np.isnan(values)))
+        blocks = list(self._blocks(values, bins, _is_off(parts, first), n_missing))
         ranks = blocks[0].ranks if len(blocks) == 1 else count(bins)
         with self._lock:
             slot = self._slot
-            slot["rows"] += len(values)
-            slot["scored"] += ranks.sum()
-            slot["anomalies"] += n_anomalies
-            slot["missing"] += n_missing
-            slot["ranks"] += ranks
+            slot["rows"][0] += len(values)
+            slot["scored"][0] += ranks.sum()
+            slot["anomalies"][0] += n_anomalies
+            slot["missing"][0] += n_missing
+            slot["ranks"][0] += ranks
             for block in blocks:
                 self._add(block)
 
     def _blocks(
-        self, values: FloatArray, bins: IndexArray, is_off: BoolArray | None
-    ) -> list["_Sums"]:
-        """Return the sums over blocks of the last rows in which the machine is on.
+        self,
+        values: FloatArray,
+        bins: IndexArray,
+        is_off: BoolArray | None,
+        n_missing: int,
+    ) -> Iterator["_Sums"]:
+        """Yield the sums over blocks of the last rows in which the machine is on.
 
         The others were not learnt from, so nothing says what they should be.
         """
         if is_off is not None:
             values, bins = values[~is_off], bins[~is_off]
-        may_be_missing = bool(np.isnan(values).any())
-        return [
-            self._sums(values[start:stop], bins[start:stop], may_be_missing)
-            for start in range(0, len(values), BLOCK_ROWS)
-            if (stop := start + BLOCK_ROWS) > len(values) - WINDOW_ROWS
-        ]
-
-    def _sums(
-        self, values: FloatArray, bins: IndexArray, may_be_missing: bool
-    ) -> "_Sums":
-        """Return the sums over some rows."""
-        standardised = self._reference.standardised(values)[:, :MAX_SERIES]
-        n_values: IndexArray | int = len(values)
-        if may_be_missing:
-            n_values = np.count_nonzero(~np.isnan(standardised), axis=0)
-            standardised = np.nan_to_num(standardised)
-        # A product: sum() takes longer for few columns.
-        sums = np.ones(len(values)) @ standardised
-        return _Sums(len(values), count(bins), n_values, sums)
+        for start in range(0, len(values), BLOCK_ROWS):
+            stop = start + BLOCK_ROWS
+            if stop <= len(values) - WINDOW_ROWS:
+                continue
+            some = values[start:stop]
+            standardised = self._reference.standardised(some)[:, :MAX_SERIES]
+            n_values: IndexArray | int = len(some)
+            if n_missing:
+                n_values = np.count_nonzero(~np.isnan(standardised), axis=0)
+                standardised = np.nan_to_num(standardised)
+            # A product: sum() takes longer for few columns.
+            sums = _ONES[: len(some)] @ standardised
+            yield _Sums(len(some), count(bins[start:stop]), n_values, sums)
 
     def _add(self, some: "_Sums") -> None:
         """Add rows to the newest block, or begin another one in place of the oldest."""
-        slot, number, n_series = self._slot, int(self._slot["newest"]), len(some.sums)
-        if slot["n_rows"][number] >= BLOCK_ROWS:
-            number = (number + 1) % len(slot["n_rows"])
-            slot["n_rows"][number] = 0  # first: readers skip a block without rows
-            slot["block_ranks"][number] = 0
-            slot["n_values"][number, :n_series] = 0
-            slot["sums"][number, :n_series] = 0
-            slot["newest"] = number
-        slot["ended"][number] = time.monotonic()
-        slot["block_ranks"][number] += some.ranks
-        slot["n_values"][number, :n_series] += some.n_values
-        slot["sums"][number, :n_series] += some.sums
-        slot["n_rows"][number] += some.n_rows
+        number = int(self._slot["newest"][0])
+        if self._n_rows[number] >= BLOCK_ROWS:
+            number = (number + 1) % len(self._n_rows)
+            self._n_rows[number] = 0  # first: readers skip a block without rows
+            self._ranks[number] = 0
+            self._n_values[number] = 0
+            self._sums[number] = 0
+            self._slot["newest"][0] = number
+        self._slot["ended"][0, number] = time.monotonic()
+        self._ranks[number] += some.ranks
+        self._n_values[number] += some.n_values
+        self._sums[number] += some.sums
+        self._n_rows[number] += some.n_rows
 
 
-@dataclasses.dataclass(frozen=True)
-class _Sums:
+class _Sums(NamedTuple):
     """Sums over some rows: see :class:`lstm_ad.quality.drift.Blocks`."""
 
     n_rows: int

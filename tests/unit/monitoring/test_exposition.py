@@ -68,7 +68,7 @@ def test_drift_is_told_from_enough_rows_on(counts: Counts, model: ServedModel) -
         ),
     )
     values = np.random.default_rng(0).normal(size=(5000, 60)) + np.arange(60) / 10
-    recorder = RowRecorder(counts.slots[0], wide.reference, wide.decision)
+    recorder = RowRecorder(counts.slot(0), wide.reference, wide.decision)
     recorder.returned(values, [Scores(np.zeros(len(values)), values)], 0)
 
     found = scraped(counts, wide)

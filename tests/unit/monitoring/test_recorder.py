@@ -114,7 +114,7 @@ def test_rows_in_which_the_machine_is_off_do_not_drift(
     series = make_series(5_000)
     series[100:3_000, 1] = -1000.0
     parts = list(knows_off.score_in_parts(series))
-    recorder = RowRecorder(counts.slots[0], model.reference, model.decision)
+    recorder = RowRecorder(counts.slot(0), model.reference, model.decision)
 
     recorder.returned(series, parts, first=50)
 
