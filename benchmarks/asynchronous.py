@@ -59,7 +59,7 @@ def main() -> None:
                 answer = send(port, block, n_blocks, headers, options.chunked)
                 seconds = time.monotonic() - began
     failed = watch.report(idle, block, n_blocks, answer, seconds)
-    sys.exit("; ".join(failed))
+    sys.exit("; ".join(failed) or None)
 
 
 def save_model(base: Path, holds: bool) -> None:

@@ -63,7 +63,7 @@ def main() -> None:
         with server(base, SAGEMAKER_MULTI_MODEL="true") as port:
             load = Load(port, body, kinds, [answer_of(kind, body) for kind in kinds])
             failed = report(load, options.models, options.seconds, damaged)
-    sys.exit("; ".join(failed))
+    sys.exit("; ".join(failed) or None)
 
 
 def report(

@@ -238,8 +238,8 @@ def test_a_server_that_is_told_to_end_lets_a_request_finish(
 
 
 TOO_SLOW = (
-    b"The request arrived too slowly: the limits are 1 s without a byte and 2 s in "
-    b"all.\n"
+    b"The request arrived too slowly: the limits are 1 s without a byte, and 2 s and a "
+    b"second for each MB in all.\n"
 )
 
 IMPATIENCE = """
