@@ -3,6 +3,7 @@
 files of the platform -> CSV -> fit -> artifacts -> report, with the metrics in the log
 """
 
+import dataclasses
 import logging
 import os
 import signal
@@ -31,9 +32,11 @@ from sagemaker_container.memory import keep_freed_memory
 from sagemaker_container.process import (
     disable_telemetry,
     limit_openmp_threads,
+    preload_processes,
     prepare_process_group,
     use_passive_openmp_waits,
 )
+from sagemaker_container.team import divided
 from sagemaker_container.variables import n_threads
 
 if TYPE_CHECKING:
@@ -67,6 +70,15 @@ def main() -> None:
         environment = TrainingEnvironment.from_files()
         with scratch_folder() as folder:
             environment, rows, problem = _read(environment, folder)
+            environment = dataclasses.replace(
+                environment,
+                cluster=divided(
+                    environment.cluster,
+                    environment.hyperparameters,
+                    rows,
+                    Limits.of_container(),
+                ),
+            )
             # Bad input was refused by now: only then torch, which takes seconds.
             use_passive_openmp_waits()
             disable_telemetry()
@@ -185,6 +197,7 @@ def _launch(
     """
     cluster = environment.cluster
     prepare_process_group(cluster.network_interface)
+    preload_processes()
     from sagemaker_container.launcher import launch, make_stop
 
     stop = make_stop()
@@ -216,8 +229,9 @@ def work(
     keep_freed_memory()
     cluster = environment.cluster
     from lstm_ad.training.processes import joined
-    from sagemaker_container.launcher import report
+    from sagemaker_container.launcher import end_with_launcher, report
 
+    end_with_launcher()
     _set_up_log(logging.ERROR)
     try:
         if problem:

@@ -7,6 +7,7 @@ on.
 import dataclasses
 import json
 import re
+import socket
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,9 +20,11 @@ from lstm_ad.warm_start import inherited, trained_with
 from sagemaker_container.limits import Limits
 from sagemaker_container.variables import (
     DEFAULT_BASE_DIR,
+    THREADS,
     base_dir,
     n_threads,
     positive_integer,
+    text,
 )
 
 DEFAULT_CHECKPOINT_DIR = f"{DEFAULT_BASE_DIR}/checkpoints"
@@ -76,6 +79,8 @@ class Cluster:
     """Where the first host answers the others."""
     network_interface: str = ""
     """The name of the network between the hosts; empty if the platform names none."""
+    is_undecided: bool = False
+    """Whether the only host may start several processes: nothing says how many."""
 
     @property
     def rank(self) -> int:
@@ -265,9 +270,20 @@ def _cluster(
         n_cpu_processes=max(
             1, min(Limits.of_container().n_cores // n_threads(default=1), most)
         ),
-        port=positive_integer(MASTER_PORT, default=DEFAULT_MASTER_PORT),
+        port=positive_integer(
+            MASTER_PORT,
+            default=DEFAULT_MASTER_PORT if len(hosts) > 1 else _free_port(),
+        ),
         network_interface=str(resources.get("network_interface_name") or ""),
+        is_undecided=len(hosts) == 1 and switch is None and not text(THREADS),
     )
+
+
+def _free_port() -> int:
+    """Return a port that nothing listens on: other jobs may run on this machine."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
 
 
 def _channels(

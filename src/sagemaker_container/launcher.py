@@ -75,6 +75,7 @@ def launch(cluster: Cluster, work: Callable[..., None], *arguments: Any) -> None
         rdzv_configs={"rank": cluster.rank, "timeout": START_SECONDS},
         local_addr=cluster.current_host,
         max_restarts=0,
+        start_method="forkserver",  # see `process.preload_processes`
         signals_to_handle="SIGINT",  # SIGTERM has a handler already
         shutdown_timeout=1,
     )
@@ -94,6 +95,20 @@ def make_stop() -> Any:
     It has no lock, so that a signal may set it at any moment.
     """
     return RawValue("b", 0)
+
+
+def end_with_launcher() -> None:
+    """End this process as soon as the one that launched it has ended."""
+    launcher = multiprocessing.parent_process()
+    if launcher is None:
+        return
+
+    def wait() -> None:
+        """Wait for its end."""
+        launcher.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def report(cluster: Cluster, reason: str) -> None:

@@ -25,6 +25,8 @@ class Limits:
     """Memory."""
     n_gpus: int = 0
     """GPUs that ONNX Runtime can compute on."""
+    has_gpu: bool = False
+    """Whether there are GPUs at all, for whatever can compute on them."""
 
     @classmethod
     def of_container(
@@ -42,6 +44,7 @@ class Limits:
             n_cores=max(1, math.ceil(min([cores, *_core_limits(root)]))),
             memory_bytes=min([memory, *_memory_limits(root)]),
             n_gpus=_n_gpus(root) if _is_installed(gpu_package) else 0,
+            has_gpu=_n_gpus(root) > 0,
         )
 
 

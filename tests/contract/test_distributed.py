@@ -270,13 +270,18 @@ def launch_hosts(launch_train, free_port):
 
 
 def workers_of(training) -> list[int]:
-    """Return the processes that train on a host."""
-    pid = training.process.pid
+    """Return the processes that train on a host: their server's children."""
+    (server,) = servers_of(training.process.pid)
+    return servers_of(server)
+
+
+def servers_of(pid: int) -> list[int]:
+    """Return the children of a process that serve processes, or come from such."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [
         int(child)
         for child in children
-        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+        if b"forkserver" in Path(f"/proc/{child}/cmdline").read_bytes()
     ]
 
 
@@ -377,11 +382,57 @@ def test_a_process_that_is_killed_ends_the_job_on_every_host(
 
     reason = "Training process 1 was killed with SIGKILL: is its memory too small?"
     assert [(end.returncode, end.failure) for end in ends] == [(1, reason)] * 2
-    groups = [training.process.pid for training in trainings]
-    deadline = time.monotonic() + REASON_SECONDS  # helpers end when their parent has
-    while any(map(running_in_group, groups)) and time.monotonic() < deadline:
+    for training in trainings:
+        assert_nothing_is_left_of(training)
+
+
+def assert_nothing_is_left_of(training) -> None:
+    """Helpers end when their parent has."""
+    group = training.process.pid
+    deadline = time.monotonic() + REASON_SECONDS
+    while running_in_group(group) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert [running_in_group(group) for group in groups] == [[], []]
+    assert running_in_group(group) == []
+
+
+UNSAID = {"OMP_NUM_THREADS": ""}
+"""As in a container; tests have one thread otherwise."""
+
+
+@pytest.fixture
+def endless(opt_ml, make_series):
+    """Return a job that trains for long, and says nothing of processes."""
+    settings = {**TINY, "batch-size": "32", "epochs": "1000000"}
+    opt_ml.write_config("hyperparameters", settings)
+    opt_ml.add_channel("training", {"a.csv": make_series(700)})
+    return opt_ml
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")
+def test_a_long_job_trains_with_several_processes_unless_it_says_otherwise(
+    endless, launch_train
+) -> None:
+    """Without a switch, and stops with a model when it is told to."""
+    training = launch_train(endless, UNSAID)
+    training.wait_for_log("epoch: 3 ")
+    assert len(workers_of(training)) == 2
+    training.process.terminate()
+    end = training.end()
+
+    assert "Training with 2 processes on 1 instances." in end.log
+    assert (end.returncode, end.failure) == (0, None)
+    assert (endless.model_dir / "model.json").exists()
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")
+def test_processes_end_when_what_started_them_is_killed(endless, launch_train) -> None:
+    """They do not train on for nobody."""
+    training = launch_train(endless, UNSAID)
+    training.wait_for_log("epoch: 3 ")
+
+    training.process.kill()
+
+    assert_nothing_is_left_of(training)
 
 
 def test_several_hosts_with_the_switch_off_are_refused(opt_ml, run_train) -> None:

@@ -313,6 +313,21 @@ def test_several_hosts_train_together_without_the_switch(cluster_job) -> None:
     assert cluster.rank == 2
 
 
+def test_the_only_host_decides_if_nothing_else_does(cluster_job, monkeypatch) -> None:
+    """Neither the switch nor OMP_NUM_THREADS; and it takes a port that is free."""
+    alone = cluster_job()
+
+    assert alone.is_undecided
+    assert alone.port != 7777
+    assert not cluster_job(n_hosts=2).is_undecided
+    assert not cluster_job(**{SWITCH: "true"}).is_undecided
+    assert not cluster_job(**{SWITCH: "false"}).is_undecided
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setenv("MASTER_PORT", "7000")
+    assert not cluster_job().is_undecided
+    assert cluster_job().port == 7000
+
+
 @pytest.mark.parametrize(
     ("batch_size", "n_hosts", "n_threads", "n_processes"),
     [
