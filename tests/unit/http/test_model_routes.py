@@ -2,6 +2,7 @@
 
 import json
 import os
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -250,6 +251,21 @@ def test_an_unknown_page_is_400(client: FlaskClient) -> None:
         answer = client.get("/models", query_string={"next_page_token": token})
         assert answer.status_code == 400
         assert f'The next_page_token "{token}" is unknown' in answer.text
+
+
+def test_an_unloaded_model_is_freed_at_once(folders: list[str]) -> None:
+    """Not even a cycle refers to it; and a loaded one keeps no bytes of its graph."""
+    models = Models(Catalogue(), Budget(999 * GB, 100), Cores())
+    models.load("a", folders[0])
+    network = models.detector("a").reconstructor.network
+    is_lean = not hasattr(network, "model")
+    freed = weakref.ref(network)
+    del network
+
+    models.unload("a")
+
+    assert is_lean
+    assert freed() is None
 
 
 def test_the_rows_of_each_model_are_counted(
