@@ -187,22 +187,7 @@ def load(model_dir: Path, cores: Cores | None = None, gpu: int = 0) -> LSTMAD:
         raise ArtifactError(f"The model in {model_dir} is damaged: {error}") from error
     arrays = _arrays(model_dir / STATISTICS, statistics, network)
     described = model_json.describe(path, document, arrays)
-    found = _spelled(network.n_series, network.layout)
-    if found != (declared := _spelled(described.n_series, described.layout)):
-        raise ArtifactError(
-            f"{model_dir / NETWORK} does not fit {DESCRIPTION}: it was made for "
-            f"{found}, but {declared} are declared."
-        )
-    n_named = len(described.schema.series)
-    if n_named != network.n_series:
-        raise ArtifactError(
-            f"{path} is damaged: schema: it has {n_named} series, but n_series is "
-            f"{network.n_series}."
-        )
-    if any(one.series >= n_named for one in described.off_when):
-        raise ArtifactError(
-            f"{path} is damaged: off_when: there is no such series, but {n_named}."
-        )
+    _refuse_misfits(model_dir, described, network)
     return LSTMAD(
         Reconstructor(
             Scaler(arrays["scaler.mean"], arrays["scaler.scale"]),
@@ -227,6 +212,32 @@ def load(model_dir: Path, cores: Cores | None = None, gpu: int = 0) -> LSTMAD:
         Scaler(*(arrays[name] for name in _LEVEL)) if _LEVEL[0] in arrays else None,
         described.off_when,
     )
+
+
+def _refuse_misfits(
+    model_dir: Path, described: model_json.Description, network: OnnxNetwork
+) -> None:
+    """Refuse a description that does not fit the network, or itself.
+
+    Raises:
+        ArtifactError: If it does not.
+    """
+    found = _spelled(network.n_series, network.layout)
+    if found != (declared := _spelled(described.n_series, described.layout)):
+        raise ArtifactError(
+            f"{model_dir / NETWORK} does not fit {DESCRIPTION}: it was made for "
+            f"{found}, but {declared} are declared."
+        )
+    n_named = len(described.schema.series)
+    problem = None
+    if n_named != network.n_series:
+        problem = (
+            f"schema: it has {n_named} series, but n_series is {network.n_series}."
+        )
+    elif any(one.series >= n_named for one in described.off_when):
+        problem = f"off_when: there is no such series, but {n_named}."
+    if problem:
+        raise ArtifactError(f"{model_dir / DESCRIPTION} is damaged: {problem}")
 
 
 def identity(model_dir: Path) -> model_json.Identity:

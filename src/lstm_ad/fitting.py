@@ -67,19 +67,15 @@ def fit(
 
     Each training series is cut in time: the first part fits the LSTM, the last
     ``calibration-fraction`` gives the errors to which the Gaussian is fitted. No row,
-    and no sequence, is in both; where sequences overlap, the LSTM also reads the last
-    rows of the first part before it comes to the last part. The validation series say
-    how good the model is and, through that, which epoch's weights are kept; without
-    any, the calibration part does. Labels say which of their rows are anomalies: they
-    choose the threshold, and only what is normal validates.
+    and no sequence, is in both (see :mod:`lstm_ad.data.partition`). The validation
+    series choose the epoch whose weights are kept; without any, the calibration part
+    does. Labels choose the threshold, and only what is normal validates.
 
-    A job may start from a model: either the training of its LSTM goes on, or the LSTM
-    stays as it is, and all training rows calibrate.
+    A job may start from a model: its LSTM is trained on, or stays and is calibrated.
 
     Args:
         rows: The rows of this host.
-        hyperparameters: The settings of the job; with a parent, those that
-            :func:`lstm_ad.warm_start.inherited` returns.
+        hyperparameters: Those of :func:`~lstm_ad.warm_start.inherited` with a parent.
         control: How training is watched, kept and ended early.
         group: The processes that fit.
         memory_bytes: What the processes of this host have together; None checks
@@ -101,19 +97,7 @@ def fit(
         learnt = train(job, control or Control())
     reconstructor = dataclasses.replace(learnt.reconstructor, outage_ratios=None)
     calibrated = _calibrate(job, reconstructor)
-    ratios = _outage_ratios(job, reconstructor, calibrated.gaussian)
-    detector = _with_labels(
-        job,
-        LSTMAD(
-            dataclasses.replace(reconstructor, outage_ratios=ratios),
-            calibrated.gaussian,
-            calibrated.decision,
-            calibrated.scan,
-            job.partition.schema,
-            job.own_level,
-            comparisons(job.hyperparameters.off_when, job.partition.schema.series),
-        ),
-    )
+    detector = _detector(job, reconstructor, calibrated)
     result = Fit(
         detector=detector,
         hyperparameters=job.hyperparameters,
@@ -133,6 +117,24 @@ def fit(
     )
     _compare(result)
     return result
+
+
+def _detector(
+    job: Job, reconstructor: Reconstructor, calibrated: _Calibrated
+) -> LSTMAD:
+    """Return what scores: outages are measured, and labels choose the threshold."""
+    ratios = _outage_ratios(job, reconstructor, calibrated.gaussian)
+    schema = job.partition.schema
+    detector = LSTMAD(
+        dataclasses.replace(reconstructor, outage_ratios=ratios),
+        calibrated.gaussian,
+        calibrated.decision,
+        calibrated.scan,
+        schema,
+        job.own_level,
+        comparisons(job.hyperparameters.off_when, schema.series),
+    )
+    return _with_labels(job, detector)
 
 
 def _losses(

@@ -143,7 +143,6 @@ class Partition:
         Raises:
             SeriesError: If a file or the labels cannot be used.
         """
-        layout = hyperparameters.layout
         listing = _listed(rows, group)
         training, validation = (
             [file for file, _ in listing[channel]] for channel in (TRAINING, VALIDATION)
@@ -170,30 +169,42 @@ class Partition:
             for file, owners in listing[VALIDATION]
             if labels
         )
-        n_calibrating = sum(
-            part.stop - max(part.start, _first_calibrating(part.file, hyperparameters))
-            for part in calibration
-        )
-        surplus = max(0, layout.n_borrowed - layout.context_length)
         return cls(
             schema=schema,
             fitting=fitting,
             calibration=calibration,
             validation=validating,
-            selection=validating
-            or tuple(
-                dataclasses.replace(part, start=part.start + surplus)
-                for part in calibration
-            ),
+            selection=validating or _selecting(calibration, hyperparameters),
             labelled=_dealt(labelled),
             labels=labels,
             n_rows={
                 "train": sum(map(len, fitting)),
                 "valid": sum(map(len, validating)),
-                "calibration": n_calibrating,
+                "calibration": _n_calibrating(calibration, hyperparameters),
             },
             digest=_digest(file for files in listing.values() for file, _ in files),
         )
+
+
+def _selecting(
+    calibration: Iterable[Part], hyperparameters: Hyperparameters
+) -> tuple[Part, ...]:
+    """Return what chooses the best epoch where nothing validates."""
+    layout = hyperparameters.layout
+    surplus = max(0, layout.n_borrowed - layout.context_length)
+    return tuple(
+        dataclasses.replace(part, start=part.start + surplus) for part in calibration
+    )
+
+
+def _n_calibrating(
+    calibration: Iterable[Part], hyperparameters: Hyperparameters
+) -> int:
+    """Return how many rows give the Gaussian its errors."""
+    return sum(
+        part.stop - max(part.start, _first_calibrating(part.file, hyperparameters))
+        for part in calibration
+    )
 
 
 def _listed(rows: Rows, group: ProcessGroup) -> Listing:

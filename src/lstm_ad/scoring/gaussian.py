@@ -149,6 +149,8 @@ class Gaussian:
         Returns:
             Of shape ``(T,)``.
         """
+        if len(errors) == 1:
+            return self.distances(_twice(errors))[:1]
         _, whitening, _ = self._factors
         whitened = self._completed(errors) @ whitening.T
         distances: FloatArray = np.einsum("td,td->t", whitened, whitened)
@@ -181,6 +183,8 @@ class Gaussian:
             them, so a series without any has a drop of 0; NaN where a row has no
             likelihood.
         """
+        if len(errors) == 1:
+            return self.distance_drops(_twice(errors), n_series)[:1]
         _, whitening, _ = self._factors
         precision = whitening.T @ whitening
         n_each = len(precision) // n_series
@@ -226,6 +230,14 @@ class Gaussian:
             + 0.5 * len(deviation) * math.log(2 * math.pi)
         )
         return deviation, whitening, float(log_normaliser)
+
+
+def _twice(errors: FloatArray) -> FloatArray:
+    """Return a single row two times: by itself, other routines compute with it.
+
+    Their last bits differ, and a row's score must not depend on what comes with it.
+    """
+    return np.repeat(errors, 2, axis=0)
 
 
 def _standardised(
