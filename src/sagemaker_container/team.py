@@ -25,6 +25,10 @@ PROCESS_BYTES = 2**30
 """The memory of a host for each of its processes."""
 
 
+_ADDRESS, _INTERFACE = "127.0.0.1", "lo"
+"""Where they meet: the name of the only host need not be known to any network."""
+
+
 def divided(
     cluster: Cluster, hyperparameters: Hyperparameters, rows: Rows, limits: Limits
 ) -> Cluster:
@@ -50,7 +54,12 @@ def divided(
     if n_processes < 2:
         return cluster
     return dataclasses.replace(
-        cluster, is_distributed=True, n_cpu_processes=n_processes
+        cluster,
+        hosts=(_ADDRESS,),
+        current_host=_ADDRESS,
+        network_interface=_INTERFACE,
+        is_distributed=True,
+        n_cpu_processes=n_processes,
     )
 
 

@@ -401,7 +401,12 @@ UNSAID = {"OMP_NUM_THREADS": ""}
 
 @pytest.fixture
 def endless(opt_ml, make_series):
-    """Return a job that trains for long, and says nothing of processes."""
+    """Return a job that trains for long, and says nothing of processes.
+
+    Nobody knows its host's name, nor is there the network that the platform names.
+    """
+    host = {"hosts": ["algo-7"], "current_host": "algo-7"}
+    opt_ml.write_config("resourceconfig", {**host, "network_interface_name": "eth7"})
     settings = {**TINY, "batch-size": "32", "epochs": "1000000"}
     opt_ml.write_config("hyperparameters", settings)
     opt_ml.add_channel("training", {"a.csv": make_series(700)})
