@@ -37,7 +37,7 @@ def test_a_machine_that_is_off_is_left_out(
     answer = server.request("POST", "/invocations", request, LINES)
 
     assert ended.returncode == 0, ended.log
-    assert "pump.csv: 30 of these rows are off, and left out." in ended.log
+    assert "pump.csv: 30 of these rows are off or excluded." in ended.log
     saved = json.loads((opt_ml.model_dir / "model.json").read_bytes())
     assert saved["off_when"] == [
         {"series": 2, "sign": "<", "value": 0.5},

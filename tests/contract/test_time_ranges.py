@@ -68,7 +68,7 @@ def test_ranges_are_labels_and_leave_rows_out(jobs) -> None:
     # 10 rows are excluded, and as many after them and at the start have no score.
     assert one["decision"]["labelled"]["n_rows"] == 123 - 10 - 2 * 10
     assert one["decision"]["labelled"]["n_anomalies"] == 5
-    assert "a.csv: 10 of these rows are off, and left out." in ended.log
+    assert "a.csv: 10 of these rows are off or excluded." in ended.log
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lstm_ad.artifacts import Fit, load, save
 from lstm_ad.data.off import marked
+from lstm_ad.data.partition import Partition
 from lstm_ad.data.rows import TRAINING, VALIDATION, Block, Rows, store
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.fitting import fit
@@ -97,16 +98,15 @@ def test_values_of_rows_that_are_off_change_nothing(
     assert file.row_after(settings_of.n_fitting(file.n_on)) == 323
 
 
-def test_labels_count_where_the_machine_is_on(
-    settings_of: Hyperparameters, make_series, tmp_path
-) -> None:
-    """Rows that are off have no score, so they choose no threshold."""
-    validation = with_off(make_series(123, seed=1), [range(60, 70)])
-    validation[100:104] += 30
+def labelled(folder, make_series, anomaly: slice) -> Rows:
+    """Return the rows of a training and of a labelled file that is off for 10 rows."""
+    validation = make_series(123, seed=1)
+    validation[anomaly] += 30
+    validation = with_off(validation, [range(60, 70)])
     labels = np.zeros((123, 1))
-    labels[100:104] = 1
-    rows = store(
-        tmp_path,
+    labels[anomaly] = 1
+    return store(
+        folder,
         [
             *(
                 (channel, "a", marked(iter([Block(values)]), OFF_WHEN))
@@ -118,10 +118,26 @@ def test_labels_count_where_the_machine_is_on(
             ("labels", "a", iter([Block(labels)])),
         ],
     )
-    labelled = fit(rows, settings_of).detector.decision.labelled
-    assert labelled is not None
+
+
+def test_labels_count_where_the_machine_is_on(
+    settings_of: Hyperparameters, make_series, tmp_path
+) -> None:
+    """Rows that are off have no score, so they choose no threshold."""
+    rows = labelled(tmp_path, make_series, slice(100, 104))
+    found = fit(rows, settings_of).detector.decision.labelled
+    assert found is not None
     # 10 rows are off, and 10 before each stretch have no score.
-    assert labelled.n_rows == 123 - 10 - 2 * 10
+    assert found.n_rows == 123 - 10 - 2 * 10
+
+
+def test_anomalies_without_scores_are_refused(
+    settings_of: Hyperparameters, make_series, tmp_path
+) -> None:
+    """Before training: these are off, or follow on that."""
+    rows = labelled(tmp_path, make_series, slice(65, 80))
+    with pytest.raises(SeriesError, match="all lie in gaps, where the machine is off"):
+        Partition.of(rows, settings_of)
 
 
 @settings(max_examples=30)
@@ -186,5 +202,7 @@ def test_a_file_that_is_off_too_long_is_refused(
 ) -> None:
     """With how many rows are left."""
     training = with_off(make_series(400), [range(10, 400)])
-    with pytest.raises(SeriesError, match="10 rows that are not off were found"):
+    with pytest.raises(
+        SeriesError, match="10 rows that are neither off nor excluded were"
+    ):
         fit(stored(tmp_path, training, make_series(100)), settings_of)

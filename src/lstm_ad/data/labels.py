@@ -30,7 +30,7 @@ def divided(
     found = dict(labels)
     machines: dict[str, dict[str, IndexArray]] = {}
     for file in validation:
-        if labels and file.places is not None:
+        if labels and file.places is not None and file.name not in labels:
             machines.setdefault(file.whole, {})[file.name] = file.places
     for whole, places in machines.items():
         if whole not in labels:
@@ -89,6 +89,33 @@ def check(
         raise SeriesError(
             f"The labels leave no stretch of normal rows to validate on: at least "
             f"{n_unscored + 1} rows in a row must be labelled 0."
+        )
+
+
+def refuse_unscored(
+    labels: Mapping[str, FloatArray],
+    stretches: Mapping[str, Sequence[range]],
+    n_unscored: int,
+) -> None:
+    """Refuse labels whose anomalies are all where no row has a score.
+
+    Args:
+        labels: As for :func:`check`.
+        stretches: The runs of rows of each file that are a series each.
+        n_unscored: How many rows at the start of a series have no score.
+
+    Raises:
+        SeriesError: If there is no other anomaly.
+    """
+    if not any(
+        (labels[name][run.start + n_unscored : run.stop] == 1).any()
+        for name, runs in stretches.items()
+        for run in runs
+    ):
+        raise SeriesError(
+            f"The labels name no anomaly that has a score: all lie in gaps, where the "
+            f"machine is off, or in the {n_unscored} rows after that; at least one "
+            f"must lie elsewhere."
         )
 
 

@@ -307,6 +307,7 @@ def _stretches(
     n_timesteps = {file.name: file.n_timesteps for file in validation}
     n_unscored = hyperparameters.n_unscored(n_series)
     labelling.check(labels, n_timesteps, n_unscored)
+    labelling.refuse_unscored(labels, series, n_unscored)
     normal: dict[str, list[range]] = {}
     for name, stretch in labelling.normal_stretches(labels, layout.n_unscored):
         for other in series[name]:
@@ -399,4 +400,4 @@ def _log(files: Sequence[File], purpose: str) -> None:
             file.n_timesteps,
         )
         if n_off := file.n_timesteps - file.n_on:
-            logger.info("%s: %d of these rows are off, and left out.", file.name, n_off)
+            logger.info("%s: %d of these rows are off or excluded.", file.name, n_off)

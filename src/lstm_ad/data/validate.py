@@ -207,7 +207,7 @@ def check_range(file: File, first_row: int, part: FloatArray, scaler: Scaler) ->
 
 def _found(file: File) -> str:
     """Return the words after the number of rows of a file that are of use."""
-    return "that are not off were found" if file.off else "were found"
+    return "that are neither off nor excluded were found" if file.off else "were found"
 
 
 def _named(layout: Layout) -> str:

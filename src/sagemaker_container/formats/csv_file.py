@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
+import numpy as np
+
 from lstm_ad.axes import FloatArray
 from lstm_ad.data.rows import Block as RowsBlock
 from lstm_ad.data.schema import Schema
@@ -140,7 +142,7 @@ def read_file(
         steps = steps or steps_of(some.columns, longest_gap, interval)
         first = some.n_rows_before + 1
         cells = some.carried(some.columns.timestamp)
-        numbers = range(first, first + len(moments))
+        numbers = np.arange(first, first + len(moments))
         with named(name):
             block = steps.rows(
                 Timed(some.values, moments, form, cells.__getitem__, numbers),

@@ -153,7 +153,7 @@ def _blocks(
             continue
         moments, form = divided.times[some], divided.form
         cell = functools.partial(times.spelled, moments, form)
-        timed = Timed(values, moments, form, cell, (some + 1).tolist())
+        timed = Timed(values, moments, form, cell, some + 1)
         with named(name):
             block = steps.rows(timed, divided.schema)
         yield block

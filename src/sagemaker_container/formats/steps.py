@@ -5,7 +5,7 @@ Rows that are absent are inserted, or rows are averaged over intervals of time.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -30,8 +30,8 @@ class Timed:
     """How the times are written."""
     cell: Callable[[int], bytes]
     """Gives the text of a time, by the row from 0."""
-    numbers: Sequence[int]
-    """The number of each row in its file, from 1."""
+    numbers: IndexArray
+    """The number of each row in its file, from 1, of shape ``(T,)``."""
 
 
 class _Order:
@@ -57,7 +57,8 @@ class _Order:
         before = [] if self._last is None else [self._last]
         earlier = np.array([time for time, _, _ in before], dtype=np.int64)
         moments = np.concatenate([earlier, block.times])
-        numbers = [*(number for _, _, number in before), *block.numbers]
+        first = np.array([number for _, _, number in before], dtype=np.int64)
+        numbers = np.concatenate([first, block.numbers])
 
         def cell(row: int) -> bytes:
             """Return the text of a time, that of the row before being the first."""
@@ -67,7 +68,7 @@ class _Order:
 
         times.refuse_unsteady(moments, cell, self._columns, None, numbers=numbers)
         last = len(block.times) - 1
-        self._last = int(block.times[-1]), block.cell(last), block.numbers[last]
+        self._last = int(block.times[-1]), block.cell(last), int(block.numbers[last])
         return Timed(block.values[:0], moments, block.form, cell, numbers)
 
 
@@ -189,7 +190,7 @@ class Sampler:
             times.refuse_empty(
                 n_absent,
                 lambda at: block.cell(int(first[at])),
-                [block.numbers[row] for row in first.tolist()],
+                block.numbers[first],
                 self._columns,
                 self._interval,
             )
@@ -226,7 +227,7 @@ def _joined(one: Timed, other: Timed) -> Timed:
         moments,
         other.form,
         functools.partial(times.spelled, moments, other.form),
-        [*one.numbers, *other.numbers],
+        np.concatenate([one.numbers, other.numbers]),
     )
 
 

@@ -91,8 +91,9 @@ def _sampled(
         n_empty = np.diff(begins, prepend=begins[0] - clock.step) // clock.step - 1
         if n_empty.any() and not allows_missing:
             cells = [cells_of_time[row] for row in rows[first]]
-            numbers = [row + 1 for row in rows[first].tolist()]
-            times.refuse_empty(n_empty, cells.__getitem__, numbers, columns, clock.step)
+            times.refuse_empty(
+                n_empty, cells.__getitem__, rows[first] + 1, columns, clock.step
+            )
         parts.append((found, begins, rows[first]))
     values, begins, first = (np.concatenate(some) for some in zip(*parts, strict=True))
     by_row = np.argsort(first)

@@ -6,7 +6,7 @@ of a step, is refused.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import numpy as np
@@ -150,7 +150,7 @@ def refuse_unsteady(
     clock: Clock | None,
     machines: IndexArray | None = None,
     allows_absent: bool = False,
-    numbers: Sequence[int] | None = None,
+    numbers: IndexArray | None = None,
 ) -> None:
     """Refuse times that do not rise by steps of the clock.
 
@@ -168,14 +168,17 @@ def refuse_unsteady(
     """
     n_pairs, absent, has_next = 0, None, False
     is_all = numbers is None
-    known = range(1, len(times) + 1) if numbers is None else numbers
+
+    def number(row: int) -> int:
+        """Return the number of a row, from 1."""
+        return row + 1 if numbers is None else int(numbers[row])
 
     def refuse(pair: tuple[int, int], words: str) -> NoReturn:
         """Refuse a time and the one before it."""
         earlier, later = pair
         raise SeriesError(
-            f"{columns.place(known[later])}: the time {shown(cell(later))} {words} "
-            f"{shown(cell(earlier))} of row {known[earlier]}"
+            f"{columns.place(number(later))}: the time {shown(cell(later))} {words} "
+            f"{shown(cell(earlier))} of row {number(earlier)}"
             + _advice(words, int(times[later]) - int(times[earlier]), clock)
         )
 
@@ -215,7 +218,7 @@ def refuse_unsampled(form: Form | None) -> None:
 def refuse_empty(
     n_empty: IndexArray,
     cell: Callable[[int], bytes],
-    numbers: Sequence[int],
+    numbers: IndexArray,
     columns: Columns,
     interval: int,
 ) -> None:
