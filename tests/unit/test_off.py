@@ -64,6 +64,22 @@ def off_fit(
     return fit(stored(folder, training, validation), settings_of)
 
 
+@pytest.fixture(scope="module", params=["tiny", "overlapping"])
+def either(request: pytest.FixtureRequest, make_series, tmp_path_factory) -> LSTMAD:
+    """Return a detector of each kind of layout."""
+    if request.param == "tiny":
+        found: LSTMAD = request.getfixturevalue("off_fit").detector
+        return found
+    overlapping = dataclasses.replace(
+        request.getfixturevalue("overlapping"),
+        **{"off_when": OFF_WHEN, "missing_values": HOLD, "max_gap": 2, "epochs": 1},
+        max_anomaly_length=4,
+    )
+    training = with_off(make_series(400), [range(150, 170)])
+    folder = tmp_path_factory.mktemp("rows")
+    return fit(stored(folder, training, make_series(123)), overlapping).detector
+
+
 def equal(first: Scores, second: Scores) -> bool:
     """Return whether scores are equal, to the last bit; contributions nearly."""
     return all(
@@ -143,17 +159,17 @@ def test_anomalies_without_scores_are_refused(
 @settings(max_examples=30)
 @given(data=st.data())
 def test_a_growing_series_has_the_scores_of_the_whole(
-    off_fit: Fit, make_series, data: st.DataObject
+    either: LSTMAD, make_series, data: st.DataObject
 ) -> None:
     """Whatever rows are off or missing; each stretch is a series of its own."""
-    detector = off_fit.detector
+    detector = either
     runs = data.draw(
         st.lists(st.tuples(st.integers(0, 99), st.integers(1, 30)), max_size=4)
     )
     series = with_off(make_series(100, seed=3), [range(a, a + n) for a, n in runs])
     holes = data.draw(st.lists(st.integers(0, 99), max_size=8))
     series[np.array(holes, dtype=int)] = np.nan
-    n_rows = data.draw(st.integers(11, 100))
+    n_rows = data.draw(st.integers(detector.n_unscored + 1, 100))
 
     whole, part = (detector.score(rows, True) for rows in (series, series[:n_rows]))
 

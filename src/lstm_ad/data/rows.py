@@ -26,7 +26,7 @@ from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.blocks import Number
 from lstm_ad.data.schema import Schema
 from lstm_ad.exceptions import SettingError
-from lstm_ad.model.gaps import Runs, is_empty, stretches
+from lstm_ad.model.gaps import Runs, stretches
 from lstm_ad.processes import ProcessGroup
 
 TRAINING, VALIDATION, LABELS = "training", "validation", "labels"
@@ -330,10 +330,13 @@ class _Facts:
             self.counts_from = math.nan
         self.low = np.fmin(self.low, np.fmin.reduce(block, axis=0))
         self.high = np.fmax(self.high, np.fmax.reduce(block, axis=0))
-        is_off = np.zeros(len(block), dtype=np.bool_) if rows.off is None else rows.off
-        is_missing = np.isnan(block) & ~is_off[:, np.newaxis]
+        is_missing, is_off = np.isnan(block), rows.off
+        if is_off is None:
+            is_off = np.zeros(len(block), dtype=np.bool_)
+        else:
+            is_missing &= ~is_off[:, np.newaxis]
         self.n_missing = self.n_missing + np.count_nonzero(is_missing, axis=0)
-        self._gaps.add(is_empty(block) & ~is_off)
+        self._gaps.add(np.asarray(is_missing.all(axis=1)))
         self._off.add(is_off)
         self.n_timesteps += len(block)
         self._digest.update(np.ascontiguousarray(block).data)
