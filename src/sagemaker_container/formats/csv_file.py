@@ -20,7 +20,8 @@ from sagemaker_container.formats.csv_table import BlockReader, cut_into_blocks, 
 from sagemaker_container.formats.csv_text import blocks, explain, parse
 from sagemaker_container.formats.header import Columns, Declared, by_place, matched
 from sagemaker_container.formats.messages import shown
-from sagemaker_container.formats.steps import Sampler, Steps, Timed, steps_of
+from sagemaker_container.formats.sampler import Sampler, steps_of
+from sagemaker_container.formats.steps import Steps, Timed
 from sagemaker_container.formats.table import Cells
 
 logger = logging.getLogger(__name__)

@@ -21,7 +21,8 @@ from lstm_ad.exceptions import SeriesError
 from sagemaker_container.formats import times
 from sagemaker_container.formats.csv_file import FileColumns, Read, named, read_rows
 from sagemaker_container.formats.header import Columns
-from sagemaker_container.formats.steps import Sampler, Steps, Timed, steps_of
+from sagemaker_container.formats.sampler import Sampler, steps_of
+from sagemaker_container.formats.steps import Steps, Timed
 from sagemaker_container.formats.table import plain
 
 _SCRATCH = "machines"
