@@ -18,8 +18,8 @@ SECONDS_WORTH_SHARING = 30
 """The training of one process from which on several are started: they take 2.5 CPU
 seconds more to start, which a machine that is busy makes several seconds."""
 
-SEQUENCES_WORTH_A_PROCESS = 16
-"""Of a batch: smaller shares take longer per sequence, and no sum of gradients less."""
+SEQUENCES_WORTH_A_PROCESS = 32
+"""Of a batch: the smallest share for which a gain was measured."""
 
 PROCESS_BYTES = 2**30
 """The memory of a host for each of its processes."""

@@ -407,7 +407,7 @@ def endless(opt_ml, make_series):
     """
     host = {"hosts": ["algo-7"], "current_host": "algo-7"}
     opt_ml.write_config("resourceconfig", {**host, "network_interface_name": "eth7"})
-    settings = {**TINY, "batch-size": "32", "epochs": "1000000"}
+    settings = {**TINY, "batch-size": "64", "epochs": "1000000"}
     opt_ml.write_config("hyperparameters", settings)
     opt_ml.add_channel("training", {"a.csv": make_series(700)})
     return opt_ml

@@ -25,12 +25,12 @@ def rows() -> Rows:
     ("changes", "limits", "n_processes"),
     [
         ({}, SIXTEEN, 1),  # a quarter of a minute of one core
-        ({"epochs": 250}, SIXTEEN, 4),  # 16 sequences of a batch each
-        ({"epochs": 250, "batch_size": 256}, SIXTEEN, 16),  # a core each
-        ({"epochs": 250, "batch_size": 31}, SIXTEEN, 1),
-        ({"epochs": 250}, Limits(n_cores=2, memory_bytes=2**36), 2),
+        ({"epochs": 250}, SIXTEEN, 2),  # 32 sequences of a batch each
+        ({"epochs": 250, "batch_size": 1024}, SIXTEEN, 16),  # a core each
+        ({"epochs": 250, "batch_size": 63}, SIXTEEN, 1),
+        ({"epochs": 250, "batch_size": 256}, Limits(2, memory_bytes=2**36), 2),
         ({"epochs": 250}, Limits(n_cores=1, memory_bytes=2**36), 1),
-        ({"epochs": 250}, Limits(n_cores=16, memory_bytes=3 * 2**30), 3),  # 1 GiB each
+        ({"epochs": 250, "batch_size": 256}, Limits(16, 3 * 2**30), 3),  # 1 GiB each
         ({"epochs": 250}, dataclasses.replace(SIXTEEN, has_gpu=True), 1),
         ({"epochs": 250, "hidden_size": 16}, SIXTEEN, 1),  # small networks are fast
         ({"epochs": 250, "warm_start": "calibrate"}, SIXTEEN, 1),  # nothing to train
