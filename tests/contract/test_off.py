@@ -44,7 +44,11 @@ def test_a_machine_that_is_off_is_left_out(
         {"series": 1, "sign": "<", "value": 1.0},
     ]
     assert saved["rows"] == {"train": 216, "valid": 0, "calibration": 54}
-    reasons = [json.loads(row)["prediction_reason"] for row in answer.body.splitlines()]
+    rows = [json.loads(row) for row in answer.body.splitlines()]
+    reasons = [row["prediction_reason"] for row in rows]
+    predictions = {row["prediction"] for row in rows[:10] + rows[50:60]}
+    assert predictions == {None}
+    assert [row["prediction"] for row in rows[40:50]] == [0] * 10
     assert reasons[:10] == ["WARM_UP"] * 10
     assert "WARM_UP" not in reasons[10:40]
     assert reasons[40:50] == ["MACHINE_OFF"] * 10

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from lstm_ad.scoring.events import Event
     from lstm_ad.threshold.decision import Decision
 
+MACHINE_OFF = "MACHINE_OFF"
+
 _NO_SCORE: dict[str, Any] = dict.fromkeys(
     [
         "prediction",
@@ -145,7 +147,10 @@ def _row(
 ) -> dict[str, Any]:
     """Return what is said of a row."""
     if score != score:  # NaN: it has none
-        return {**beside, **_NO_SCORE, "prediction_reason": reason}
+        # Lookout for Equipment predicts no anomaly of a machine that is off.
+        prediction = 0 if reason == MACHINE_OFF else None
+        said = {"prediction": prediction, "prediction_reason": reason}
+        return {**beside, **_NO_SCORE, **said}
     return {
         **beside,
         "prediction": int(is_anomaly),
@@ -192,7 +197,7 @@ def _reasons(scores: Scores) -> list[str]:
     n_series = scores.reconstruction.shape[1]
     reasons = np.where(2 * scores.n_missing > n_series, "MISSING_DATA", "WARM_UP")
     if scores.is_off is not None:
-        reasons = np.where(scores.is_off, "MACHINE_OFF", reasons)
+        reasons = np.where(scores.is_off, MACHINE_OFF, reasons)
     return list(reasons.tolist())
 
 
