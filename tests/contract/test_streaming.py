@@ -4,9 +4,10 @@ The client is the one that sagemaker-core calls endpoints on this machine with; 
 is called with is what boto3 accepts.
 """
 
+import dataclasses
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,6 +20,7 @@ from botocore.validate import ParamValidator
 
 from lstm_ad import artifacts
 from lstm_ad.artifacts import Fit
+from lstm_ad.data.schema import Clock, Column, Role, Schema, TimeForm
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/serving.md").read_text()
 (LOOP,) = re.findall(r"^```python\n(.*?last:.*?)^```", DOCUMENT, re.DOTALL | re.M)
@@ -44,7 +46,11 @@ def stream(
         from sagemaker.core.local import local_session
 
     def run(
-        fitted: Fit, series: np.ndarray, n_new: int, **constants: int
+        fitted: Fit,
+        series: np.ndarray,
+        n_new: int,
+        carried: Sequence[str] = (),
+        **constants: int,
     ) -> np.ndarray:
         artifacts.save(tmp_path / "model", fitted)
         server = start_server(tmp_path)
@@ -65,9 +71,15 @@ def stream(
             loop, n_times = re.subn(rf"(?m)^({name} +=) \d+", rf"\1 {value}", loop)
             assert n_times == 1
         lines = as_csv(series).decode().splitlines()
+        if carried:
+            lines = [",".join(cells) for cells in zip(carried, lines, strict=True)]
         arrived = [lines[i : i + n_new] for i in range(0, len(lines), n_new)]
         answers: list[str] = []
         exec(loop, {"arriving": lambda: arrived, "act_on": answers.extend})
+        if carried:
+            cells, answers = zip(*(a.split(",", 1) for a in answers), strict=True)
+            assert list(cells) == list(carried[-len(cells) :])
+            answers = list(answers)
         # Before the first answer there was nothing to say.
         answers[:0] = [","] * (len(lines) - len(answers))
         return np.array([[float(c or "nan") for c in a.split(",")] for a in answers])
@@ -99,6 +111,22 @@ def test_rows_that_arrive_one_after_the_other_have_the_scores_of_the_whole(
     is_anomaly = detector.decision.is_anomaly(expected)
     assert is_anomaly[122]
     assert (found[10:, 1] == is_anomaly[10:]).all()
+
+
+def test_with_times_rows_that_arrive_one_after_the_other_are_scored_as_the_whole(
+    stream: Callable[..., np.ndarray], tiny_fit: Fit, series: np.ndarray
+) -> None:
+    """The loop needs no change: each row goes and comes with its time."""
+    columns = (Column("timestamp", Role.TIMESTAMP), *tiny_fit.detector.schema.columns)
+    schema = Schema(columns, is_named=False, clock=Clock(TimeForm.ISO, 10**9))
+    detector = dataclasses.replace(tiny_fit.detector, schema=schema)
+    fitted = dataclasses.replace(tiny_fit, detector=detector)
+    times = [f"2024-05-01 13:{row // 60:02d}:{row % 60:02d}" for row in range(199)]
+
+    found = stream(fitted, series, 7, carried=times, FIRST=10, KEPT=10, STEP=10)
+
+    expected = detector.score(series).normality_score
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("n_new", [1, 7])
