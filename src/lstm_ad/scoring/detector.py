@@ -211,16 +211,22 @@ class LSTMAD:
             found[start:stop] = True
         return found
 
+    def _stretches(self, series: FloatArray, off: Mask) -> list[range]:
+        """Return the runs of rows that are a series each."""
+        if not np.isnan(series).any() and not off.any():  # as in most requests
+            return [range(len(series))]
+        gaps, runs = Runs(), Runs()
+        gaps.add(is_empty(series) & ~off)
+        runs.add(off)
+        max_gap = self.reconstructor.max_gap
+        return stretches(len(series), gaps.found, max_gap, runs.found)
+
     def _parts(
         self, series: FloatArray, off: Mask, with_contributions: bool
     ) -> Iterator[Scores]:
         """Yield the scores of a series in which rows that are off hold NaN."""
-        gaps, runs = Runs(), Runs()
-        gaps.add(is_empty(series) & ~off)
-        runs.add(off)
         n_done = 0
-        max_gap = self.reconstructor.max_gap
-        for stretch in stretches(len(series), gaps.found, max_gap, runs.found):
+        for stretch in self._stretches(series, off):
             some = series[stretch.start : stretch.stop]
             first = len(some)
             if first > self.n_unscored:
