@@ -165,9 +165,11 @@ class Counts:
         """
         # What was never written is not read either: that would take memory for it.
         slots = self.slots
-        at = np.nonzero(slots["n_rows"])
+        # A copy: workers write meanwhile, and np.nonzero raises if numbers change.
+        n_rows_kept = slots["n_rows"].copy()
+        at = np.nonzero(n_rows_kept)
         newest = np.argsort(-slots["ended"][at], kind="stable")
-        n_rows = slots["n_rows"][at][newest]
+        n_rows = n_rows_kept[at][newest]
         newest = newest[np.cumsum(n_rows) - n_rows < WINDOW_ROWS]
         slot, block = (index[newest[::-1]] for index in at)
         return Blocks(

@@ -72,3 +72,21 @@ def test_the_last_rows_are_those_of_all_workers_by_time(
         assert WINDOW_ROWS <= n_rows < WINDOW_ROWS + BLOCK_ROWS + n_each
         assert (blocks.sums[:, 0] >= 9 * blocks.n_values[:, 0]).all() == is_far
         assert (blocks.sums[:, 0] >= 9 * blocks.n_values[:, 0]).any() == is_far
+
+
+def test_what_is_read_while_workers_write_is_read() -> None:
+    """Another process begins and ends blocks as fast as it can."""
+    counts = Counts(n_workers=4)
+    counts.slots["n_rows"][:] = 1
+    writer = os.fork()
+    if writer == 0:
+        while True:
+            counts.slots["n_rows"][:, ::2] = 0
+            counts.slots["n_rows"][:, ::2] = 1
+    try:
+        lengths = {len(counts.last_rows(1).sums) for _ in range(5000)}
+    finally:
+        os.kill(writer, 9)
+        os.waitpid(writer, 0)
+
+    assert len(lengths) > 1  # it did change meanwhile
