@@ -152,6 +152,7 @@ sbom: .venv-sbom/.complete
 	  .venv-sbom/bin/cyclonedx-py requirements locks/$$image.txt --output-reproducible \
 	    --short-PURLs --output-file docs/sbom/lstm-ad-$$image.cdx.json || exit 1; \
 	done
+	$(PYTHON) scripts/strip_references.py docs/sbom/*.json
 
 # Asks the package index for known vulnerabilities of what is locked; needs the network.
 audit: .venv-sbom/.complete
