@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from lstm_ad import artifacts
-from sagemaker_container.formats.csv import read_series
 from sagemaker_container.formats.csv_answer import write_scores
+from sagemaker_container.formats.csv_table import read_table
 
 pytestmark = pytest.mark.images
 
@@ -103,7 +103,8 @@ def test_it_serves_with_no_network_no_disk_no_rights_and_little_memory(
     container = serve(*STERN)
     answer = container.request("POST", "/invocations", series)
     detector = artifacts.load(trained_model_dir)
-    expected = write_scores(detector.score(read_series(io.BytesIO(series))))
+    table = read_table(io.BytesIO(series), detector.schema)
+    expected = write_scores(detector.score(table.values))
 
     assert answer.status == 200
     assert answer.body.split(b"\n") == expected.split(b"\n")

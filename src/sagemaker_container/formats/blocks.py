@@ -51,7 +51,7 @@ def gather(
     parse: Callable[[Block], Parsed],
     explain: Callable[[Block, int], SeriesError],
     cores: Cores | None,
-    take: Callable[[Parsed, int], None] = lambda parsed, n_rows_before: None,
+    take: Callable[[Parsed, int], None],
 ) -> FloatArray:
     """Return the series that blocks of text hold together.
 

@@ -1,10 +1,11 @@
 """Read the CSV files of a training job, a bounded number of rows at a time."""
 
 import contextlib
+import functools
 import gzip
 import logging
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
@@ -15,9 +16,8 @@ from lstm_ad.data.rows import Block as RowsBlock
 from lstm_ad.data.schema import Schema
 from lstm_ad.exceptions import SeriesError
 from sagemaker_container.formats import decimal_comma
-from sagemaker_container.formats.blocks import Parsed, no_data
+from sagemaker_container.formats.blocks import Parsed
 from sagemaker_container.formats.csv_table import BlockReader, cut_into_blocks, width
-from sagemaker_container.formats.csv_text import blocks, explain, parse
 from sagemaker_container.formats.header import Columns, Declared, by_place, matched
 from sagemaker_container.formats.messages import shown
 from sagemaker_container.formats.sampler import Sampler, steps_of
@@ -169,29 +169,17 @@ def read_rows(
     Raises:
         SeriesError: As :func:`read_file`.
     """
-    with opened(path, name) as stream:
-        (found, schema), parts = cut_into_blocks(
-            stream,
-            lambda line: columns.numbered(name, line),
-            lambda names: columns.named(name, names),
-        )
-        reader = BlockReader(found, longest_gap > 0)
-        n_rows = 0
-        for block in parts:
-            parsed = reader.parse(block)
-            if parsed.numbers is None:
-                raise reader.explain(block, n_rows)
-            if n_rows == 0 and not found.carried:
-                _warn_of_decimal_commas(block.text, name)
-            values = parsed.numbers.reshape(-1, parsed.n_series)
-            if found.carried:
-                reader.check_form(parsed, n_rows)
-            yield Read(found, schema, values, parsed, n_rows)
-            n_rows += len(values)
+    return _rows(
+        path,
+        name,
+        functools.partial(columns.numbered, name),
+        functools.partial(columns.named, name),
+        allows_missing=longest_gap > 0,
+    )
 
 
 def read_blocks(path: Path, name: str) -> Iterator[FloatArray]:
-    """Yield the series in a CSV file, a bounded number of rows at a time.
+    """Yield the series in a CSV file of numbers alone, some rows at a time.
 
     Args:
         path: Where the file is; it may be compressed with gzip.
@@ -204,19 +192,38 @@ def read_blocks(path: Path, name: str) -> Iterator[FloatArray]:
         SeriesError: If the file cannot be read as it stands. The message names the
             file, and the row and the column where there is one.
     """
-    n_rows = 0
+
+    def numbers_alone(line: bytes) -> tuple[Columns, Schema]:
+        """Return the columns of the file, given its first row."""
+        schema = Schema.unnamed(width(line, has_text=False))
+        return by_place(len(schema.columns), schema, ()), schema
+
+    return (some.values for some in _rows(path, name, numbers_alone, None))
+
+
+def _rows(
+    path: Path,
+    name: str,
+    of_row: Callable[[bytes], tuple[Columns, Schema]],
+    of_names: Callable[[tuple[str, ...]], tuple[Columns, Schema]] | None,
+    allows_missing: bool = False,
+) -> Iterator[Read]:
+    """Yield the rows of a file as they come; see :func:`cut_into_blocks`."""
     with opened(path, name) as stream:
-        for block in blocks(stream):
-            cells = parse(block).numbers
-            if cells is None:
-                raise explain(block, n_rows)
-            values = cells.reshape(-1, block.n_columns)
-            if n_rows == 0:
+        (found, schema), parts = cut_into_blocks(stream, of_row, of_names)
+        reader = BlockReader(found, allows_missing)
+        n_rows = 0
+        for block in parts:
+            parsed = reader.parse(block)
+            if parsed.numbers is None:
+                raise reader.explain(block, n_rows)
+            if n_rows == 0 and not found.carried:
                 _warn_of_decimal_commas(block.text, name)
+            values = parsed.numbers.reshape(-1, parsed.n_series)
+            if found.carried:
+                reader.check_form(parsed, n_rows)
+            yield Read(found, schema, values, parsed, n_rows)
             n_rows += len(values)
-            yield values
-        if n_rows == 0:
-            raise no_data()
 
 
 def _warn_of_decimal_commas(text: bytes, name: str) -> None:

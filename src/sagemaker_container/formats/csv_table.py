@@ -1,4 +1,21 @@
-"""Read a table from CSV: numbers, and the times and ids beside them, in one pass."""
+"""Read a table from CSV: numbers, and the times and ids beside them, in one pass.
+
+One row is one time step, one column is one series, and nothing is repaired: what cannot
+be read as it stands is refused with the row and the column, counted from 1.
+
+=================  =================================================================
+accepted           meaning
+=================  =================================================================
+cells              decimal numbers (``1``, ``-1.5``, ``.5``, ``2e-3``), finite, at most
+                   1e100 in magnitude, spaces around them ignored
+between cells      a comma
+line ends          LF or CRLF; the last one may be missing
+before the first   a UTF-8 byte-order mark is ignored
+=================  =================================================================
+
+A block that cannot be parsed is looked through line by line, for the first thing in it
+that is wrong.
+"""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence

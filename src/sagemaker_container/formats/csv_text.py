@@ -1,8 +1,4 @@
-"""Cut CSV into blocks of lines, and parse their numbers quickly and strictly.
-
-A block that cannot be parsed is looked through line by line, for the first thing in it
-that is wrong.
-"""
+"""Cut CSV into pieces of whole lines, and parse their numbers quickly and strictly."""
 
 import codecs
 import io
@@ -15,14 +11,8 @@ import pandas as pd
 
 from lstm_ad.axes import FloatArray
 from lstm_ad.exceptions import SeriesError
-from sagemaker_container.formats.blocks import Block, Parsed, refuse_too_many
-from sagemaker_container.formats.cells import (
-    MAX_MAGNITUDE,
-    kind_of,
-    number_problem,
-    row_length_problem,
-)
-from sagemaker_container.formats.first_row import refuse_column_numbers
+from sagemaker_container.formats.blocks import refuse_too_many
+from sagemaker_container.formats.cells import MAX_MAGNITUDE, kind_of
 from sagemaker_container.formats.messages import counted, shown
 
 _LF, _COMMA, _MISSING = 10, 44, 1
@@ -69,16 +59,6 @@ def lines(stream: BinaryIO) -> Iterator[bytes]:
             )
 
 
-def blocks(stream: BinaryIO) -> Iterator[Block]:
-    """Yield a stream of numbers alone in blocks of whole lines."""
-    n_columns = 0
-    for text in lines(stream):
-        if not n_columns:
-            n_columns = n_cells(text)
-            refuse_column_numbers(text, n_columns)
-        yield Block(text, n_columns)
-
-
 def n_cells(text: bytes) -> int:
     """Return the number of cells in the first line of a text.
 
@@ -88,11 +68,6 @@ def n_cells(text: bytes) -> int:
     n_columns = text.count(b",", 0, text.find(b"\n")) + 1
     refuse_too_many(n_columns)
     return n_columns
-
-
-def parse(block: Block) -> Parsed:
-    """Return a block and its cells, or None if one is bad."""
-    return Parsed(block, numbers(block.text, block.n_columns), block.n_columns)
 
 
 def numbers(text: bytes, n_columns: int) -> FloatArray | None:
@@ -152,33 +127,6 @@ def _parse_many(cells: bytes) -> FloatArray:
     )
     numbers: FloatArray = table[0].to_numpy()
     return numbers
-
-
-def explain(block: Block, n_rows_before: int) -> SeriesError:
-    """Return the error about the first thing in a block that cannot be read."""
-    for row, line in enumerate(block.text[:-1].split(b"\n"), start=n_rows_before + 1):
-        if problem := _line_problem(line, row, block.n_columns):
-            return SeriesError(problem)
-    raise AssertionError("a block that cannot be parsed has a line that cannot")
-
-
-def _line_problem(line: bytes, row: int, n_columns: int) -> str | None:
-    """Return what is wrong with a line of numbers in one sentence, or None."""
-    if problem := form_problem(line, f"Row {row}", n_columns):
-        return problem
-    if problem := delimiter_problem(line, f"Row {row}"):
-        return problem
-    cells = line.split(b",")
-    if row == 1 and is_header(cells):
-        return header_problem(line)
-    ends_with_comma = not cells[-1].strip()
-    place = f"Row {row}"
-    if problem := row_length_problem(place, len(cells), n_columns, ends_with_comma):
-        return problem
-    for column, cell in enumerate(cells, start=1):
-        if problem := number_problem(cell, NUMBER):
-            return f"Row {row}, column {column}: {problem}"
-    return None
 
 
 def form_problem(line: bytes, place: str, n_columns: int) -> str | None:

@@ -95,25 +95,6 @@ class Document:
     """By the names of the id columns, a text per row; those of None are the times."""
 
 
-def read_series(stream: BinaryIO) -> FloatArray:
-    """Return the series that a stream of JSON without anything beside them holds.
-
-    Args:
-        stream: The text.
-
-    Returns:
-        Values of shape ``(T, D)``.
-
-    Raises:
-        DocumentTooLargeError: As :func:`read_document`.
-        SeriesError: As :func:`read_document`, or if there is anything else.
-    """
-    document = read_document(stream)
-    if document.columns or document.carried:
-        raise SeriesError(f"The JSON holds more than the series; {_FORM}.")
-    return document.values
-
-
 def read_document(stream: BinaryIO, allows_missing: bool = False) -> Document:
     """Return what a stream of JSON holds.
 

@@ -9,11 +9,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from lstm_ad.data.schema import Schema
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.parallel import Cores
 from sagemaker_container.formats import csv_text
-from sagemaker_container.formats.csv import read_series
 from sagemaker_container.formats.csv_file import read_blocks
+from sagemaker_container.formats.csv_table import read_table
 
 ACCEPTED = {
     "LF": (b"1,2\n3,4\n", [[1, 2], [3, 4]]),
@@ -166,9 +167,9 @@ TABLES = npst.arrays(
 )
 
 
-def parsed(text: bytes) -> np.ndarray:
-    """Return the series in a text."""
-    return read_series(io.BytesIO(text))
+def parsed(text: bytes, cores: Cores | None = None) -> np.ndarray:
+    """Return the series in a text without a header."""
+    return read_table(io.BytesIO(text), Schema.unnamed(1), cores=cores).values
 
 
 def spelled(table: np.ndarray) -> bytes:
@@ -419,7 +420,7 @@ def test_few_cells_are_read_as_many_are(cells: list[str]) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(csv_text, "FEW", few)
             try:
-                found.append(read_series(io.BytesIO(text)).tobytes())
+                found.append(parsed(text).tobytes())
             except SeriesError as error:
                 found.append(str(error))
 
@@ -434,8 +435,8 @@ def test_blocks_parsed_side_by_side_keep_their_order(
     monkeypatch.setattr(csv_text, "BLOCK_SIZE", 16)
     good = b"".join(b"%d,%d\n" % (row, -row) for row in range(100))
 
-    series = read_series(io.BytesIO(good), Cores(n_threads))
+    series = parsed(good, Cores(n_threads))
 
     assert series.tolist() == [[row, -row] for row in range(100)]
     with pytest.raises(SeriesError, match=r"^Row 101, column 2: "):
-        read_series(io.BytesIO(good + b"1,x\n" + good), Cores(n_threads))
+        parsed(good + b"1,x\n" + good, Cores(n_threads))

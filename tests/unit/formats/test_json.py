@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from lstm_ad.data.schema import Schema
 from lstm_ad.exceptions import SeriesError
 from sagemaker_container.formats import json as json_format
-from sagemaker_container.formats.json import DocumentTooLargeError, read_series
+from sagemaker_container.formats.json import DocumentTooLargeError
+from sagemaker_container.formats.json_table import read_table
 
 FORM = 'use {"series": [[1.5, 2], ...]}, a list of numbers per row.'
 NUMBER = "is not a number; use a finite decimal number."
@@ -20,8 +22,9 @@ LENGTH = "but the rows before have 2; all rows need the same number."
 
 
 def read(text: str | bytes) -> np.ndarray:
-    """Return the series in a text."""
-    return read_series(io.BytesIO(text.encode() if isinstance(text, str) else text))
+    """Return the series in a text without names."""
+    stream = io.BytesIO(text.encode() if isinstance(text, str) else text)
+    return read_table(stream, Schema.unnamed(1)).values
 
 
 @pytest.mark.parametrize(
@@ -149,7 +152,7 @@ def test_a_document_beyond_the_limit_is_not_read(
         DocumentTooLargeError,
         match=r"^The JSON is larger than 1 MB; send a series of that size as text/csv",
     ):
-        read_series(stream)
+        read_table(stream, Schema.unnamed(1))
     assert stream.tell() == 2**20 + 1
 
 
