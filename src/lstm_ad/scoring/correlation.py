@@ -9,7 +9,7 @@ import numpy.typing as npt
 from lstm_ad.axes import FloatArray
 from lstm_ad.blocks import in_blocks
 from lstm_ad.processes import ALONE, ProcessGroup
-from lstm_ad.scoring.incomplete import conditional_covariance, expected, has_enough
+from lstm_ad.scoring.incomplete import expected_products, has_enough
 
 MAX_CONDITION = 1e6
 """The largest ratio between the eigenvalues of the errors' correlation matrix."""
@@ -61,13 +61,12 @@ class Correlation:
             counts = np.zeros(2)
             for block in in_blocks(*errors):
                 z = standardise(block)
-                if (is_missing := np.isnan(z)).any():
-                    kept = has_enough(z)
-                    z, is_missing = z[kept], is_missing[kept]
-                    products += conditional_covariance(is_missing, precision)
-                    z = expected(z, precision)
+                if np.isnan(z).any():
+                    z = z[has_enough(z)]
+                    products += expected_products(z, precision)
                     counts[1] += 1
-                products += z.T @ z
+                else:
+                    products += z.T @ z
                 counts[0] += len(z)
             n_rows, is_incomplete = group.sum(counts)
             before, products = found, group.sum(products)

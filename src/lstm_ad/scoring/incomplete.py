@@ -31,42 +31,45 @@ def expected(standardised: FloatArray, precision: FloatArray) -> FloatArray:
         precision: The inverse of the correlations, of shape ``(n, n)``.
     """
     found = np.nan_to_num(standardised)
-    gradients = found @ precision
-    for rows, columns, inverse in _patterns(np.isnan(standardised), precision):
-        at = rows[:, np.newaxis], columns
-        found[at] = -np.einsum("tij,tj->ti", inverse, gradients[at])
+    for _ in _filled(found, np.isnan(standardised), precision):
+        pass
     return found
 
 
-def conditional_covariance(
-    is_missing: npt.NDArray[np.bool_], precision: FloatArray
-) -> FloatArray:
-    """Return the covariances of missing entries, given the others, summed over rows.
+def expected_products(standardised: FloatArray, precision: FloatArray) -> FloatArray:
+    """Return what ``z z'`` is expected to be, summed over rows.
 
     Args:
-        is_missing: Of shape ``(T, n)``.
-        precision: As for :func:`expected`.
+        standardised: As for :func:`expected`.
+        precision: Likewise.
 
     Returns:
-        Of shape ``(n, n)``.
+        Of shape ``(n, n)``: the covariances of what is missing included.
     """
     n_errors = len(precision)
-    total = np.zeros(n_errors**2)
-    for _, columns, inverse in _patterns(is_missing, precision):
+    found, total = np.nan_to_num(standardised), np.zeros(n_errors**2)
+    for columns, inverse in _filled(found, np.isnan(standardised), precision):
         cells = columns[:, :, np.newaxis] * n_errors + columns[:, np.newaxis]
         total += np.bincount(cells.ravel(), inverse.ravel(), minlength=len(total))
-    return total.reshape(n_errors, n_errors)
+    products: FloatArray = found.T @ found + total.reshape(n_errors, n_errors)
+    return products
 
 
-def _patterns(
-    is_missing: npt.NDArray[np.bool_], precision: FloatArray
-) -> Iterator[tuple[IndexArray, IndexArray, FloatArray]]:
-    """Yield rows with as many missing entries, a bounded number at a time.
+def _filled(
+    found: FloatArray, is_missing: npt.NDArray[np.bool_], precision: FloatArray
+) -> Iterator[tuple[IndexArray, FloatArray]]:
+    """Fill rows with what is expected of them, a bounded number at a time.
+
+    Args:
+        found: Of shape ``(T, n)``, 0 where entries are missing: they are filled.
+        is_missing: Which are.
+        precision: As for :func:`expected`.
 
     Yields:
-        The rows, of shape ``(N,)``; their missing entries, of shape ``(N, m)``; and
-        ``(P_mm)^-1``, of shape ``(N, m, m)``.
+        The missing entries of some rows that have as many, of shape ``(N, m)``, and
+        ``(P_mm)^-1``, their covariances, of shape ``(N, m, m)``.
     """
+    gradients = found @ precision
     counts = is_missing.sum(axis=1, dtype=np.int64)
     for count in np.unique(counts[counts > 0]).tolist():
         everyone = np.flatnonzero(counts == count)
@@ -76,4 +79,6 @@ def _patterns(
             columns = np.nonzero(is_missing[rows])[1].reshape(len(rows), count)
             blocks = precision[columns[:, :, np.newaxis], columns[:, np.newaxis]]
             inverse = np.linalg.inv(blocks).astype(np.float64, copy=False)
-            yield rows, columns, inverse
+            at = rows[:, np.newaxis], columns
+            found[at] = -np.einsum("tij,tj->ti", inverse, gradients[at])
+            yield columns, inverse
