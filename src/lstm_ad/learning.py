@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from lstm_ad.axes import Weights
-from lstm_ad.data.partition import Owned, Part
+from lstm_ad.data.partition import Owned, Part, loss_parts
 from lstm_ad.losses import EpochMetrics, Loss
 from lstm_ad.parallel import Cores
 from lstm_ad.parent import Parent
@@ -90,16 +90,12 @@ def train(job: Job, control: Control) -> Learnt:
 
 def _evaluated(job: Job) -> dict[str, Sequence[Part]]:
     """Return the rows that losses are of, by their names."""
-    partition, layout = job.partition, job.hyperparameters.layout
-    surplus = max(0, layout.n_borrowed - layout.context_length)
-    calibration = [
-        dataclasses.replace(part, start=part.start + surplus)
-        for part in partition.calibration
-    ]
-    evaluated = {"train": partition.fitting, "valid": partition.validation}
-    if not partition.validation:
-        del evaluated["valid"]
-    return {**evaluated, "calibration": calibration}
+    partition = job.partition
+    evaluated: dict[str, Sequence[Part]] = {"train": partition.fitting}
+    if partition.validation:
+        evaluated["valid"] = partition.validation
+    counted = loss_parts(partition.calibration, job.hyperparameters)
+    return {**evaluated, "calibration": counted}
 
 
 def keep(job: Job, parent: Parent) -> Learnt:

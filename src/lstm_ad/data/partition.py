@@ -174,7 +174,7 @@ class Partition:
             fitting=fitting,
             calibration=calibration,
             validation=validating,
-            selection=validating or _selecting(calibration, hyperparameters),
+            selection=validating or loss_parts(calibration, hyperparameters),
             labelled=_dealt(labelled),
             labels=labels,
             n_rows={
@@ -186,10 +186,13 @@ class Partition:
         )
 
 
-def _selecting(
+def loss_parts(
     calibration: Iterable[Part], hyperparameters: Hyperparameters
 ) -> tuple[Part, ...]:
-    """Return what chooses the best epoch where nothing validates."""
+    """Return the rows that a loss on calibration parts is of.
+
+    The first sequence that counts starts one context after the first of them.
+    """
     layout = hyperparameters.layout
     surplus = max(0, layout.n_borrowed - layout.context_length)
     return tuple(

@@ -100,7 +100,7 @@ class File:
     """The missing values of each series, of shape ``(D,)``."""
     gaps: tuple[tuple[int, int], ...]
     """The runs of rows in which all series are missing: see
-    :func:`lstm_ad.model.gaps.gaps`."""
+    :func:`lstm_ad.model.gaps.is_empty`."""
     schema: Schema
     """Its columns, and its own clock if it has times."""
     inserted: tuple[tuple[int, int], ...] = ()

@@ -155,11 +155,9 @@ class _Look:
         """Likewise of reconstructing each series."""
         scanner = Scanner(detector.scan)
         scores, reconstruction = [], []
-        ratios = detector.reconstructor.ratios(series)
-        for rows, reconstructions in detector.reconstructor.reconstruct(series):
-            vectors = detector.reconstructor.error_vectors(
-                series, rows, reconstructions, ratios
-            )
+        for rows, reconstructions, vectors in detector.reconstructor.with_errors(
+            series
+        ):
             scores.append(scanner.of(detector.gaussian.distances(vectors))[0])
             errors = vectors[:, : n_each * series.shape[1]]  # without changes of level
             reconstruction.append(reconstructions.mean(axis=1))

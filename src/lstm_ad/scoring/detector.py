@@ -236,12 +236,8 @@ class LSTMAD:
                 yield without_scores(nothing, with_contributions)
             windows = _Windows(self, with_contributions)
             if first < len(some):
-                ratios = self.reconstructor.ratios(some)
-                for rows, reconstructions in self.reconstructor.reconstruct(some):
-                    errors = self.reconstructor.error_vectors(
-                        some, rows, reconstructions, ratios
-                    )
-                    yield windows.score(some[rows], errors, reconstructions)
+                for rows, found, errors in self.reconstructor.with_errors(some):
+                    yield windows.score(some[rows], errors, found)
             n_done = stretch.stop
         if n_done < len(series):
             yield without_scores(series[n_done:], with_contributions)

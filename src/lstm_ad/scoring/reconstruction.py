@@ -86,9 +86,23 @@ class Reconstructor:
         Raises:
             SeriesError: As :meth:`reconstruct`.
         """
+        return (errors for _, _, errors in self.with_errors(series))
+
+    def with_errors(
+        self, series: FloatArray
+    ) -> Iterator[tuple[slice, FloatArray, FloatArray]]:
+        """Yield what :meth:`reconstruct` does, and the error vectors of these rows.
+
+        Args:
+            series: As for :meth:`reconstruct`.
+
+        Raises:
+            SeriesError: As :meth:`reconstruct`.
+        """
         ratios = self.ratios(series)
         for rows, reconstructions in self.reconstruct(series):
-            yield self.error_vectors(series, rows, reconstructions, ratios)
+            errors = self.error_vectors(series, rows, reconstructions, ratios)
+            yield rows, reconstructions, errors
 
     def ratios(self, series: FloatArray) -> FloatArray | None:
         """Return by what the errors of each row are divided, for series that are away.
