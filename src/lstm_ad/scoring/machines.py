@@ -14,6 +14,7 @@ import numpy as np
 
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.blocks import BLOCK_NUMBERS
+from lstm_ad.data.machines import rows_of_each
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.scoring.detector import LSTMAD, Scores
 from lstm_ad.scoring.events import Event, event_rows, find_events
@@ -70,10 +71,7 @@ def tracks(
     """
     if machines is None and times is None:
         return []
-    of_each = [np.arange(n_rows)]
-    if machines is not None:
-        order = np.argsort(machines, kind="stable")
-        of_each = np.split(order, np.flatnonzero(np.diff(machines[order])) + 1)
+    of_each = [np.arange(n_rows)] if machines is None else rows_of_each(machines)
     found = [Track(rows, _steps(rows, times, step, max_gap + 2)) for rows in of_each]
     return found if len(found) > 1 or not found[0].is_complete else []
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.blocks import BLOCK_NUMBERS
+from lstm_ad.data.machines import rows_of_each
 from lstm_ad.data.rows import VALIDATION, Block, Source, append, mapped
 from lstm_ad.data.schema import Schema
 from lstm_ad.exceptions import SeriesError
@@ -33,12 +34,8 @@ class _Divided(NamedTuple):
 
     columns: Columns
     schema: Schema
-    machines: list[str]
-    """Their names."""
-    order: IndexArray
-    """The numbers of all rows, from 0, machine by machine, of shape ``(T,)``."""
-    bounds: IndexArray
-    """Where each machine begins in ``order``, and the last one ends."""
+    machines: dict[str, IndexArray]
+    """The numbers of each one's rows, from 0, by its name."""
     values: FloatArray
     """Of shape ``(T, D)``, mapped."""
     times: IndexArray | None
@@ -73,8 +70,7 @@ def read_machines(
     """
     divided = _divide(path, name, columns, longest_gap, folder / _SCRATCH)
     is_one = len(divided.machines) == 1
-    for number, machine in enumerate(divided.machines):
-        rows = divided.order[divided.bounds[number] : divided.bounds[number + 1]]
+    for machine, rows in divided.machines.items():
         yield Source(
             channel,
             name if is_one else f"{name}[{machine}]",
@@ -125,17 +121,13 @@ def _divide(
             yield some.values
 
     append(scratch, values())
-    of_rows = np.concatenate(numbers)
-    order = np.argsort(of_rows, kind="stable")
-    bounds = np.searchsorted(of_rows[order], np.arange(len(machines) + 1))
+    of_each = rows_of_each(np.concatenate(numbers))
     (some,) = last
     return _Divided(
         some.columns,
         some.schema,
-        list(machines),
-        order,
-        bounds,
-        mapped(scratch, np.float64).reshape(len(order), -1),
+        dict(zip(machines, of_each, strict=True)),
+        mapped(scratch, np.float64).reshape(sum(map(len, of_each)), -1),
         np.concatenate(moments) if moments else None,
         some.parsed.form,
     )

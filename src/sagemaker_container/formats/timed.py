@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lstm_ad.axes import IndexArray
+from lstm_ad.data.machines import rows_of_each
 from lstm_ad.data.sampling import means
 from lstm_ad.data.schema import Clock, Schema
 from sagemaker_container.formats import times
@@ -80,13 +81,11 @@ def _sampled(
     assert table.times is not None
     assert schema.timestamp is not None
     cells_of_time = table.carried[schema.timestamp]
-    order = np.arange(len(table.values))
-    ends: list[int] = []
+    of_each = [np.arange(len(table.values))]
     if machines is not None:
-        order = np.argsort(machines, kind="stable")
-        ends = (np.flatnonzero(np.diff(machines[order])) + 1).tolist()
+        of_each = rows_of_each(machines)
     parts = []
-    for rows in np.split(order, ends):
+    for rows in of_each:
         found, begins, first = means(table.values[rows], table.times[rows], clock.step)
         n_empty = np.diff(begins, prepend=begins[0] - clock.step) // clock.step - 1
         if n_empty.any() and not allows_missing:
