@@ -17,12 +17,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from serving import ATTRIBUTES, MASTERS, artifacts, memory_of, server, workers
+from serving import (
+    ATTRIBUTES,
+    MASTERS,
+    artifacts,
+    memory_of,
+    running,
+    server,
+    workers,
+)
 
 N_SERIES = 8
 BLOCK_ROWS = 10_000
@@ -99,25 +108,13 @@ class Watch:
         self.waits: dict[str, list[float]] = {"ping": [], "score": []}
         self.statuses: set[int] = set()
 
-    @contextlib.contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self) -> AbstractContextManager[None]:
         """Watch until the end of the block."""
-        calls = {
-            "ping": ("GET", "/ping", b""),
-            "score": ("POST", "/invocations", self._body),
-        }
-        threads = [
-            threading.Thread(target=self._call, args=[name, *call])
-            for name, call in calls.items()
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self._is_over.set()
-            for thread in threads:
-                thread.join()
+        return running(
+            self._is_over,
+            partial(self._call, "ping", "GET", "/ping", b""),
+            partial(self._call, "score", "POST", "/invocations", self._body),
+        )
 
     def _call(self, name: str, method: str, path: str, body: bytes) -> None:
         """Ask for something again and again."""

@@ -30,6 +30,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -395,6 +396,20 @@ def resident(port: int, field: str = "VmRSS") -> float:
     """Return the memory of the server's worker in MB."""
     (worker,) = workers(port)
     return memory_of(worker, field)
+
+
+@contextlib.contextmanager
+def running(is_over: threading.Event, *calls: Callable[[], object]) -> Iterator[None]:
+    """Run calls, each in a thread that ends after ``is_over``, until the block does."""
+    threads = [threading.Thread(target=call) for call in calls]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
 
 
 def workers(port: int) -> list[int]:

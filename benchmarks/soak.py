@@ -36,12 +36,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from scrapes import Scrapes
-from serving import memory_of, save_model, server, to_csv, workers
+from serving import memory_of, running, save_model, server, to_csv, workers
 
 N_CALLERS = 8
 SIZES = (200, 200, 200, 200, 1_000, 5_000)
@@ -185,23 +187,14 @@ class Soak:
                 n: post(connection, body, path)[1] for n, body in self._bodies.items()
             }
 
-    @contextlib.contextmanager
-    def load(self) -> Iterator[None]:
+    def load(self) -> AbstractContextManager[None]:
         """Let the callers call until the end of the block."""
-        threads = [
-            threading.Thread(target=self._call, args=[seed])
-            for seed in range(N_CALLERS)
-        ]
-        threads.append(threading.Thread(target=self._ping))
-        threads.append(threading.Thread(target=self.scrapes.run, args=[self._is_over]))
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self._is_over.set()
-            for thread in threads:
-                thread.join()
+        return running(
+            self._is_over,
+            *(partial(self._call, seed) for seed in range(N_CALLERS)),
+            self._ping,
+            partial(self.scrapes.run, self._is_over),
+        )
 
     def hurt(self, fault: Fault) -> None:
         """Do the damage, and wait until the callers have forgotten it."""
