@@ -213,7 +213,9 @@ class Hyperparameters:
         0,
         0,
         1_000_000,
-        "The number of epochs without a better one after which training ends; 0 = off.",
+        "The number of epochs without a better one after which the learning rate "
+        "falls, over as many epochs as were run until then, and training ends; 0 = "
+        "off.",
     )
     max_anomaly_length: int = _declare(
         1,

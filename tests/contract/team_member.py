@@ -1,6 +1,6 @@
 """Fit detectors as one process of a group: what test_distributed.py runs.
 
-    RANK=0 WORLD_SIZE=2 ... python team_member.py FOLDER
+    RANK=0 WORLD_SIZE=2 ... python team_member.py FOLDER CASE ...
 
 ``FOLDER/cases.json`` has the cases, ``FOLDER/CHANNEL`` the files. What each case gives
 is written to ``FOLDER/result-WORLD_SIZE/CASE.npz`` by the first process. Each process
@@ -106,7 +106,8 @@ def main() -> None:
     rank = int(os.environ["RANK"])
     processes = joined(host=rank) if size > 1 else contextlib.nullcontext(ALONE)
     with processes as group:
-        for name, case in cases.items():
+        for name in sys.argv[2:]:
+            case = cases[name]
             environment = environment_of(folder, case, rank, size)
             with scratch_folder() as scratch:
                 parent = None

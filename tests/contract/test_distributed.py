@@ -42,6 +42,7 @@ TIMED = ("t.csv", "u.csv")
 
 FILES = {
     "training": {"a.csv": 400, "b.csv": 130, "c.csv": 261, "d.csv": 333, SINGLE: 301}
+    | {"long.csv": 8000}
     | dict.fromkeys(TIMED, 400),
     "validation": {"v.csv": 123, "w.csv": 77, "u.csv": 400},
 }
@@ -109,10 +110,28 @@ CASES |= {
         "parent": True,
     },
 }
+DEFAULTS = "the defaults, on more processes than cores"
+CASES |= {
+    DEFAULTS: {
+        "training": ["long.csv"],
+        "hyperparameters": {"epochs": "2", "seed": "3"},
+    },
+    "patience that ends after two of twelve epochs": {
+        "training": ["a.csv"],
+        "hyperparameters": {
+            **TINY,
+            **{"epochs": "12", "early-stopping-patience": "1", "lr": "0.1"},
+            "seed": "1",
+        },
+    },
+}
 CASES = {
     name: {"validation": [], "labels": [], "is_sharded": False, "parent": False} | case
     for name, case in CASES.items()
 }
+
+TEAMS = {1: list(CASES), 2: list(CASES), 3: list(CASES), 4: [DEFAULTS]}
+"""The sizes of the teams, and which cases each is given."""
 
 IN_DISTRIBUTION = {"scaler", "repeated", "rows", "digest"}
 """What is exact where files are divided by key: the batches are others."""
@@ -128,10 +147,12 @@ def timed(series: np.ndarray) -> bytes:
     return b"\n".join(lines)
 
 
-def run_member(folder: Path, port: int, rank: int, size: int) -> subprocess.Popen:
-    """Start one process of a team."""
+def run_member(
+    folder: Path, port: int, rank: int, size: int, cases: list[str]
+) -> subprocess.Popen:
+    """Start one process of a team, for some cases."""
     return subprocess.Popen(
-        [sys.executable, MEMBER, folder],
+        [sys.executable, MEMBER, folder, *cases],
         env={
             "PYTHONPATH": str(SOURCE),
             "OMP_NUM_THREADS": "1",
@@ -158,7 +179,7 @@ def results(
     free_port,
     tiny_fit: Fit,
 ) -> Mapping[tuple[str, int], Mapping[str, np.ndarray]]:
-    """Return what every case gives to one, two and three processes."""
+    """Return what every case gives to teams of each size."""
     folder = tmp_path_factory.mktemp("team")
     (folder / "cases.json").write_text(json.dumps(CASES))
     for channel, files in FILES.items():
@@ -174,20 +195,21 @@ def results(
         is_anomaly = np.arange(n_timesteps) // 10 % 5 == 4
         text = b"\n".join(b"%d" % one for one in is_anomaly)
         (folder / "labels" / name).write_bytes(text)
-    for size in (1, 2, 3):
+    for size, cases in TEAMS.items():
         port = free_port()
-        members = [run_member(folder, port, rank, size) for rank in range(size)]
+        members = [run_member(folder, port, rank, size, cases) for rank in range(size)]
         logs = [member.communicate(timeout=120)[0].decode() for member in members]
         assert [member.returncode for member in members] == [0] * size, "\n".join(logs)
     return {
         (case, size): dict(np.load(folder / f"result-{size}" / f"{case}.npz"))
-        for case in CASES
-        for size in (1, 2, 3)
+        for size, cases in TEAMS.items()
+        for case in cases
     }
 
 
-@pytest.mark.parametrize("size", [2, 3])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("case", "size"), [(case, n) for n in TEAMS if n > 1 for case in TEAMS[n]]
+)
 def test_several_processes_give_what_one_gives(results, case: str, size: int) -> None:
     """Weights, scaler, Gaussian, threshold, losses, report: to float tolerance.
 

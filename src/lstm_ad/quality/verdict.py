@@ -45,6 +45,7 @@ from lstm_ad.quality.data_parts import Finding
 from lstm_ad.quality.findings import reasons as explained
 from lstm_ad.quality.inspection import Inspection
 from lstm_ad.quality.reasons import Level, Reason
+from lstm_ad.training.schedule import last_epoch
 
 MAX_ROUNDING = 1e-5
 """How far ONNX Runtime is from torch at most where weights are small."""
@@ -143,15 +144,13 @@ def _length(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
     """Yield that training was cut short."""
     if fit.hyperparameters.warm_start == CALIBRATE:
         return
-    n_epochs, patience = (
-        len(fit.history),
-        fit.hyperparameters.early_stopping_patience,
-    )
-    is_early_stop = patience > 0 and n_epochs - fit.best_epoch >= patience
-    if n_epochs < fit.hyperparameters.epochs and not is_early_stop:
+    settings, n_epochs = fit.hyperparameters, len(fit.history)
+    losses = [epoch.selection.mse for epoch in fit.history]
+    last = last_epoch(losses, settings.epochs, settings.early_stopping_patience)
+    if n_epochs < last:
         yield Reason(
             Level.CHECK,
-            f"Training ended after {n_epochs} of {fit.hyperparameters.epochs} epochs: "
+            f"Training ended after {n_epochs} of {last} epochs: "
             f"it was stopped, or its loss was not a finite number. The log says which.",
             "Train again, with checkpoints if instances are interrupted, or with a "
             "smaller lr if the loss was the reason.",

@@ -3,7 +3,8 @@
 The recipe, beyond the document's mean squared error on non-overlapping sequences:
 standardised series, remembering initial states (see ``network``), a random phase of
 the sequences' grid in each epoch, batches of even size, Adam with a learning rate that
-rises to ``lr``, stays and falls to zero, and gradients clipped to norm 1.
+rises to ``lr``, stays and falls to zero (see ``schedule``), and gradients clipped to
+norm 1.
 
 Everything random in an epoch comes from a seed of its own, so training goes on after
 any epoch from its checkpoint, bit by bit as if it had never stopped (on a CPU, with
@@ -43,14 +44,9 @@ from lstm_ad.training.checkpoints import Checkpoint, CheckpointFolder
 from lstm_ad.training.control import Control
 from lstm_ad.training.precision import usable_precision
 from lstm_ad.training.processes import any_soon, sum_in_place
+from lstm_ad.training.schedule import last_epoch, learning_rate
 
 logger = logging.getLogger(__name__)
-
-WARM_UP = 0.05
-"""The part of all steps in which the learning rate rises to its peak."""
-
-DECAY = 0.5
-"""The part of all steps, the last one, in which the learning rate falls to zero."""
 
 MAX_GRADIENT_NORM = 1.0
 
@@ -143,16 +139,6 @@ def train_network(
         return loop.result()
 
 
-def learning_rate(progress: float, peak: float) -> float:
-    """Return the learning rate: up to the peak, flat, and down to zero, linearly.
-
-    Args:
-        progress: The part of all training steps done, from 0 to 1.
-        peak: The ``lr`` hyperparameter.
-    """
-    return peak * min(1.0, progress / WARM_UP, (1 - progress) / DECAY)
-
-
 @dataclasses.dataclass(frozen=True)
 class _Chance:
     """Everything random in an epoch, or in what a part of the files has of it."""
@@ -226,16 +212,16 @@ class _Loop:
 
     def is_finished(self) -> bool:
         """Return whether there is nothing more to gain from another epoch."""
-        epoch, patience = (
-            len(self.history),
+        return len(self.history) >= self.last_epoch
+
+    @property
+    def last_epoch(self) -> int:
+        """The epoch that training ends with, as its losses have it so far."""
+        return last_epoch(
+            (metrics.selection.mse for metrics in self.history),
+            self.hyperparameters.epochs,
             self.hyperparameters.early_stopping_patience,
         )
-        if epoch >= self.hyperparameters.epochs:
-            return True
-        if patience and epoch - self.best_epoch >= patience:
-            logger.info("Training ends early: no better epoch in %d.", patience)
-            return True
-        return False
 
     def run_epoch(self, should_stop: Callable[[], bool]) -> bool:
         """Learn for one epoch; return whether it came to its end.
@@ -262,7 +248,14 @@ class _Loop:
             best = self.history[self.best_epoch - 1].selection.mse
         if selection.mse < best:
             self.best_epoch, self.best = epoch, _copied(self.network)
+        last = self.last_epoch
         self.history += (metrics,)
+        if self.last_epoch < last:
+            logger.info(
+                "No better epoch in %d: training ends with epoch %d.",
+                self.hyperparameters.early_stopping_patience,
+                self.last_epoch,
+            )
         if epoch == 1:
             self._check_export()
         return True
@@ -335,8 +328,9 @@ class _Loop:
         sums = torch.zeros(3, dtype=torch.float64, device=self.device)
         n_elements = 0
         shares, sizes, seat = self._deal(epoch)
+        last = self.last_epoch
         for step, (starts, n_segments) in enumerate(zip(shares, sizes, strict=True)):
-            progress = (epoch - 1 + (step + 0.5) / len(sizes)) / settings.epochs
+            done = epoch - 1 + (step + 0.5) / len(sizes)
             stops = any_soon(should_stop, self.group)
             self.optimiser.forget_gradients()
             n_in_batch = n_segments * self.segments.n_targets * self.values.shape[1]
@@ -360,7 +354,8 @@ class _Loop:
                 sums[:2] += _sums(errors.detach())
             self._sum_gradients()
             nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
-            self.optimiser.step(learning_rate(progress, settings.lr))
+            rate = learning_rate(done, settings.epochs, last, settings.lr)
+            self.optimiser.step(rate)
             n_elements += n_in_batch
             if stops():
                 return None

@@ -228,17 +228,23 @@ def test_an_lstm_that_was_not_trained_is_advised_otherwise(
     assert reason.advice.startswith("Train it on, with warm-start=continue.")
 
 
-def test_early_stopping_is_no_fault(good: Fit, seen: Inspection) -> None:
-    """It ended because nothing was gained any more."""
-    settings = dataclasses.replace(good.hyperparameters, early_stopping_patience=4)
+@pytest.mark.parametrize(("n_epochs", "is_fault"), [(5, True), (6, False)])
+def test_early_stopping_is_no_fault(
+    good: Fit, seen: Inspection, n_epochs: int, is_fault: bool
+) -> None:
+    """It ended because nothing was gained any more; but not before that end."""
+    settings = dataclasses.replace(
+        good.hyperparameters, epochs=100, early_stopping_patience=2
+    )
     stopped = dataclasses.replace(
         good,
-        history=history(0.5, 0.11, 0.11, 0.11, 0.11, 0.11),
-        best_epoch=2,
+        history=history(*[0.11, *[0.2] * 5][:n_epochs]),
+        best_epoch=1,
         hyperparameters=settings,
     )
 
-    assert judge(stopped, seen).level == Level.GOOD
+    found = [reason.finding for reason in judge(stopped, seen).reasons]
+    assert any("ended after 5 of 6 epochs" in text for text in found) == is_fault
 
 
 def test_few_rows_make_the_threshold_extrapolated(good: Fit, seen: Inspection) -> None:

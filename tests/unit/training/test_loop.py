@@ -2,7 +2,7 @@ import dataclasses
 import functools
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +15,15 @@ from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.losses import EpochMetrics
 from lstm_ad.model.scaling import INPUT_BOUND, Scaler
 from lstm_ad.model.sequences import Ranges
+from lstm_ad.processes import ALONE, ProcessGroup
 from lstm_ad.training import loop as training
+from lstm_ad.training.adam import BETA_1
 from lstm_ad.training.checkpoints import CheckpointFolder
 from lstm_ad.training.loop import (
-    DECAY,
-    WARM_UP,
+    MAX_GRADIENT_NORM,
     Control,
     Trained,
     TrainingRows,
-    learning_rate,
     train_network,
 )
 
@@ -31,12 +31,17 @@ Series = list[np.ndarray]
 """Standardised values, each of shape ``(T, D)``."""
 
 
-def rows_of(fitting: Series, selection: Series, name: str = "valid") -> TrainingRows:
+def rows_of(
+    fitting: Series,
+    selection: Series,
+    name: str = "valid",
+    owners: tuple[int, ...] = (0,),
+) -> TrainingRows:
     """Return the rows of one process, which has all of them."""
     lengths = np.array([len(one) for one in [*fitting, *selection]])
     first, n_fitting = np.cumsum(lengths) - lengths, len(fitting)
     parts = [slice(0, n_fitting), slice(n_fitting, None)]
-    learnt, chosen = ((Owned((0,), Ranges(first[p], lengths[p])),) for p in parts)
+    learnt, chosen = ((Owned(owners, Ranges(first[p], lengths[p])),) for p in parts)
     values = np.concatenate([*fitting, *selection])
     return TrainingRows(values, None, learnt, {"train": learnt, name: chosen})
 
@@ -177,13 +182,41 @@ def test_gradients_are_clipped_to_norm_1(tiny, tmp_path) -> None:
     assert norm == pytest.approx(0.1, rel=1e-4)
 
 
-def test_the_learning_rate_rises_stays_and_falls() -> None:
-    """From 0 to the peak, flat, and to 0 again, all in straight lines."""
-    marks = [0.0, WARM_UP / 2, WARM_UP, 0.3, 1 - DECAY, 1 - DECAY / 2, 1.0]
+@pytest.fixture
+def _joined_alone() -> Iterator[None]:
+    """Be in a group of one, which sums what its only process has."""
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
 
-    rates = [learning_rate(progress, peak=4.0) for progress in marks]
 
-    assert rates == pytest.approx([0.0, 2.0, 4.0, 4.0, 4.0, 2.0, 0.0])
+@pytest.mark.usefixtures("_joined_alone")
+def test_the_shares_of_sixteen_processes_sum_to_the_gradient_of_one(
+    make_series, tmp_path: Path
+) -> None:
+    """By default, with dropout: each drops the units that the only one would drop.
+
+    Nothing is summed between them here, so that each has the gradient of its share.
+    """
+    rows = scaled(make_series(950))
+    settings = Hyperparameters(sequence_length=15, epochs=1)
+
+    def gradient(group: ProcessGroup) -> np.ndarray:
+        folder = CheckpointFolder(tmp_path / str(group), fingerprint="0" * 64)
+        owners = tuple(range(group.size))
+        known = rows_of([rows], [rows], owners=owners)
+        train_network(known, settings, Control(), folder, group)
+        state = folder.latest().arrays
+        assert {int(v) for k, v in state.items() if k.endswith(".step")} == {1}
+        means = [v.ravel() for k, v in state.items() if k.endswith(".exp_avg")]
+        return np.concatenate(means) / (1 - BETA_1)
+
+    alone = gradient(ALONE)
+    shares = [gradient(ProcessGroup(rank, 16)) for rank in range(16)]
+
+    assert np.linalg.norm(alone) < MAX_GRADIENT_NORM  # else it would be clipped
+    np.testing.assert_allclose(sum(shares), alone, rtol=1e-4, atol=1e-7)
 
 
 @pytest.fixture
@@ -392,21 +425,36 @@ def test_the_weights_are_those_of_the_best_epoch(
     assert bits(trained) == bits(stopped)
 
 
-@pytest.mark.parametrize(("patience", "n_epochs"), [(0, 8), (1, 2), (3, 4)])
+@pytest.mark.parametrize(("patience", "n_epochs"), [(0, 20), (1, 4), (3, 8), (9, 20)])
 def test_training_ends_when_patience_does(
     job: Callable[..., Trained],
     patience: int,
     n_epochs: int,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The first epoch is the best, so patience + 1 epochs are run; 0 runs all."""
+    """The first epoch is the best; when patience ends, half of the epochs are done."""
     caplog.set_level(logging.INFO)
-    trained = job(epochs=8, early_stopping_patience=patience)
+    trained = job(epochs=20, early_stopping_patience=patience)
 
     assert (len(trained.history), trained.best_epoch) == (n_epochs, 1)
-    assert (
-        f"Training ends early: no better epoch in {patience}." in caplog.messages
-    ) == (patience > 0)
+    said = f"No better epoch in {patience}: training ends with epoch {n_epochs}."
+    assert caplog.messages.count(said) == (n_epochs < 20)
+
+
+@pytest.mark.usefixtures("_every_epoch_is_kept")
+@pytest.mark.parametrize("n_steps", range(2, 32, 4))
+def test_a_job_that_ends_early_goes_on_as_if_it_had_never_stopped(
+    job: Callable[..., Trained], n_steps: int
+) -> None:
+    """Before its patience ended, then, and while the learning rate falls."""
+    job = functools.partial(job, epochs=20, early_stopping_patience=3, **APART)
+    job(Control(should_stop=stop_after(n_steps)), "c")
+
+    whole, resumed = job(), job(folder="c")
+
+    assert len(whole.history) == 8
+    assert resumed.history == whole.history
+    assert bits(resumed) == bits(whole)
 
 
 @pytest.mark.parametrize("is_stopped", [False, True])
