@@ -13,18 +13,23 @@ All of that goes through the key-value store that the agent of the first host se
 """
 
 import logging
+import math
 import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from multiprocessing.sharedctypes import RawValue
 from typing import Any
 
 import torch
-from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
+from torch.distributed import (  # type: ignore[attr-defined]
+    DistError,
+    PrefixStore,
+    TCPStore,
+)
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -60,8 +65,9 @@ def launch(cluster: Cluster, work: Callable[..., None], *arguments: Any) -> None
         arguments: What it is given; can be pickled, or comes from :func:`make_stop`.
 
     Raises:
-        LaunchError: If a process fails, here or on another host. The message is the
-            reason that was reported first, if there is one.
+        LaunchError: If a process fails, here or on another host, or if a host does
+            not come. The message is the reason that was reported first, if there is
+            one.
     """
     # Its progress is of no interest, and its errors are reported from here.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
@@ -80,11 +86,15 @@ def launch(cluster: Cluster, work: Callable[..., None], *arguments: Any) -> None
         shutdown_timeout=1,
     )
     watch = _Watch(cluster)
-    watch.start()
     try:
+        watch.start()
         elastic_launch(config, work)(*arguments)
     except ChildFailedError as error:
         raise LaunchError(watch.reason_for_all(_cause(error))) from error
+    except DistError as error:
+        if missing := watch.missing_hosts():
+            raise LaunchError(_absent(missing)) from error
+        raise
     finally:
         watch.end()
 
@@ -137,17 +147,36 @@ class _Watch:
         self._cluster = cluster
         self._lost: str | None = None
         self._ended = threading.Event()
-        # The first host may come late, but may not go.
-        self._expected_by = time.monotonic() + START_SECONDS
-        self._threads = [
-            threading.Thread(target=target, daemon=True)
-            for target in (self._beat, self._guard)
-        ]
+        self._expected_by = math.inf
+        self._server: TCPStore | None = None
+        self._store: PrefixStore | None = None
 
     def start(self) -> None:
-        """Begin to watch."""
-        for thread in self._threads:
-            thread.start()
+        """Give a first sign of life, and begin to watch.
+
+        A host joins the others only after that: one that never gave any has not come
+        yet, and the others wait for it, as long as they wait at the beginning.
+
+        Raises:
+            DistError: If the first host does not come.
+        """
+        cluster = self._cluster
+        if cluster.rank == 0:
+            timeout = timedelta(seconds=START_SECONDS)
+            self._server = TCPStore(  # the agent uses the same one
+                cluster.hosts[0],
+                cluster.port,
+                is_master=True,
+                timeout=timeout,
+                wait_for_workers=False,
+                multi_tenant=True,
+            )
+        self._store = _store(cluster, START_SECONDS)
+        self._store.add(_alive(cluster.current_host), 1)
+        self._store.set_timeout(timedelta(seconds=SILENCE_SECONDS))
+        self._expected_by = time.monotonic() + SILENCE_SECONDS
+        threading.Thread(target=self._beat, args=(self._store,), daemon=True).start()
+        threading.Thread(target=self._guard, daemon=True).start()
 
     def end(self) -> None:
         """Watch no longer."""
@@ -176,18 +205,26 @@ class _Watch:
             logger.error("The first instance cannot be reached any more.")
         return reason
 
-    def _beat(self) -> None:
+    def missing_hosts(self) -> list[str]:
+        """Return the hosts that have not come, as far as this one can know."""
+        hosts = self._cluster.hosts
+        if self._store is None:
+            return [hosts[0]] if self._cluster.rank else []
+        try:
+            return [host for host in hosts if not self._store.add(_alive(host), 0)]
+        except DistError:  # the first one is gone
+            return []
+
+    def _beat(self, store: PrefixStore) -> None:
         """Say every second that this host lives, and look whether the others do."""
         cluster = self._cluster
         try:
-            store = _store(cluster, START_SECONDS)
-            store.set_timeout(timedelta(seconds=SILENCE_SECONDS))
             beats = dict.fromkeys(cluster.hosts, 0)
             heard = dict.fromkeys(cluster.hosts, time.monotonic())
             while not self._ended.wait(_BEAT_SECONDS):
-                store.add(f"alive/{cluster.current_host}", 1)
+                store.add(_alive(cluster.current_host), 1)
                 for host in cluster.hosts:
-                    found = store.add(f"alive/{host}", 0)
+                    found = store.add(_alive(host), 0)
                     if found != beats[host] or not found:
                         beats[host], heard[host] = found, time.monotonic()
                     elif time.monotonic() - heard[host] > SILENCE_SECONDS:
@@ -217,6 +254,19 @@ class _Watch:
         for process in multiprocessing.active_children():
             if process.pid:
                 os.kill(process.pid, signal.SIGTERM)
+
+
+def _alive(host: str) -> str:
+    """Return the key of a host's signs of life: how many it gave."""
+    return f"alive/{host}"
+
+
+def _absent(hosts: Sequence[str]) -> str:
+    """Return the sentence about hosts that have not come."""
+    return (
+        f"Training failed: not all instances came within {START_SECONDS} s; missing: "
+        f"{', '.join(hosts)}."
+    )
 
 
 def _silent(host: str) -> str:
