@@ -47,6 +47,9 @@ BLOCK_SIZES = (4, 7, 64, 4 * 2**20)
 FEW = (0, 0, 100, csv_text.FEW)
 """Bytes below which a block is read by the other parser: both of them are fuzzed."""
 
+FEW_COLUMNS = (0, csv_text.FEW_COLUMNS)
+"""Columns up to which pandas reads them as such: both ways are fuzzed."""
+
 SNIPPETS = [
     *(b",", b"\n", b"\r\n", b"\r", b" ", b"\t", b";", b'"', b"'", b"#", b"\x00"),
     *(b"nan", b"NaN", b"inf", b"-inf", b"NA", b"null", b"True", b"0x1F", b"1_000"),
@@ -100,6 +103,7 @@ def check(data: bytes, source: random.Random, path: Path, is_json: bool) -> str:
     """Return how both readers took a file; end the run if they differ."""
     csv_text.BLOCK_SIZE = source.choice(BLOCK_SIZES)
     csv_text.FEW = source.choice(FEW)
+    csv_text.FEW_COLUMNS = source.choice(FEW_COLUMNS)
     try:
         if is_json:
             found = json_table.read_table(io.BytesIO(data), UNNAMED).values
@@ -132,6 +136,7 @@ def check_table(source: random.Random, is_json: bool) -> str:
     data = damaged(request.text, source)
     csv_text.BLOCK_SIZE = source.choice(BLOCK_SIZES)
     csv_text.FEW = source.choice(FEW)
+    csv_text.FEW_COLUMNS = source.choice(FEW_COLUMNS)
     settings = {"keep": request.keep, "allows_missing": request.allows_missing}
     read = json_table.read_table if is_json else csv_table.read_table
     try:

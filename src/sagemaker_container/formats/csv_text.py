@@ -1,11 +1,13 @@
 """Cut CSV into pieces of whole lines, and parse their numbers quickly and strictly."""
 
 import codecs
+import contextlib
 import io
 import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -15,22 +17,22 @@ from sagemaker_container.formats.blocks import refuse_too_many
 from sagemaker_container.formats.cells import MAX_MAGNITUDE, kind_of
 from sagemaker_container.formats.messages import counted, shown
 
-_LF, _COMMA, _MISSING = 10, 44, 1
+_LF, _COMMA, _ZERO = 10, 44, 48
 NUMBER = re.compile(rb" *[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)? *")
 NO_NUMBER = re.compile(rb" *(nan|NaN)? *")
-_NO_NUMBERS = re.compile(rb"(?<![^,\n])" + NO_NUMBER.pattern + rb"(?=[,\n])")
+_WORDS = re.compile(rb"(?:nan|NaN)(?<=[,\n]...)(?=[,\n])")
 _SPACE_WITHIN = re.compile(rb"[^,\n ] +[^,\n ]")
-_CELLS_TO_LINES = bytes(
-    (_LF if code == _COMMA else code) if code in b"0123456789+-.eE, \n" else ord("?")
-    for code in range(256)
-)
-"""One cell per line, and nothing in it that pandas would take for more than a decimal
-number: not ``nan``, ``True``, ``0x10`` or quotes."""
+_IN_NUMBERS = b"0123456789+-.eE"
+"""Bytes of decimal numbers. With no others, pandas takes nothing else for a number: not
+``nan``, ``True``, ``0x10`` or quotes."""
+_LIST_OF_NUMBERS = msgspec.json.Decoder(list[float])
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 BLOCK_SIZE = 4 * 2**20
 """Bytes that are parsed at a time: what bounds the memory beyond the result."""
-FEW = 2**14
+FEW = 2**16
 """Bytes that are parsed faster without pandas."""
+FEW_COLUMNS = 16
+"""Columns that pandas parses faster than one with all their cells."""
 _MAX_LINE = 64 * 2**20
 """Bytes of a row: what does not end is not read into memory to its end."""
 
@@ -72,19 +74,15 @@ def n_cells(text: bytes) -> int:
 
 def numbers(text: bytes, n_columns: int) -> FloatArray | None:
     """Return the numbers in lines of text, or None if a cell is bad."""
-    characters = np.frombuffer(text, dtype=np.uint8)
-    ends = characters[(characters == _COMMA) | (characters == _LF)] == _LF
-    if len(ends) % n_columns:
+    cells = _without_spaces(text)
+    ends = cells.translate(None, _IN_NUMBERS)
+    n_rows = ends.count(b"\n")
+    if len(ends) != n_rows * n_columns:
         return None
-    ends = ends.reshape(-1, n_columns)
-    if not ends[:, -1].all() or ends[:, :-1].any():
+    if ends != (b"," * (n_columns - 1) + b"\n") * n_rows:
         return None
-    if b" " in text and _SPACE_WITHIN.search(text):
-        return None
-    # One cell per line: a column each would be slow where there are many.
-    cells = text.translate(_CELLS_TO_LINES)
     try:
-        found = _parse_few(cells) if len(cells) < FEW else _parse_many(cells)
+        found = _parse_few(cells) if len(cells) < FEW else _parse_many(cells, n_columns)
     except ValueError:
         return None
     return found if np.abs(found).max() <= MAX_MAGNITUDE else None
@@ -92,17 +90,18 @@ def numbers(text: bytes, n_columns: int) -> FloatArray | None:
 
 def numbers_or_nothing(text: bytes, n_columns: int) -> FloatArray | None:
     """Return the numbers in lines of text, NaN for a missing one, or None."""
-    if bytes([_MISSING]) in text:
-        return None
-    marked = _NO_NUMBERS.sub(bytes([_MISSING]), text)
-    characters = np.frombuffer(marked, dtype=np.uint8)
-    is_missing = characters == _MISSING
-    if not is_missing.any():
-        return numbers(text, n_columns)
+    text = _without_spaces(text)
+    if b"a" in text:
+        text = _WORDS.sub(b"", b"\n" + text)[1:]
+    characters = np.frombuffer(text, dtype=np.uint8)
     is_end = (characters == _COMMA) | (characters == _LF)
-    which = np.flatnonzero(is_missing[is_missing | is_end])
-    which -= np.arange(len(which))  # the marks before it
-    cells = numbers(marked.replace(bytes([_MISSING]), b"0"), n_columns)
+    is_missing = is_end.copy()
+    is_missing[1:] &= is_end[:-1]
+    at = np.flatnonzero(is_missing)
+    if not len(at):
+        return numbers(text, n_columns)
+    which = np.searchsorted(np.flatnonzero(is_end), at)
+    cells = numbers(np.insert(characters, at, _ZERO).tobytes(), n_columns)
     if cells is None:
         return None
     cells = cells.copy()  # what pandas returns may not be written to
@@ -110,22 +109,36 @@ def numbers_or_nothing(text: bytes, n_columns: int) -> FloatArray | None:
     return cells
 
 
-def _parse_few(cells: bytes) -> FloatArray:
-    """Return a number per line; what it costs pandas to begin would be most of it."""
+def _without_spaces(text: bytes) -> bytes:
+    """Return lines of text without the spaces around cells, if none has one within."""
+    if b" " not in text or _SPACE_WITHIN.search(text):
+        return text
+    return text.replace(b" ", b"")
+
+
+def _parse_few(text: bytes) -> FloatArray:
+    """Return the numbers; what it costs pandas to begin would be most of it."""
+    cells = text.replace(b",", b"\n")
+    # What JSON has no number for, such as .5 and +1, is read one by one. It has -0, but
+    # loses the sign; 1e-0 becomes no number.
+    signed = cells.replace(b"-0\n", b"-0.0\n")
+    with contextlib.suppress(msgspec.DecodeError):
+        listed = b"[" + signed.replace(b"\n", b",") + b"0]"
+        return np.array(_LIST_OF_NUMBERS.decode(listed)[:-1])
     return np.array([float(cell) for cell in cells[:-1].split(b"\n")])
 
 
-def _parse_many(cells: bytes) -> FloatArray:
-    """Return a number per line; to the last bit those that :func:`float` returns."""
+def _parse_many(text: bytes, n_columns: int) -> FloatArray:
+    """Return the numbers; to the last bit those that :func:`float` returns."""
     table = pd.read_csv(
-        io.BytesIO(cells),
+        io.BytesIO(text if n_columns <= FEW_COLUMNS else text.replace(b",", b"\n")),
         header=None,
         dtype=np.float64,
         na_filter=False,
         skip_blank_lines=False,
         engine="c",
     )
-    numbers: FloatArray = table[0].to_numpy()
+    numbers: FloatArray = table.to_numpy().ravel()
     return numbers
 
 

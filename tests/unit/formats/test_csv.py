@@ -410,21 +410,26 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(
         ),
         min_size=1,
         max_size=30,
-    )
+    ),
+    st.integers(1, 4),
 )
-def test_few_cells_are_read_as_many_are(cells: list[str]) -> None:
-    """The two parsers agree to the last bit, and on what is no number."""
-    text = "".join(f"{cell}\n" for cell in cells).encode()
+@example(["-0", "1e-0", "1.5 ", " -0 ", ".5", "-0"], 2)
+@example([" "], 1)
+def test_few_cells_are_read_as_many_are(cells: list[str], n_columns: int) -> None:
+    """All parsers agree to the last bit, and on what is no number."""
+    rows = [cells[at : at + n_columns] for at in range(0, len(cells), n_columns)]
+    text = "".join(f"{','.join(row)}\n" for row in rows).encode()
     found = []
-    for few in (0, len(text) + 1):
+    for few, few_columns in ((0, 0), (0, 4), (len(text) + 1, 0)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(csv_text, "FEW", few)
+            patch.setattr(csv_text, "FEW_COLUMNS", few_columns)
             try:
                 found.append(parsed(text).tobytes())
             except SeriesError as error:
                 found.append(str(error))
 
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
