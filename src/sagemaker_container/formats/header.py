@@ -140,6 +140,11 @@ def names_of(line: bytes) -> tuple[str, ...]:
     Raises:
         SeriesError: If they cannot be used.
     """
+    if b"\r" in line:  # csv would drop it at the end
+        raise SeriesError(
+            "The header holds a carriage return within the line; end lines with LF or "
+            "CRLF."
+        )
     try:
         names = next(csv.reader([line.decode()], strict=True))
     except UnicodeDecodeError as error:

@@ -61,7 +61,7 @@ TEXTS = {
         "time,asset",
     ),
     "CRLF, spaces and a byte-order mark": (
-        "\ufeff" + f"time, pressure,asset , flow\r\n{ROWS}".replace("\n", "\r\n"),
+        "\ufeff" + f"time, pressure,asset , flow\n{ROWS}".replace("\n", "\r\n"),
         "time,asset",
     ),
     "series alone, with a header": ("flow,pressure\n2,1\n4,3\n", ""),
@@ -244,6 +244,7 @@ REFUSED = {
     f"{HEADER},a\x07\n": "Column 5 of the header has a name with a control character",
     f"{HEADER},a\u2028b\n": "Column 5 of the header has a name with a control char",
     f'{HEADER},"a\nb"\n': 'The header, "time,pressure,asset,flow,"a", has quotes',
+    f"{HEADER}\r\r\n": "The header holds a carriage return within the line; end lines",
     f'{HEADER},"a"b\n': "has quotes that do not match; a name in quotes is written",
     ",0,1\n1,2,3\n": 'Row 1 is a header, ",0,1"; leave it out, the first row must be',
     # rows without a header
