@@ -39,11 +39,15 @@ from lstm_ad.parallel import Cores
 from lstm_ad.scoring.detector import LSTMAD
 from lstm_ad.scoring.gaussian import Gaussian
 from lstm_ad.scoring.reconstruction import Reconstructor
+from lstm_ad.scoring.regime import Seen
 from lstm_ad.scoring.scan import Scan
 from lstm_ad.threshold.tail import N_LEVELS
 
 _LEVEL = ("level.mean", "level.scale")
 """The arrays that only a model has whose scaler is that of the one it came from."""
+
+_SEEN = ("seen.low", "seen.high")
+"""The arrays that only a model has that looks for unseen regimes."""
 
 _PACKAGES = ("torch", "onnxruntime", "numpy")
 """The packages whose versions decide a model's numbers."""
@@ -138,6 +142,8 @@ def save(model_dir: Path, fit: Fit) -> None:
     }
     if (level := fit.detector.own_level) is not None:
         statistics |= {_LEVEL[0]: level.mean, _LEVEL[1]: level.scale}
+    if (seen := fit.detector.seen) is not None:
+        statistics |= {_SEEN[0]: seen.low, _SEEN[1]: seen.high}
     files = {
         NETWORK: fit.detector.reconstructor.network.model,
         WEIGHTS: save_arrays(dict(fit.weights)),
@@ -211,6 +217,7 @@ def load(model_dir: Path, cores: Cores | None = None, gpu: int = 0) -> LSTMAD:
         described.schema,
         Scaler(*(arrays[name] for name in _LEVEL)) if _LEVEL[0] in arrays else None,
         described.off_when,
+        Seen(*(arrays[name] for name in _SEEN)) if _SEEN[0] in arrays else None,
     )
 
 
@@ -269,8 +276,9 @@ def _arrays(
         "decision.tail.body": (N_LEVELS,),
         "decision.error_range": (2, n_series),
     }
-    if any(name in statistics for name in _LEVEL):
-        shapes |= dict.fromkeys(_LEVEL, (n_series,))
+    for names in (_LEVEL, _SEEN):
+        if any(name in statistics for name in names):
+            shapes |= dict.fromkeys(names, (n_series,))
     for name, shape in shapes.items():
         found = statistics.get(name)
         if found is None or found.shape != shape or not np.isfinite(found).all():

@@ -26,6 +26,7 @@ from lstm_ad.scoring.measured import errors_loss, measure, reconstruction_loss
 from lstm_ad.scoring.moments import Moments
 from lstm_ad.scoring.outages import MAX_ROWS, outage_ratios
 from lstm_ad.scoring.reconstruction import Reconstructor
+from lstm_ad.scoring.regime import Seen
 from lstm_ad.scoring.scan import Scan
 from lstm_ad.threshold.calibration import decide
 from lstm_ad.threshold.decision import Decision
@@ -133,8 +134,17 @@ def _detector(
         schema,
         job.own_level,
         comparisons(job.hyperparameters.off_when, schema.series),
+        _seen(job) if len(calibrated.scan.levels) > 1 else None,
     )
     return _with_labels(job, detector)
+
+
+def _seen(job: Job) -> Seen:
+    """Return the values of all rows that the model is fitted to, and its parent was."""
+    partition = job.partition
+    parts = job.values([*partition.fitting, *partition.calibration])
+    before = job.parent.detector.seen if job.parent else None
+    return Seen.of(parts, partition.n_series, job.group, before)
 
 
 def _losses(

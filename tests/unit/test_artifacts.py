@@ -86,6 +86,13 @@ def test_a_loaded_detector_scores_bit_by_bit_as_the_saved_one(
         assert values.tobytes() == getattr(expected, attribute).tobytes()
     assert loaded.reconstructor.network.layout == saved.hyperparameters.layout
     assert loaded.scan.lengths == saved.detector.scan.lengths
+    for one, other in [(loaded.seen, saved.detector.seen)]:
+        assert (one is None) == (name == "tiny_fit")
+        if one is not None and other is not None:
+            assert (one.low.tolist(), one.high.tolist()) == (
+                other.low.tolist(),
+                other.high.tolist(),
+            )
     assert loaded.gaussian.corner == saved.detector.gaussian.corner
 
 

@@ -12,6 +12,7 @@ from lstm_ad.model.off import Comparison, Mask, is_off
 from lstm_ad.model.scaling import Scaler
 from lstm_ad.scoring.gaussian import Gaussian
 from lstm_ad.scoring.reconstruction import Reconstructor, check_length
+from lstm_ad.scoring.regime import NONE, RegimeWatch, Seen, Teller
 from lstm_ad.scoring.scan import SINGLE_ROWS, Scan, Scanner, WindowMeans
 from lstm_ad.threshold.decision import BoolArray, Decision
 
@@ -55,6 +56,22 @@ class Scores:
     is_off: Mask | None = None
     """Whether the machine is off in each row, of shape ``(T,)``; None if nobody knows
     when it is."""
+    regime: IndexArray | None = None
+    """The series whose values nothing in training resembles, or ``NONE``, of shape
+    ``(T,)``: see :mod:`lstm_ad.scoring.regime`. None if nobody knows what was seen."""
+    is_known: BoolArray | None = None
+    """Whether such a regime explains the score of each row: then it is no anomaly."""
+    tells_regime: BoolArray | None = None
+    """Whether each row is the first of an event that is in such a regime."""
+
+    def anomalies(self, decision: Decision) -> BoolArray:
+        """Return whether each row is an anomaly, of shape ``(T,)``.
+
+        Args:
+            decision: What a score means.
+        """
+        is_anomaly = decision.is_anomaly(self.normality_score)
+        return is_anomaly if self.is_known is None else is_anomaly & ~self.is_known
 
     @classmethod
     def joined(cls, parts: Sequence["Scores"]) -> "Scores":
@@ -100,6 +117,8 @@ class LSTMAD:
     scaler is still that of the model that it came from."""
     off_when: tuple[Comparison, ...] = ()
     """Where all of these hold the machine is off; without any it never is."""
+    seen: Seen | None = None
+    """The values that it was fitted to, where it looks for regimes beyond them."""
 
     def __post_init__(self) -> None:
         if not self.schema.columns:
@@ -194,8 +213,21 @@ class LSTMAD:
 
     def without_scores(self, series: FloatArray, with_contributions: bool) -> Scores:
         """Return what there is to say of a series that is too short for scores."""
-        scores = without_scores(series, with_contributions)
+        scores = self._nothing(series, with_contributions)
         return dataclasses.replace(scores, is_off=self._is_off(series, ()))
+
+    def _nothing(self, series: FloatArray, with_contributions: bool) -> Scores:
+        """Return what there is to say of rows without a score, of shape ``(T, D)``."""
+        scores = _without_scores(series, with_contributions)
+        if self.seen is None:
+            return scores
+        is_none = np.zeros(len(series), dtype=np.bool_)
+        return dataclasses.replace(
+            scores,
+            regime=np.full(len(series), NONE, dtype=np.int64),
+            is_known=is_none,
+            tells_regime=is_none,
+        )
 
     def _is_off(
         self, series: FloatArray, off: Sequence[tuple[int, int]]
@@ -233,18 +265,18 @@ class LSTMAD:
                 first = self.reconstructor.network.layout.n_unscored
             nothing = series[n_done : stretch.start + first]
             if len(nothing):
-                yield without_scores(nothing, with_contributions)
+                yield self._nothing(nothing, with_contributions)
             windows = _Windows(self, with_contributions)
             if first < len(some):
                 for rows, found, errors in self.reconstructor.with_errors(some):
                     yield windows.score(some[rows], errors, found)
             n_done = stretch.stop
         if n_done < len(series):
-            yield without_scores(series[n_done:], with_contributions)
+            yield self._nothing(series[n_done:], with_contributions)
 
 
-def without_scores(series: FloatArray, with_contributions: bool) -> Scores:
-    """Return what there is to say of rows without a score, of shape ``(T, D)``."""
+def _without_scores(series: FloatArray, with_contributions: bool) -> Scores:
+    """Return what every detector says of rows without a score."""
     nothing = np.full(series.shape, np.nan)
     return Scores(
         normality_score=np.full(len(series), np.nan),
@@ -278,6 +310,12 @@ class _Windows:
         self._drops, self._signed = (
             WindowMeans(detector.scan.lengths) for _ in range(2)
         )
+        self._decision = detector.decision
+        self._watch: RegimeWatch | None = None
+        if detector.seen is not None:
+            bounds = detector.seen.bounds(detector.reconstructor.scaler.scale)
+            self._watch = RegimeWatch(bounds, detector.scan.lengths)
+            self._teller = Teller(detector.event_gap)
 
     def score(
         self, values: FloatArray, errors: FloatArray, reconstructions: FloatArray
@@ -300,7 +338,7 @@ class _Windows:
             is_below = self._signed.of(values - reconstruction)[at_worst] < 0
             direction = np.where(is_below, -1.0, 1.0)
             contribution[has_none] = direction[has_none] = np.nan
-        return Scores(
+        scores = Scores(
             normality_score=self._gaussian.log_likelihood_at(worst),
             reconstruction=reconstruction,
             lasting=np.where(has_none, 0, self._lengths[number]),
@@ -308,6 +346,21 @@ class _Windows:
             direction=direction,
             n_missing=_n_missing(values),
         )
+        return (
+            scores if self._watch is None else self._with_regimes(scores, values, worst)
+        )
+
+    def _with_regimes(
+        self, scores: Scores, values: FloatArray, evidence: FloatArray
+    ) -> Scores:
+        """Return the scores with what there is to say of regimes."""
+        assert self._watch is not None
+        found = self._watch.of(values, evidence)
+        scores = dataclasses.replace(
+            scores, regime=found.series, is_known=found.is_known
+        )
+        tells = self._teller.of(scores.anomalies(self._decision), found.series)
+        return dataclasses.replace(scores, tells_regime=tells)
 
 
 def _fractions(drops: FloatArray) -> FloatArray:

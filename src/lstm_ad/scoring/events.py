@@ -7,6 +7,7 @@ import numpy as np
 
 from lstm_ad.axes import IndexArray
 from lstm_ad.scoring.detector import Scores
+from lstm_ad.scoring.regime import NONE
 from lstm_ad.threshold.decision import BoolArray, Decision
 
 
@@ -33,6 +34,8 @@ class Event:
     direction: float
     """-1 if that series is mostly below its reconstruction where it contributes, 1 if
     it is above."""
+    regime: int | None = None
+    """The series whose values nothing in training resembles; None if there is none."""
 
 
 def find_events(
@@ -70,6 +73,7 @@ def find_events(
                 lasting=int(scores.lasting[peak]),
                 series=series,
                 direction=-1.0 if side < 0 else 1.0,
+                regime=_regime(scores, rows),
             )
         )
     return events
@@ -92,11 +96,19 @@ def event_rows(
     return is_event
 
 
+def _regime(scores: Scores, rows: IndexArray) -> int | None:
+    """Return the series that an event tells of, if it is in an unseen regime."""
+    if scores.regime is None:
+        return None
+    unseen = rows[scores.regime[rows] != NONE]
+    return int(scores.regime[unseen[0]]) if len(unseen) else None
+
+
 def _runs(
     scores: Scores, decision: Decision, max_gap: int, min_rows: int
 ) -> Iterator[IndexArray]:
     """Yield the anomalous rows of each event."""
-    anomalies = np.flatnonzero(decision.is_anomaly(scores.normality_score))
+    anomalies = np.flatnonzero(scores.anomalies(decision))
     ends = np.flatnonzero(np.diff(anomalies) > max_gap + 1) + 1
     for rows in np.split(anomalies, ends):
         if len(rows) and rows[-1] - rows[0] + 1 >= min_rows:

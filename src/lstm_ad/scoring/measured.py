@@ -49,7 +49,8 @@ def measure(
                 score = scores.normality_score
                 rows = slice(first, first + len(score))
                 first = rows.stop
-                counts[0] += np.count_nonzero(detector.decision.is_anomaly(score))
+                is_alarm = scores.anomalies(detector.decision)
+                counts[0] += np.count_nonzero(is_alarm)
                 counts[1] += np.count_nonzero(~np.isnan(score))
                 yield (values[rows] - scores.reconstruction) / scale
 

@@ -35,6 +35,7 @@ OUTPUTS = {
     "threshold": False,
     "lasting": False,
     "missing": False,
+    "regime": False,
     "contribution": True,
     "lower": True,
     "upper": True,

@@ -84,7 +84,7 @@ def _one(values: FloatArray) -> list[bytes]:
 
 def _anomalies(scores: Scores, decision: Decision) -> list[bytes]:
     """Return 1 for each anomaly, 0 for any other row, and nothing without a score."""
-    return _flags(decision.is_anomaly(scores.normality_score), scores)
+    return _flags(scores.anomalies(decision), scores)
 
 
 def _events(scores: Scores, decision: Decision) -> list[bytes]:
@@ -112,6 +112,16 @@ def _lasting(scores: Scores, decision: Decision) -> list[bytes]:
     return [b"%d" % length if length else b"" for length in scores.lasting.tolist()]
 
 
+def _regimes(scores: Scores, decision: Decision) -> list[bytes]:
+    """Return 1 for each row of an unseen regime, 0 for any other that has a score.
+
+    Nothing where the model does not know what was seen.
+    """
+    if scores.regime is None:
+        return [b""] * len(scores.normality_score)
+    return _flags(scores.regime >= 0, scores)
+
+
 def _missing(scores: Scores, decision: Decision) -> list[bytes]:
     """Return how many series are missing in each row."""
     assert scores.n_missing is not None
@@ -135,6 +145,7 @@ _COLUMNS: Mapping[str, Callable[[Scores, Decision], list[bytes]]] = {
     "threshold": _thresholds,
     "lasting": _lasting,
     "missing": _missing,
+    "regime": _regimes,
     "contribution": _contributions,
     "lower": lambda s, decision: _cells(decision.normal_range(s.reconstruction)[0]),
     "upper": lambda s, decision: _cells(decision.normal_range(s.reconstruction)[1]),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lstm_ad.threshold.decision import Decision
 
 MACHINE_OFF = "MACHINE_OFF"
+UNSEEN_REGIME = "UNSEEN_REGIME"
 
 _NO_SCORE: dict[str, Any] = dict.fromkeys(
     [
@@ -55,12 +56,12 @@ def write_rows(
     rows = zip(
         _beside(frame),
         scores.normality_score.tolist(),
-        decision.is_anomaly(scores.normality_score).tolist(),
+        scores.anomalies(decision).tolist(),
         decision.severity(scores.normality_score).tolist(),
         scores.reconstruction.tolist(),
         _diagnostics(scores, frame, n_top),
         scores.lasting.tolist(),
-        _reasons(scores),
+        _reasons(scores, decision),
         strict=False,  # where nothing is repeated, that has no end
     )
     return [orjson.dumps(_row(*row)) for row in rows]
@@ -120,6 +121,7 @@ def event_fields(event: Event, frame: Frame) -> dict[str, Any]:
         "lasting": event.lasting,
         "name": frame.series[event.series],
         "direction": _side(event.direction),
+        **({} if event.regime is None else {"regime": frame.series[event.regime]}),
     }
 
 
@@ -154,9 +156,7 @@ def _row(
     return {
         **beside,
         "prediction": int(is_anomaly),
-        "prediction_reason": (
-            "ANOMALY_DETECTED" if is_anomaly else "NO_ANOMALY_DETECTED"
-        ),
+        "prediction_reason": reason,
         "anomaly_score": severity,
         "diagnostics": diagnostics,
         "normality_score": score,
@@ -187,18 +187,24 @@ def _diagnostics(
         ]
 
 
-def _reasons(scores: Scores) -> list[str]:
-    """Return why each row has no score, if it has none.
+def _reasons(scores: Scores, decision: Decision) -> list[str]:
+    """Return why each row is an anomaly or not, or why it has no score.
 
-    The machine is off, fewer than half of its values are there, or too few rows are
-    before it: since the beginning, since a gap, or since the machine was off.
+    Of an event in an unseen regime, one row says so. A row has no score because the
+    machine is off, fewer than half of its values are there, or too few rows are before
+    it: since the beginning, since a gap, or since the machine was off.
     """
     assert scores.n_missing is not None
     n_series = scores.reconstruction.shape[1]
     reasons = np.where(2 * scores.n_missing > n_series, "MISSING_DATA", "WARM_UP")
     if scores.is_off is not None:
         reasons = np.where(scores.is_off, MACHINE_OFF, reasons)
-    return list(reasons.tolist())
+    is_anomaly = scores.anomalies(decision)
+    found = np.where(is_anomaly, "ANOMALY_DETECTED", "NO_ANOMALY_DETECTED")
+    if scores.tells_regime is not None:
+        found = np.where(scores.tells_regime, UNSEEN_REGIME, found)
+    has_none = np.isnan(scores.normality_score)
+    return list(np.where(has_none, reasons, found).tolist())
 
 
 def _side(direction: float) -> str:

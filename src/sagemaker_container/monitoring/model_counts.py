@@ -78,10 +78,11 @@ class ModelRecorder:
     def returned(self, values: FloatArray, parts: Sequence[Scores], first: int) -> None:
         """Count the rows of an answer: see :meth:`recorder.RowRecorder.returned`."""
         scores = np.concatenate([part.normality_score for part in parts])[first:]
+        is_anomaly = np.concatenate([part.anomalies(self.decision) for part in parts])
         found = {
             "rows": len(scores),
             "scored": np.count_nonzero(~np.isnan(scores)),
-            "anomalies": np.count_nonzero(self.decision.is_anomaly(scores)),
+            "anomalies": np.count_nonzero(is_anomaly[first:]),
             "missing": np.count_nonzero(np.isnan(values[first:])),
         }
         with self.lock:

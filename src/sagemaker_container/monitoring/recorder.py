@@ -85,7 +85,7 @@ class RowRecorder:
     """
 
     def __init__(self, slot: Slot, reference: Reference, decision: Decision) -> None:
-        self._reference, self._threshold = reference, decision.threshold
+        self._reference, self._decision = reference, decision
         n_series = min(len(reference.mean), MAX_SERIES)
         self._slot = slot
         self._n_rows, self._ranks = slot["n_rows"][0], slot["block_ranks"][0]
@@ -106,7 +106,8 @@ class RowRecorder:
         values = values[first:]
         scores = np.concatenate([part.normality_score for part in parts])[first:]
         bins = self._reference.bins(scores)
-        n_anomalies = np.count_nonzero(scores < self._threshold)
+        is_anomaly = np.concatenate([part.anomalies(self._decision) for part in parts])
+        n_anomalies = np.count_nonzero(is_anomaly[first:])
         n_missing = int(np.count_nonzero(np.isnan(values)))
         blocks = list(self._blocks(values, bins, _is_off(parts, first), n_missing))
         ranks = blocks[0].ranks if len(blocks) == 1 else count(bins)

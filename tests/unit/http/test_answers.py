@@ -94,7 +94,7 @@ def test_every_column_is_what_the_detector_says(
     expected = np.column_stack(
         [
             upper,
-            np.where(is_scored, decision.is_anomaly(scores.normality_score), np.nan),
+            np.where(is_scored, scores.anomalies(decision), np.nan),
             scores.contribution,
             np.where(is_scored, decision.threshold, np.nan),
             scores.normality_score,
@@ -106,16 +106,26 @@ def test_every_column_is_what_the_detector_says(
             np.where(
                 is_scored, event_rows(scores, decision, detector.event_gap), np.nan
             ),
+            np.full(200, np.nan)
+            if scores.regime is None
+            else np.where(is_scored, scores.regime >= 0, np.nan),
         ]
     )
     columns = ("upper", "is_anomaly", "contribution", "threshold", "score", "lower")
-    columns += ("severity", "reconstruction", "lasting", "missing", "is_event")
+    columns += (
+        "severity",
+        "reconstruction",
+        "lasting",
+        "missing",
+        "is_event",
+        "regime",
+    )
 
     text = answer(detector, series, Asked(CSV, columns))
 
     assert set(columns) == set(OUTPUTS)
     assert np.array_equal(table(text), expected, equal_nan=True)
-    assert text.startswith("," * 12 + ",0,\n")
+    assert text.startswith("," * 12 + ",0,,\n")
     assert {line.split(",")[2] for line in text.splitlines()} == {"", "0", "1"}
 
 
@@ -135,7 +145,10 @@ def test_a_column_alone_has_a_line_per_row(
     assert len(lines) == 200
     nothing = "0" if column == "missing" else "," * (len(names) - 1)
     assert [line == nothing for line in lines] == [
-        row < n_unscored or column == "missing" for row in range(200)
+        row < n_unscored
+        or column == "missing"
+        or (column == "regime" and detector.seen is None)
+        for row in range(200)
     ]
 
 
@@ -158,7 +171,7 @@ def test_rows_in_json_lines_say_what_the_detector_says(
     """Each one is as the schema has it, and its numbers are the detector's bits."""
     scores = detector.score(series, with_contributions=True)
     severity = detector.decision.severity(scores.normality_score)
-    is_anomaly = detector.decision.is_anomaly(scores.normality_score)
+    is_anomaly = scores.anomalies(detector.decision)
     n_unscored = detector.reconstructor.network.layout.n_unscored
 
     rows = objects(detector, series)
@@ -171,9 +184,10 @@ def test_rows_in_json_lines_say_what_the_detector_says(
     ] * n_unscored
     scored = rows[n_unscored:]
     assert [row["prediction"] for row in scored] == is_anomaly[n_unscored:].tolist()
-    assert [row["prediction_reason"] for row in scored] == np.where(
-        is_anomaly[n_unscored:], "ANOMALY_DETECTED", "NO_ANOMALY_DETECTED"
-    ).tolist()
+    reasons = np.where(is_anomaly, "ANOMALY_DETECTED", "NO_ANOMALY_DETECTED")
+    if scores.tells_regime is not None:
+        reasons = np.where(scores.tells_regime, "UNSEEN_REGIME", reasons)
+    assert [row["prediction_reason"] for row in scored] == reasons[n_unscored:].tolist()
     assert [row["anomaly_score"] for row in scored] == severity[n_unscored:].tolist()
     assert [row["normality_score"] for row in scored] == scores.normality_score[
         n_unscored:
@@ -191,6 +205,27 @@ def test_rows_in_json_lines_say_what_the_detector_says(
     assert {tuple(d["name"] for d in row["diagnostics"]) for row in scored} == {
         ("1", "2")
     }
+
+
+def test_an_unseen_regime_is_one_event_that_says_so_once(
+    overlapping_fit: Fit, make_series
+) -> None:
+    """A level never seen from row 100 on: alarms end, though no score recovers."""
+    series = make_series(300, seed=5)
+    series[100:, 1] += 1000.0
+    detector = overlapping_fit.detector
+    below = detector.score(series).normality_score < detector.decision.threshold
+    assert below[100:].all()
+
+    document = json.loads(answer(detector, series, Asked(JSON)))
+
+    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    told = [row["prediction_reason"] == "UNSEEN_REGIME" for row in document["rows"]]
+    assert np.flatnonzero(told).tolist() == [101]
+    assert document["events"][0]["regime"] == "2"
+    assert document["events"][0]["start_row"] == 101
+    alarms = [row["prediction"] for row in document["rows"]][100:]
+    assert 2 <= sum(map(bool, alarms)) < 100
 
 
 def test_an_anomaly_in_json_lines_names_the_main_contributor(
@@ -232,6 +267,7 @@ def test_json_is_the_rows_the_threshold_and_the_events(
             "lasting": event.lasting,
             "name": str(event.series + 1),
             "direction": "above" if event.direction > 0 else "below",
+            **({} if event.regime is None else {"regime": str(event.regime + 1)}),
         }
         for event in events
     ]
