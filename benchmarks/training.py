@@ -1,6 +1,10 @@
-"""Measure what the ``train`` command costs, beside the bare passes of its network.
+"""Measure what the ``train`` command costs, beside its bare passes or older versions.
 
     python benchmarks/training.py FOLDER
+    python benchmarks/training.py FOLDER --original FOLDER --against COMMIT ...
+
+The second form trains the defaults' and the recommended jobs with each version in turn,
+by default on one core and on two.
 
 FOLDER is that of ``accuracy.py``; two of its series are trained with ``preset``
 = detection, on one thread: by the real ``train``, and by nothing but the forward and
@@ -15,11 +19,11 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 import argparse
 import gzip
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +32,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "scripts")]
 
 import laptop  # noqa: E402  # the path comes first
+from versions import DETECTION, Job, compare, cpu_of_children  # noqa: E402
 
 SERIES = ("ucr/124_ECG4", "tsbad_m/063_SMD_id_7_Facility_tr_5923_1st_6506")
 """Folders: of one series, and of several."""
-
-SETTING = {"preset": "detection"}
 
 START = """
 import sagemaker_training.cli.train, train, lstm_ad.artifacts, lstm_ad.fitting
@@ -41,10 +44,40 @@ import sagemaker_training.cli.train, train, lstm_ad.artifacts, lstm_ad.fitting
 
 
 def main() -> None:
-    """Print a row per series."""
+    """Print the table that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="of labelled series")
-    folder = parser.parse_args().folder
+    parser.add_argument("--against", nargs="+", help="commits to compare with")
+    parser.add_argument("--original", type=Path, help="the original's sample")
+    parser.add_argument("--cores", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=1)
+    options = parser.parse_args()
+    if options.against:
+        jobs = list(jobs_of(options.folder, options.original))
+        compare(jobs, options.against, options.cores, options.rounds)
+    else:
+        beside_passes(options.folder)
+
+
+def jobs_of(folder: Path, original: Path | None) -> Iterator[Job]:
+    """Yield the default job of the samples, and the recommended one of some series."""
+    samples = {"data/": ROOT / "data/training"}
+    if original:
+        samples["original"] = original
+    for name, sample in samples.items():
+        files = [sample / "train.csv", sample / "valid.csv"]
+        yield Job(f"defaults, {name}", *(file.read_bytes() for file in files))
+    for name, epochs in zip(SERIES, (300, 200), strict=True):
+        yield Job(f"detection, {name}", rows_of(folder / name), epochs_of_preset=epochs)
+
+
+def rows_of(series: Path) -> bytes:
+    """Return the training rows of a labelled series, as CSV."""
+    return gzip.decompress((series / "train.csv.gz").read_bytes())
+
+
+def beside_passes(folder: Path) -> None:
+    """Print what ``train`` costs beside its bare passes, a row per series."""
     start_up = seconds_of(
         lambda: subprocess.run(
             [sys.executable, "-c", START], cwd=ROOT / "src", check=True
@@ -53,15 +86,15 @@ def main() -> None:
     print("| CPU seconds | rows x series | train | start-up | passes | ratio |")
     print("|---|---|---|---|---|---|")
     for name in SERIES:
-        data = gzip.decompress((folder / name / "train.csv.gz").read_bytes())
+        data = rows_of(folder / name)
         series = np.loadtxt(data.decode().splitlines(), delimiter=",", ndmin=2)
         with tempfile.TemporaryDirectory() as base:
             channel = Path(base) / "input" / "data" / "training"
             channel.mkdir(parents=True)
             (channel / "train.csv").write_bytes(data)
-            laptop.configure(Path(base), ["training"], SETTING)
+            laptop.configure(Path(base), ["training"], DETECTION)
             whole = seconds_of(lambda: laptop.train(Path(base)))
-        bare = seconds_of_passes(*series.shape, SETTING)
+        bare = seconds_of_passes(*series.shape, DETECTION)
         cells = [whole, start_up, bare, (whole - start_up) / bare]
         shape = " x ".join(map(str, series.shape))
         print(f"| {name} | {shape} | " + " | ".join(f"{v:.2f}" for v in cells) + " |")
@@ -69,10 +102,9 @@ def main() -> None:
 
 def seconds_of(run) -> float:
     """Return the CPU seconds of the processes that a call starts and waits for."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = cpu_of_children()
     run()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return cpu_of_children() - before
 
 
 def seconds_of_passes(
