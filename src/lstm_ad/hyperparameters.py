@@ -38,6 +38,7 @@ _DETECTION: Mapping[str, tuple[Value, Value]] = {
     "lr": (0.005, 0.005),
     "batch_size": (32, 32),
     "epochs": (300, 200),
+    "early_stopping_patience": (0, 20),
     "max_anomaly_length": (100, 64),
 }
 """What the preset sets for one series, and for several: chosen on whole families of

@@ -10,7 +10,7 @@ import pytest
 from lstm_ad.data.rows import Rows
 from lstm_ad.data.validate import check_files
 from lstm_ad.exceptions import SeriesError
-from lstm_ad.hyperparameters import Hyperparameters, declarations
+from lstm_ad.hyperparameters import Hyperparameters, declarations, preset_attributes
 from sagemaker_container.formats.columns import CARRIED, DEFAULT_COLUMNS, OUTPUTS
 from sagemaker_container.metrics import METRIC_DEFINITIONS
 
@@ -46,15 +46,15 @@ def test_the_documented_hyperparameters_are_the_declared_ones() -> None:
 
 @pytest.mark.parametrize(("n_series", "column"), [(1, 1), (2, 2)])
 def test_the_documented_preset_is_the_declared_one(n_series: int, column: int) -> None:
-    """Every value that it changes, and no other."""
-    default = Hyperparameters()
-    preset = dataclasses.replace(default, preset="detection").for_series(n_series)
-    values = preset.to_public()
-    changed = {k: v for k, v in values.items() if v != default.to_public()[k]}
-    del changed["preset"]
+    """Every value that it sets, and no other."""
+    preset = dataclasses.replace(Hyperparameters(), preset="detection")
+    values = preset.for_series(n_series).to_public()
+    names = {name.replace("_", "-") for name in preset_attributes()}
 
     rows = rows_like(r" *`[a-z-]+` *\| *[\d.]+ *")
-    assert {row[0].strip("`"): float(row[column]) for row in rows} == changed
+    assert {row[0].strip("`"): float(row[column]) for row in rows} == {
+        name: values[name] for name in names
+    }
 
 
 def test_the_documented_metrics_are_the_declared_ones() -> None:
