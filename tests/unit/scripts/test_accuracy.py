@@ -22,7 +22,7 @@ def test_the_passes_that_training_is_compared_with_can_be_made(n_series: int) ->
     code = f"""
 import training
 
-setting = training.SETTING | {{"epochs": "1"}}
+setting = training.DETECTION | {{"epochs": "1"}}
 print(training.seconds_of_passes(600, {n_series}, setting))
 """
     output = subprocess.check_output(
