@@ -37,8 +37,11 @@ from linear import linear_model
 from lstm_ad.data.rows import Rows
 from lstm_ad.fitting import fit
 from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.model.scaling import Scaler
+from lstm_ad.scoring.regime import RegimeWatch, Seen
+from lstm_ad.scoring.scan import Scanner
 from lstm_ad.threshold.calibration import decide
-from measures import FloatArray, alarms, ucr_hit, vus_pr
+from measures import BoolArray, FloatArray, alarms, ucr_hit, vus_pr
 from sagemaker_container.memory import keep_freed_memory
 
 RESULTS = Path(__file__).with_name("accuracy.csv")
@@ -66,6 +69,8 @@ class Scored:
 
     score: FloatArray
     """Low = anomalous, of shape ``(T,)``; NaN where there is none."""
+    is_known: BoolArray
+    """Whether an unseen regime explains the score, which is then no alarm."""
     calibration_scores: list[FloatArray]
     """Of normal rows, file by file."""
     fit_seconds: float
@@ -136,7 +141,7 @@ def measure(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
     first_row = len(train) if job["family"].startswith("tsbad") else 0
     for rate in RATES:
         threshold = threshold_of(scored.calibration_scores, rate)
-        is_alarm = has_score & (anomaly > -threshold)
+        is_alarm = has_score & (anomaly > -threshold) & ~scored.is_known
         worth = alarms(is_alarm, has_score, labels, first_row, EVENT_GAP)
         found |= {
             f"false_{rate}": worth.false_rate,
@@ -166,9 +171,11 @@ def lstm_ad(train: FloatArray, test: FloatArray, strings: dict[str, str]) -> Sco
     began = time.process_time()
     found = fit(Rows.of({"train": train}), Hyperparameters.from_strings(strings))
     fitted = time.process_time()
-    score = found.detector.score(test).normality_score
+    scores = found.detector.score(test)
+    is_known = scores.is_known
     return Scored(
-        score,
+        scores.normality_score,
+        np.zeros(len(test), np.bool_) if is_known is None else is_known,
         [found.calibration_scores],
         fitted - began,
         time.process_time() - fitted,
@@ -182,8 +189,13 @@ def linear(train: FloatArray, test: FloatArray, strings: dict[str, str]) -> Scor
     calibrated, errors, n_unscored = linear_model(train, test)
     fitted = time.process_time()
     score = np.concatenate([np.full(n_unscored, np.nan), calibrated.score(errors)])
+    evidence, _ = Scanner(calibrated.scan).of(calibrated.gaussian.distances(errors))
+    bounds = Seen.of([train], train.shape[1]).bounds(Scaler.fit([train]).scale)
+    watch = RegimeWatch(bounds, calibrated.scan.lengths)
+    is_known = watch.of(test[n_unscored:], evidence).is_known
     return Scored(
         score,
+        np.concatenate([np.zeros(n_unscored, np.bool_), is_known]),
         list(calibrated.scores),
         fitted - began,
         time.process_time() - fitted,
