@@ -117,7 +117,7 @@ def _service(totals: Totals) -> Iterator[Metric]:
 _ROWS = {
     "rows": ("rows", "Rows that were returned."),
     "rows_scored": ("scored", "Rows that have a score."),
-    "anomalies": ("anomalies", "Rows below the model's own threshold."),
+    "anomalies": ("anomalies", "Anomalies to the model's own threshold."),
     "missing_cells": ("missing", "Missing values in the rows."),
 }
 """What is counted of rows: the metric, the count and the meaning."""
