@@ -302,6 +302,45 @@ def run_train() -> Callable[..., Job]:
     return run
 
 
+@pytest.fixture(scope="module")
+def run_trains(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[OptMl], Job]]:
+    """Return the function that does as ``run_train``, for the jobs of a whole file.
+
+    What they import, which takes seconds, is imported once.
+    """
+    script = ROOT / "tests/samples/train_server.py"
+    folder = tmp_path_factory.mktemp("trains")
+    process = subprocess.Popen(
+        [sys.executable, script],
+        env=clean_environment(folder, {}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    )
+    assert process.stdin
+    assert process.stdout
+
+    def run(opt_ml: OptMl) -> Job:
+        log = opt_ml.base / "train.log"
+        variables = clean_environment(opt_ml.base, laptop.TRAINING_MODULE)
+        job = {"folder": str(opt_ml.base), "log": str(log), "variables": variables}
+        print(json.dumps(job), file=process.stdin)
+        answer = process.stdout.readline() if process.stdout else ""
+        failure = opt_ml.failure_file
+        return Job(
+            returncode=int(answer),
+            log=log.read_text(errors="replace"),
+            failure=failure.read_text() if failure.exists() else None,
+        )
+
+    with process:
+        yield run
+        process.stdin.close()  # that ends it
+
+
 @dataclasses.dataclass(frozen=True)
 class Training:
     """A running ``train``."""
@@ -441,3 +480,11 @@ def shared_server(
     artifacts.save(base / "model", tiny_fit)
     with launching_servers(base) as launch:
         yield wait_for_ping(launch(base))
+
+
+@pytest.fixture(scope="module")
+def many_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return a running server of a multi-model endpoint, the same for all of a file."""
+    base = tmp_path_factory.mktemp("many_models")
+    with launching_servers(base) as launch:
+        yield wait_for_ping(launch(base, SAGEMAKER_MULTI_MODEL="true"))

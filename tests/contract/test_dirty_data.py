@@ -2,22 +2,17 @@
 
 import functools
 import json
-import logging
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-import train
 from dirty_data import DIRTY, Dirty, clean
-from lstm_ad.artifacts import load
-from lstm_ad.exceptions import SeriesError
 from lstm_ad.quality.reasons import Level
-from sagemaker_container.channels import read
-from sagemaker_container.http.app import create_app
-from sagemaker_container.job import TrainingEnvironment
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "document": {
@@ -56,64 +51,64 @@ MISLEADING_THE_PRESET = {
 
 MISLED = {"document": MISLEADING, "detection": MISLEADING_THE_PRESET}
 
-Train = Callable[[Dirty, Mapping[str, Any]], Path]
+Train = Callable[[Dirty, Mapping[str, Any]], tuple[Any, Any]]
 Found = tuple[list[int], int]
+Find = Callable[[Path, Dirty], Found]
 
 
 @pytest.fixture(scope="module")
-def run_job(make_opt_ml: Callable[[], Any]) -> Train:
-    """Return the function that runs a job in this process: the folder it leaves."""
+def run_job(make_opt_ml: Callable[[], Any], run_trains: Callable[[Any], Any]) -> Train:
+    """Return the function that runs a job: its folder, and how it ended."""
 
-    def run(dirty: Dirty, settings: Mapping[str, Any]) -> Path:
+    def run(dirty: Dirty, settings: Mapping[str, Any]) -> tuple[Any, Any]:
         job = make_opt_ml()
         job.write_config("hyperparameters", {k: str(v) for k, v in settings.items()})
         job.add_channel("training", dirty.files)
         if dirty.validation is not None:
             job.add_channel("validation", {"valid.csv": dirty.validation})
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("SAGEMAKER_BASE_DIR", str(job.base))
-            environment = TrainingEnvironment.from_files()
-        for folder in (store := job.base / "store", job.base / "output" / "data"):
-            folder.mkdir(parents=True)
-        train.run(environment, read(environment, store), lambda: False)
-        base: Path = job.base
-        return base
+        return job, run_trains(job)
 
     return run
 
 
-def found(base: Path, dirty: Dirty, as_csv: Callable[..., bytes]) -> Found:
+@pytest.fixture(scope="module")
+def found(many_models: Any, as_csv: Callable[..., bytes]) -> Find:
     """Return how many rows of each fault a server finds, and how many outside them."""
-    series = next(iter(dirty.files.values()))[:400].copy()
-    first = dirty.first_sine
-    series[:, first : first + 2] = clean(400, seed=2)
-    if dirty.name == "copied series":
-        series[:, 2] = series[:, 0]
-    series[FAULTS[0], first] += 5.0
-    series[FAULTS[1], first + 1] -= 12.0
-    client = create_app(load(base / "model"), max_payload_mb=1).test_client()
-    answer = client.post(
-        "/invocations",
-        data=as_csv(series),
-        content_type="text/csv",
-        headers={"Accept": "application/json"},
-    )
-    rows = json.loads(answer.data)["rows"]
-    is_alarm = np.array([row["prediction"] == 1 for row in rows])
-    hits = [int(is_alarm[fault].sum()) for fault in FAULTS]
-    return hits, int(is_alarm.sum()) - sum(hits)
+
+    def of(model: Path, dirty: Dirty) -> Found:
+        series = next(iter(dirty.files.values()))[:400].copy()
+        first = dirty.first_sine
+        series[:, first : first + 2] = clean(400, seed=2)
+        if dirty.name == "copied series":
+            series[:, 2] = series[:, 0]
+        series[FAULTS[0], first] += 5.0
+        series[FAULTS[1], first + 1] -= 12.0
+        is_alarm = alarms(many_models, model, as_csv(series))
+        hits = [int(is_alarm[fault].sum()) for fault in FAULTS]
+        return hits, int(is_alarm.sum()) - sum(hits)
+
+    return of
+
+
+def alarms(server: Any, model: Path, body: bytes) -> npt.NDArray[np.bool_]:
+    """Return which rows are alarms, as SageMaker asks a server for them."""
+    asked = json.dumps({"model_name": "dirty", "url": str(model)}).encode()
+    server.request("POST", "/models", asked, {"Content-Type": "application/json"})
+    headers = {"Content-Type": "text/csv", "Accept": "application/json"}
+    answer = server.request("POST", "/models/dirty/invoke", body, headers)
+    server.request("DELETE", "/models/dirty")
+    return np.array([row["prediction"] == 1 for row in json.loads(answer.body)["rows"]])
 
 
 @pytest.fixture(scope="module")
-def found_if_clean(
-    run_job: Train, as_csv: Callable[..., bytes]
-) -> Callable[[str], Found]:
+def found_if_clean(run_job: Train, found: Find) -> Callable[[str], Found]:
     """Return the function that says what the model of clean data finds."""
     data = Dirty("", None, None, clean())
 
     @functools.cache
     def of(setting: str) -> Found:
-        return found(run_job(data, SETTINGS[setting]), data, as_csv)
+        job, _ = run_job(data, SETTINGS[setting])
+        return found(job.model_dir, data)
 
     return of
 
@@ -124,9 +119,8 @@ def test_dirt_is_named_and_hides_no_fault(
     setting: str,
     name: str,
     run_job: Train,
+    found: Find,
     found_if_clean: Callable[[str], Found],
-    as_csv: Callable[..., bytes],
-    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Or the job is refused; or, of much dirt, the verdict is not good.
 
@@ -134,33 +128,31 @@ def test_dirt_is_named_and_hides_no_fault(
     and there are about as many alarms in other rows.
     """
     dirty = DIRTY[name]
-    caplog.set_level(logging.INFO)
+
+    job, end = run_job(dirty, SETTINGS[setting])
+
     if dirty.is_refused:
-        expected = (
-            rf"^train\.csv: column {(dirty.series or 0) + 1} goes .* Leave column"
-        )
-        with pytest.raises(SeriesError, match=expected):
-            run_job(dirty, SETTINGS[setting])
+        column = rf"train\.csv: column {(dirty.series or 0) + 1} goes .* Leave column"
+        assert end.returncode == 1
+        assert re.match(column, end.failure or "")
         return
-
-    base = run_job(dirty, SETTINGS[setting])
-
-    metrics = json.loads((base / "output/data/metrics.json").read_text())
+    assert end.returncode == 0, end.log
+    metrics = json.loads((job.base / "output/data/metrics.json").read_text())
     finding = next(
         one
         for one in metrics["data"]["findings"]
         if one["name"] == dirty.name
         and (dirty.series is None or dirty.series + 1 in one["series"])
     )
-    page = (base / "output/data/report.html").read_text()
+    page = (job.base / "output/data/report.html").read_text()
     assert dirty.row is None or abs(finding["row"] - dirty.row) <= dirty.margin
     assert any(finding["found"] in reason["finding"] for reason in metrics["reasons"])
-    assert finding["found"] in caplog.text
+    assert finding["found"] in end.log
     assert page.count('<svg class="small"') == len(metrics["data"]["series"])
     assert dirty.series is None or f"{dirty.name}</td>" in page
     assert LEVELS.index(metrics["verdict"]) >= LEVELS.index(dirty.level)
     if name not in MISLED[setting]:
-        hits, others = found(base, dirty, as_csv)
+        hits, others = found(job.model_dir, dirty)
         hits_if_clean, others_if_clean = found_if_clean(setting)
         assert min(hits_if_clean) == len(FAULTS[0])
         assert min(hits) >= 0.8 * len(FAULTS[0])
