@@ -141,9 +141,10 @@ def test_the_log_says_what_the_preset_sets_for_the_data(
             Hyperparameters.from_strings(strings),
         )
 
-    assert "For data of 1 series, preset=detection sets: max-anomaly-length=100" in (
-        caplog.messages
-    )
+    assert (
+        "For data of 1 series, preset=detection sets: early-stopping-patience=0, "
+        "max-anomaly-length=100"
+    ) in caplog.messages
     assert result.detector.scan.lengths == (25, 50, 100)
     assert result.detector.reconstructor.has_level
     assert result.detector.n_unscored == 104 + 24
