@@ -5,6 +5,7 @@ A table without a header has no names: its series are called by their numbers, f
 
 import dataclasses
 import enum
+import functools
 from collections.abc import Iterator
 
 from lstm_ad.model.scaling import spelled
@@ -79,17 +80,17 @@ class Schema:
         numbers = range(1, n_series + 1)
         return cls(tuple(Column(str(n), Role.SERIES) for n in numbers), is_named=False)
 
-    @property
+    @functools.cached_property
     def series(self) -> tuple[str, ...]:
         """The names of the series, in order."""
         return tuple(self._names(Role.SERIES))
 
-    @property
+    @functools.cached_property
     def timestamp(self) -> str | None:
         """The name of the column of times, if there is one."""
         return next(self._names(Role.TIMESTAMP), None)
 
-    @property
+    @functools.cached_property
     def ids(self) -> tuple[str, ...]:
         """The names of the id columns, in order."""
         return tuple(self._names(Role.ID))

@@ -25,10 +25,16 @@ def input_sequences(scaled: ScaledArray, layout: Layout) -> ScaledArray:
         A view of shape ``(N, C, D)``; every row after the first ``C`` is in one of the
         ``N`` sequences that follow these.
     """
-    windows = np.lib.stride_tricks.sliding_window_view(
-        scaled[:-1], layout.context_length, axis=0
-    )  # (T - C, D, C)
-    return windows[:: layout.stride].swapaxes(1, 2)
+    n_rows, n_series = scaled.shape
+    n_sequences = (n_rows - layout.context_length - 1) // layout.stride + 1
+    row, cell = scaled.strides
+    # sliding_window_view takes as long as all else that a small series is cut by.
+    return np.ndarray(
+        (n_sequences, layout.context_length, n_series),
+        scaled.dtype,
+        scaled,
+        strides=(layout.stride * row, row, cell),
+    )
 
 
 def aligned(predictions: ScaledArray, layout: Layout) -> ScaledArray:
@@ -48,9 +54,9 @@ def aligned(predictions: ScaledArray, layout: Layout) -> ScaledArray:
     n_complete = n_origins - n_each + 1
     # What was reconstructed k origins ago for now is k strides into its sequence.
     pieces = predictions.reshape(n_origins, n_each, stride, n_series)
-    rows = np.stack(
-        [pieces[n_each - 1 - k :][:n_complete, k] for k in range(n_each)], axis=2
-    )  # (N - K + 1, S, K, D)
+    rows = np.empty((n_complete, stride, n_each, n_series), predictions.dtype)
+    for k in range(n_each):
+        rows[:, :, k] = pieces[n_each - 1 - k :][:n_complete, k]
     return rows.reshape(n_complete * stride, n_each, n_series)
 
 

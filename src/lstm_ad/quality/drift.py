@@ -113,8 +113,15 @@ class Reference:
 
 
 def count(bins: IndexArray) -> IndexArray:
-    """Return how many scores are in each bin of ``RANKS``, of shape ``(R,)``."""
-    return np.bincount(bins, minlength=len(RANKS) + 1)[:-1]
+    """Return how many scores are in each bin of ``RANKS``, and how many are NaN.
+
+    Args:
+        bins: What :meth:`Reference.bins` returns.
+
+    Returns:
+        Of shape ``(R + 1,)``.
+    """
+    return np.bincount(bins, minlength=len(RANKS) + 1)
 
 
 @dataclasses.dataclass(frozen=True)

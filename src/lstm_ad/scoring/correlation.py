@@ -62,7 +62,7 @@ class Correlation:
             for block in in_blocks(*errors):
                 z = standardise(block)
                 if np.isnan(z).any():
-                    z = z[has_enough(z)]
+                    z = z[has_enough(np.isnan(z))]
                     products += expected_products(z, precision)
                     counts[1] += 1
                 else:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -192,105 +193,118 @@ class LSTMAD:
         Raises:
             SeriesError: As :meth:`score`, before anything is yielded.
         """
-        where = self._is_off(series, off)
-        if where is None:
-            self.reconstructor.check(series)
-            check_length(len(series), self.n_unscored)
-            nowhere = np.zeros(len(series), dtype=np.bool_)
-            yield from self._parts(series, nowhere, with_contributions)
-            return
+        rows = self._rows(series, off)
+        is_on = slice(None) if rows.is_off is None else ~rows.is_off
         # What is missing in rows that are off is not held.
-        self.reconstructor.check(np.where(where[:, np.newaxis], 0, series))
+        has_gaps = bool(rows.n_missing[is_on].any())
+        self.reconstructor.check(series.shape, has_gaps)
         check_length(len(series), self.n_unscored)
-        rest = np.where(where[:, np.newaxis], np.nan, series)
-        first = 0
-        for part in self._parts(rest, where, with_contributions):
-            rows = slice(first, first + len(part.normality_score))
-            first = rows.stop
-            yield dataclasses.replace(
-                part, n_missing=_n_missing(series[rows]), is_off=where[rows]
-            )
+        whole = [range(len(series))]  # as in most requests
+        is_whole = rows.is_off is None and not has_gaps
+        stretches = whole if is_whole else self._stretches(rows)
+        yield from self._parts(rows, stretches, with_contributions)
 
     def without_scores(self, series: FloatArray, with_contributions: bool) -> Scores:
         """Return what there is to say of a series that is too short for scores."""
-        scores = self._nothing(series, with_contributions)
-        return dataclasses.replace(scores, is_off=self._is_off(series, ()))
+        return self._nothing(self._rows(series, ()), with_contributions)
 
-    def _nothing(self, series: FloatArray, with_contributions: bool) -> Scores:
-        """Return what there is to say of rows without a score, of shape ``(T, D)``."""
-        scores = _without_scores(series, with_contributions)
+    def _nothing(self, rows: "_Rows", with_contributions: bool) -> Scores:
+        """Return what there is to say of rows without a score."""
+        scores = _without_scores(rows, with_contributions)
         if self.seen is None:
             return scores
-        is_none = np.zeros(len(series), dtype=np.bool_)
+        is_none = np.zeros(len(rows.values), dtype=np.bool_)
         return dataclasses.replace(
             scores,
-            regime=np.full(len(series), NONE, dtype=np.int64),
+            regime=np.full(len(is_none), NONE, dtype=np.int64),
             is_known=is_none,
             tells_regime=is_none,
         )
 
-    def _is_off(
-        self, series: FloatArray, off: Sequence[tuple[int, int]]
-    ) -> Mask | None:
-        """Return in which rows the machine is off; None if nothing says when it is."""
+    def _rows(self, series: FloatArray, off: Sequence[tuple[int, int]]) -> "_Rows":
+        """Return a series, and what is known of its rows before it is scored."""
+        n_missing = _n_missing(series)
         n_series = self.reconstructor.network.n_series
         if series.shape[1] != n_series or not (self.off_when or off):
-            return None
+            return _Rows(series, n_missing, None)
         found = np.zeros(len(series), dtype=np.bool_)
         if self.off_when:
             found = is_off(series, self.off_when)
         for start, stop in off:
             found[start:stop] = True
-        return found
+        rest = np.where(found[:, np.newaxis], np.nan, series)
+        return _Rows(rest, n_missing, found)
 
-    def _stretches(self, series: FloatArray, off: Mask) -> list[range]:
+    def _stretches(self, rows: "_Rows") -> list[range]:
         """Return the runs of rows that are a series each."""
-        if not np.isnan(series).any() and not off.any():  # as in most requests
-            return [range(len(series))]
+        off = rows.is_off
+        if off is None:
+            off = np.zeros(len(rows.values), dtype=np.bool_)
         gaps, runs = Runs(), Runs()
-        gaps.add(is_empty(series) & ~off)
+        gaps.add(is_empty(rows.values) & ~off)
         runs.add(off)
         max_gap = self.reconstructor.max_gap
-        return stretches(len(series), gaps.found, max_gap, runs.found)
+        return stretches(len(off), gaps.found, max_gap, runs.found)
 
     def _parts(
-        self, series: FloatArray, off: Mask, with_contributions: bool
+        self, rows: "_Rows", of: Sequence[range], with_contributions: bool
     ) -> Iterator[Scores]:
-        """Yield the scores of a series in which rows that are off hold NaN."""
+        """Yield the scores of a series that is cut into stretches."""
         n_done = 0
-        for stretch in self._stretches(series, off):
-            some = series[stretch.start : stretch.stop]
-            first = len(some)
+        for stretch in of:
+            some = rows.some(slice(stretch.start, stretch.stop))
+            first = len(stretch)
             if first > self.n_unscored:
                 first = self.reconstructor.network.layout.n_unscored
-            nothing = series[n_done : stretch.start + first]
-            if len(nothing):
+            if n_done < stretch.start + first:
+                nothing = rows.some(slice(n_done, stretch.start + first))
                 yield self._nothing(nothing, with_contributions)
             windows = _Windows(self, with_contributions)
-            if first < len(some):
-                for rows, found, errors in self.reconstructor.with_errors(some):
-                    yield windows.score(some[rows], errors, found)
+            if first < len(stretch):
+                for part, found, errors in self.reconstructor.with_errors(some.values):
+                    yield windows.score(some.some(part), errors, found)
             n_done = stretch.stop
-        if n_done < len(series):
-            yield self._nothing(series[n_done:], with_contributions)
+        if n_done < len(rows.values):
+            rest = rows.some(slice(n_done, None))
+            yield self._nothing(rest, with_contributions)
 
 
-def _without_scores(series: FloatArray, with_contributions: bool) -> Scores:
+class _Rows(NamedTuple):
+    """Rows of a series, and what is known of them before they are scored."""
+
+    values: FloatArray
+    """Of shape ``(T, D)``; NaN where a value is missing or the machine is off."""
+    n_missing: IndexArray
+    """How many values of each row are missing, of shape ``(T,)``."""
+    is_off: Mask | None
+    """Whether the machine is off in each row, of shape ``(T,)``, if it is known."""
+
+    def some(self, rows: slice) -> "_Rows":
+        """Return some of the rows."""
+        off = None if self.is_off is None else self.is_off[rows]
+        return _Rows(self.values[rows], self.n_missing[rows], off)
+
+
+def _without_scores(rows: _Rows, with_contributions: bool) -> Scores:
     """Return what every detector says of rows without a score."""
-    nothing = np.full(series.shape, np.nan)
+    nothing = np.full(rows.values.shape, np.nan)
     return Scores(
-        normality_score=np.full(len(series), np.nan),
+        normality_score=np.full(len(nothing), np.nan),
         reconstruction=nothing,
-        lasting=np.zeros(len(series), dtype=np.int64),
+        lasting=np.zeros(len(nothing), dtype=np.int64),
         contribution=nothing if with_contributions else None,
         direction=nothing if with_contributions else None,
-        n_missing=_n_missing(series),
+        n_missing=rows.n_missing,
+        is_off=rows.is_off,
     )
 
 
 def _n_missing(series: FloatArray) -> IndexArray:
     """Return how many values of each row are missing, of shape ``(T,)``."""
-    n_missing: IndexArray = np.isnan(series).sum(axis=1, dtype=np.int64)
+    is_missing = np.isnan(series)
+    if not is_missing.any():  # as in most requests: sums take longer
+        return np.zeros(len(series), dtype=np.int64)
+    n_missing: IndexArray = is_missing.sum(axis=1, dtype=np.int64)
     return n_missing
 
 
@@ -318,12 +332,12 @@ class _Windows:
             self._teller = Teller(detector.event_gap)
 
     def score(
-        self, values: FloatArray, errors: FloatArray, reconstructions: FloatArray
+        self, rows: _Rows, errors: FloatArray, reconstructions: FloatArray
     ) -> Scores:
         """Return the scores of the next rows.
 
         Args:
-            values: The next rows, of shape ``(rows, D)``.
+            rows: The next rows.
             errors: Their error vectors, of shape ``(rows, K * D)``.
             reconstructions: All of each, of shape ``(rows, K, D)``.
         """
@@ -332,10 +346,10 @@ class _Windows:
         reconstruction = reconstructions.mean(axis=1)
         contribution = direction = None
         if self._with_contributions:
-            drops = self._gaussian.distance_drops(errors, values.shape[1])
+            drops = self._gaussian.distance_drops(errors, rows.values.shape[1])
             at_worst = number, np.arange(len(number))
             contribution = _fractions(self._drops.of(drops)[at_worst])
-            is_below = self._signed.of(values - reconstruction)[at_worst] < 0
+            is_below = self._signed.of(rows.values - reconstruction)[at_worst] < 0
             direction = np.where(is_below, -1.0, 1.0)
             contribution[has_none] = direction[has_none] = np.nan
         scores = Scores(
@@ -344,10 +358,13 @@ class _Windows:
             lasting=np.where(has_none, 0, self._lengths[number]),
             contribution=contribution,
             direction=direction,
-            n_missing=_n_missing(values),
+            n_missing=rows.n_missing,
+            is_off=rows.is_off,
         )
         return (
-            scores if self._watch is None else self._with_regimes(scores, values, worst)
+            scores
+            if self._watch is None
+            else self._with_regimes(scores, rows.values, worst)
         )
 
     def _with_regimes(

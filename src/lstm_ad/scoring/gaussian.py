@@ -152,10 +152,12 @@ class Gaussian:
         if len(errors) == 1:
             return self.distances(_twice(errors))[:1]
         _, whitening, _ = self._factors
-        whitened = self._completed(errors) @ whitening.T
+        completed, is_missing = self._completed(errors)
+        whitened = completed @ whitening.T
         distances: FloatArray = np.einsum("td,td->t", whitened, whitened)
-        if (n_missing := np.count_nonzero(np.isnan(errors), axis=1)).any():
-            distances = np.where(has_enough(errors), distances + n_missing, np.nan)
+        if is_missing is not None:
+            distances += np.count_nonzero(is_missing, axis=1)
+            distances[~has_enough(is_missing)] = np.nan
         return distances
 
     def log_likelihood_at(self, distances: FloatArray) -> FloatArray:
@@ -190,27 +192,34 @@ class Gaussian:
         n_each = len(precision) // n_series
         blocks = precision.reshape(n_each, n_series, n_each, n_series)
         blocks = np.einsum("kdld->dkl", blocks)
-        gradients = self._completed(errors) @ precision
+        completed, is_missing = self._completed(errors)
+        gradients = completed @ precision
         gradients = gradients.reshape(len(errors), n_each, n_series).transpose(2, 1, 0)
         # With P_BB = L L', the drop is the squared norm of L^-1 (P e)_B.
         whitened = np.linalg.solve(np.linalg.cholesky(blocks), gradients)  # (D, K, T)
         drops: FloatArray = np.einsum("dkt,dkt->td", whitened, whitened)
-        if (is_missing := np.isnan(errors)).any():
+        if is_missing is not None:
             by_series = is_missing.reshape(len(errors), n_each, n_series)
             drops[by_series.all(axis=1)] = 0.0
-            drops[~has_enough(errors)] = np.nan
+            drops[~has_enough(is_missing)] = np.nan
         return drops
 
-    def _completed(self, errors: FloatArray) -> FloatArray:
+    def _completed(
+        self, errors: FloatArray
+    ) -> tuple[FloatArray, npt.NDArray[np.bool_] | None]:
         """Return errors in standard deviations from their mean, large ones less.
 
         Missing ones are what is expected given the others.
+
+        Returns:
+            Of shape ``(T, K * D)``, and which are missing; None if none is.
         """
         deviation, whitening, _ = self._factors
         standardised = _standardised(errors, self.mean, deviation, self.corner)
-        if np.isnan(standardised).any():
-            return expected(standardised, whitening.T @ whitening)
-        return standardised
+        is_missing = np.isnan(standardised)
+        if not is_missing.any():
+            return standardised, None
+        return expected(standardised, whitening.T @ whitening), is_missing
 
     @functools.cached_property
     def _factors(self) -> tuple[FloatArray, FloatArray, float]:
@@ -248,7 +257,8 @@ def _standardised(
     Beyond the corner c, z becomes ``sign(z) sqrt(2 c |z| - c^2)``.
     """
     standardised: FloatArray = (errors - mean) / deviation
-    np.clip(standardised, -UNBOUNDED, UNBOUNDED, out=standardised)
+    np.maximum(standardised, -UNBOUNDED, out=standardised)  # clip() takes twice as long
+    np.minimum(standardised, UNBOUNDED, out=standardised)
     size = np.abs(standardised)
     if (is_far := size > corner).any():
         reduced = np.sqrt(corner * (2 * size - corner), where=is_far, out=size)

@@ -17,10 +17,14 @@ from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.blocks import BLOCK_NUMBERS
 
 
-def has_enough(errors: FloatArray) -> npt.NDArray[np.bool_]:
-    """Return which rows have at least half of their errors, of shape ``(T,)``."""
-    n_missing = np.count_nonzero(np.isnan(errors), axis=1)
-    return np.asarray(2 * n_missing <= errors.shape[1])
+def has_enough(is_missing: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return which rows have at least half of their errors, of shape ``(T,)``.
+
+    Args:
+        is_missing: Which errors are missing, of shape ``(T, n)``.
+    """
+    n_missing = np.count_nonzero(is_missing, axis=1)
+    return np.asarray(2 * n_missing <= is_missing.shape[1])
 
 
 def expected(standardised: FloatArray, precision: FloatArray) -> FloatArray:

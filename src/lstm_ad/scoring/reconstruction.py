@@ -61,8 +61,17 @@ class Reconstructor:
             SeriesError: If ``series`` has another number of columns than the training
                 data, too few rows, or missing values that the model does not hold.
         """
-        self.check(series)
-        held = Holder(self.scaler.mean, self.max_gap).fill_all(series)
+        has_gaps = bool(np.isnan(series).any())
+        self.check(series.shape, has_gaps)
+        return self._reconstruct(series, has_gaps)
+
+    def _reconstruct(
+        self, series: FloatArray, has_gaps: bool
+    ) -> Iterator[tuple[slice, FloatArray]]:
+        """Yield what :meth:`reconstruct` does of a series that is checked."""
+        held = series
+        if has_gaps:
+            held = Holder(self.scaler.mean, self.max_gap).fill_all(series)
         layout = self.network.layout
         reconstruct = self._carried if layout.is_overlapping else self._apart
         first = layout.n_unscored
@@ -99,24 +108,24 @@ class Reconstructor:
         Raises:
             SeriesError: As :meth:`reconstruct`.
         """
-        ratios = self.ratios(series)
-        for rows, reconstructions in self.reconstruct(series):
+        has_gaps = bool(np.isnan(series).any())
+        self.check(series.shape, has_gaps)
+        ratios = self.ratios(series) if has_gaps else None
+        for rows, reconstructions in self._reconstruct(series, has_gaps):
             errors = self.error_vectors(series, rows, reconstructions, ratios)
             yield rows, reconstructions, errors
 
-    def ratios(self, series: FloatArray) -> FloatArray | None:
+    def ratios(self, series: FloatArray) -> FloatArray:
         """Return by what the errors of each row are divided, for series that are away.
 
         While the ratios are measured, rows with a series that is away have none.
 
         Args:
-            series: As for :meth:`reconstruct`.
+            series: As for :meth:`reconstruct`; some value is missing.
 
         Returns:
-            Of shape ``(T, 1)``; None if that is 1 everywhere.
+            Of shape ``(T, 1)``.
         """
-        if not np.isnan(series).any():
-            return None
         context = self.network.layout.context_length
         reach = context + self.max_gap + 1  # rows that one row depends on
         n_rows = max(1, BLOCK_NUMBERS // series.shape[1])
@@ -154,7 +163,8 @@ class Reconstructor:
             series: As for :meth:`reconstruct`.
             rows: Some of its rows.
             reconstructions: Theirs, of shape ``(rows, K, D)``.
-            ratios: What :meth:`ratios` returns for the series.
+            ratios: What :meth:`ratios` returns for the series; None if no value is
+                missing.
 
         Returns:
             Of shape ``(rows, K * D)``, or with levels ``(rows, (K + 1) * D)``.
@@ -210,19 +220,23 @@ class Reconstructor:
                 yield aligned(at_origins, layout)
             before = at_origins[-(layout.n_reconstructions - 1) :]
 
-    def check(self, series: FloatArray) -> None:
+    def check(self, shape: tuple[int, ...], has_gaps: bool) -> None:
         """Refuse a series that the network cannot read.
+
+        Args:
+            shape: ``(T, D)``.
+            has_gaps: Whether a value is missing.
 
         Raises:
             SeriesError: As :meth:`reconstruct`.
         """
-        n_timesteps, n_series = series.shape
+        n_timesteps, n_series = shape
         if n_series != self.network.n_series:
             raise SeriesError(
                 f"The number of columns is wrong: {n_series} were found, but the model "
                 f"was trained on {self.network.n_series} series, one per column."
             )
-        if not self.max_gap and np.isnan(series).any():
+        if has_gaps and not self.max_gap:
             raise SeriesError(
                 "The series has missing values, but the model was trained with "
                 "missing-values=refuse."

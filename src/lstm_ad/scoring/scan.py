@@ -20,6 +20,7 @@ of a window is that of the rows in it that have one, if these are at least half.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,7 +47,7 @@ class Scan:
     adaptation_rows: int = 0
     """See :class:`~lstm_ad.scoring.adaptation.Adaptation`."""
 
-    @property
+    @functools.cached_property
     def lengths(self) -> tuple[int, ...]:
         """The lengths of the windows, in rows."""
         return tuple(self.shortest * 2**number for number in range(len(self.levels)))

@@ -23,14 +23,19 @@ if TYPE_CHECKING:
     from lstm_ad.threshold.decision import BoolArray, Decision
 
 
+_NEXT_ROW = b"],["
+
+
 def write_scores(scores: Scores) -> bytes:
     """Return scores as CSV: the normality score, then one reconstruction per series.
 
     One row per time step; the cells of a row without a score are empty. Numbers are
     written with as many digits as it takes to read the same number again.
     """
-    table = np.column_stack([scores.normality_score, scores.reconstruction])
-    return b"\n".join([*_cells(table), b""])
+    n_rows, n_series = scores.reconstruction.shape
+    table = np.empty((n_rows, 1 + n_series))
+    table[:, 0], table[:, 1:] = scores.normality_score, scores.reconstruction
+    return _text(table).replace(_NEXT_ROW, b"\n") + b"\n"
 
 
 def write_columns(
@@ -69,12 +74,16 @@ def write_header(columns: Sequence[str | Carried], frame: Frame) -> bytes:
 
 def _cells(table: FloatArray) -> list[bytes]:
     """Return the cells of each row of a table, of shape ``(T, k)``, as text."""
-    table = np.ascontiguousarray(table)
+    return _text(np.ascontiguousarray(table)).split(_NEXT_ROW)
+
+
+def _text(table: FloatArray) -> bytes:
+    """Return the cells of a table, of shape ``(T, k)``, ``_NEXT_ROW`` between rows."""
     # JSON's rows become lines: [[1.5,2.5],[null,null]] -> "1.5,2.5" and ",".
     text = orjson.dumps(table, option=orjson.OPT_SERIALIZE_NUMPY)[2:-2]
     if not np.isfinite(table).all():  # numbers are looked at faster than words
         text = text.replace(b"null", b"")
-    return text.split(b"],[")
+    return text
 
 
 def _one(values: FloatArray) -> list[bytes]:

@@ -32,5 +32,7 @@ class Frame:
 
     def rows(self, rows: slice) -> "Frame":
         """Return the frame of some of the rows."""
+        if not self.carried:
+            return self
         cells = {name: cells[rows] for name, cells in self.carried.items()}
         return dataclasses.replace(self, carried=cells)

@@ -38,11 +38,9 @@ _TOTALS = [
     ("requests", "i8", (len(STATUSES),)),
     ("durations", "i8", (len(SECONDS),)),
     ("seconds", "f8"),
-    ("rows", "i8"),
-    ("scored", "i8"),
+    ("bins", "i8", (len(RANKS) + 1,)),
     ("anomalies", "i8"),
     ("missing", "i8"),
-    ("ranks", "i8", (len(RANKS),)),
 ]
 """See :class:`Totals`."""
 
@@ -77,16 +75,28 @@ class Totals:
     """Answers within each of ``SECONDS`` and not within the one before."""
     seconds: float
     """What these answers took, in all."""
-    rows: int
-    """Rows that were returned."""
-    scored: int
-    """Those that have a score."""
+    bins: IndexArray
+    """Rows that were returned, by their score: in each bin of
+    :data:`lstm_ad.quality.drift.RANKS`, and last those without one."""
     anomalies: int
-    """Those that are anomalies to the model's own threshold."""
+    """Rows that are anomalies to the model's own threshold."""
     missing: int
-    """Their missing values."""
-    ranks: IndexArray
-    """Scores in each bin of :data:`lstm_ad.quality.drift.RANKS`."""
+    """Missing values of rows that were returned."""
+
+    @property
+    def rows(self) -> int:
+        """Rows that were returned."""
+        return int(self.bins.sum())
+
+    @property
+    def ranks(self) -> IndexArray:
+        """Scores in each bin."""
+        return self.bins[:-1]
+
+    @property
+    def scored(self) -> int:
+        """Rows that have a score."""
+        return int(self.ranks.sum())
 
 
 _NAMES = [field.name for field in dataclasses.fields(Totals)]

@@ -87,7 +87,9 @@ class RowRecorder:
     def __init__(self, slot: Slot, reference: Reference, decision: Decision) -> None:
         self._reference, self._decision = reference, decision
         n_series = min(len(reference.mean), MAX_SERIES)
-        self._slot = slot
+        self._bins = slot["bins"][0]
+        self._anomalies, self._missing = slot["anomalies"], slot["missing"]
+        self._newest, self._ended = slot["newest"], slot["ended"][0]
         self._n_rows, self._ranks = slot["n_rows"][0], slot["block_ranks"][0]
         self._n_values = slot["n_values"][0, :, :n_series]
         self._sums = slot["sums"][0, :, :n_series]
@@ -109,15 +111,13 @@ class RowRecorder:
         is_anomaly = np.concatenate([part.anomalies(self._decision) for part in parts])
         n_anomalies = np.count_nonzero(is_anomaly[first:])
         n_missing = int(np.count_nonzero(np.isnan(values)))
-        blocks = list(self._blocks(values, bins, _is_off(parts, first), n_missing))
-        ranks = blocks[0].ranks if len(blocks) == 1 else count(bins)
+        counts = count(bins)
+        is_off = _is_off(parts, first)
+        blocks = list(self._blocks(values, bins, is_off, n_missing > 0))
         with self._lock:
-            slot = self._slot
-            slot["rows"][0] += len(values)
-            slot["scored"][0] += ranks.sum()
-            slot["anomalies"][0] += n_anomalies
-            slot["missing"][0] += n_missing
-            slot["ranks"][0] += ranks
+            self._bins += counts
+            self._anomalies[0] += n_anomalies
+            self._missing[0] += n_missing
             for block in blocks:
                 self._add(block)
 
@@ -126,7 +126,7 @@ class RowRecorder:
         values: FloatArray,
         bins: IndexArray,
         is_off: BoolArray | None,
-        n_missing: int,
+        has_gaps: bool,
     ) -> Iterator["_Sums"]:
         """Yield the sums over blocks of the last rows in which the machine is on.
 
@@ -141,24 +141,24 @@ class RowRecorder:
             some = values[start:stop]
             standardised = self._reference.standardised(some)[:, :MAX_SERIES]
             n_values: IndexArray | int = len(some)
-            if n_missing:
+            if has_gaps:
                 n_values = np.count_nonzero(~np.isnan(standardised), axis=0)
                 standardised = np.nan_to_num(standardised)
             # A product: sum() takes longer for few columns.
             sums = _ONES[: len(some)] @ standardised
-            yield _Sums(len(some), count(bins[start:stop]), n_values, sums)
+            yield _Sums(len(some), count(bins[start:stop])[:-1], n_values, sums)
 
     def _add(self, some: "_Sums") -> None:
         """Add rows to the newest block, or begin another one in place of the oldest."""
-        number = int(self._slot["newest"][0])
+        number = int(self._newest[0])
         if self._n_rows[number] >= BLOCK_ROWS:
             number = (number + 1) % len(self._n_rows)
             self._n_rows[number] = 0  # first: readers skip a block without rows
             self._ranks[number] = 0
             self._n_values[number] = 0
             self._sums[number] = 0
-            self._slot["newest"][0] = number
-        self._slot["ended"][0, number] = time.monotonic()
+            self._newest[0] = number
+        self._ended[number] = time.monotonic()
         self._ranks[number] += some.ranks
         self._n_values[number] += some.n_values
         self._sums[number] += some.sums
