@@ -1,5 +1,6 @@
 """Hosts that come together to train, and what is said if one does not."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -35,7 +36,10 @@ def launch() -> Iterator[Launch]:
     def start(host: str, port: int, seconds: int) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", LAUNCH, " ".join(HOSTS), host]
         command += [str(port), str(seconds)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        variables = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env=variables
+        )
         processes.append(process)
         return process
 
