@@ -87,8 +87,8 @@ class Document:
 
     values: FloatArray
     """Of shape ``(T, D)``, the series in the order sent; NaN where one is missing."""
-    columns: tuple[str, ...] = ()
-    """Their names; empty if they are not sent."""
+    columns: tuple[str, ...] | None = None
+    """Their names; None if they are not sent."""
     carried: Mapping[str | None, Sequence[str | int]] = dataclasses.field(
         default_factory=dict
     )
@@ -125,7 +125,7 @@ def read_document(stream: BinaryIO, allows_missing: bool = False) -> Document:
             raise _malformed(text, str(error)) from error
         _refuse_double_keys(text, found)
         values = _table(text, found.series, allows_missing)
-    columns = () if found.columns is msgspec.UNSET else tuple(found.columns)
+    columns = None if found.columns is msgspec.UNSET else tuple(found.columns)
     carried: dict[str | None, Sequence[str | int]] = {}
     if found.timestamps is not msgspec.UNSET:
         carried[None] = found.timestamps

@@ -48,14 +48,14 @@ def read_table(
         if found is None:
             raise _time_problem(carried[schema.timestamp], columns)
         moments, form = found
-    table = Table(values, bool(document.columns), carried, moments)
+    table = Table(values, document.columns is not None, carried, moments)
     return timed(table, form, columns, schema, allows_missing)
 
 
 def _in_order(document: Document, schema: Schema) -> FloatArray:
     """Return the values with the series in the order of training."""
     names = document.columns
-    if not names:
+    if names is None:
         return document.values
     if not schema.is_named:
         raise SeriesError(

@@ -101,6 +101,7 @@ LEAVE = "unknown to the model; leave it out, or name it in keep to carry it thro
 WRONG = 'of the JSON is wrong; beside "series", use {"columns": ["a", ...]'
 REFUSED = [
     ({"series": ROWS, "columns": ["p"]}, '"columns" of the JSON has 1 name, but its'),
+    ({"series": ROWS, "columns": []}, '"columns" of the JSON has 0 names, but its'),
     ({"series": ROWS, "columns": ["p", "p"]}, 'JSON has "p" more than once; use each'),
     ({"series": ROWS, "columns": ["p", "x"]}, 'has "x", which is no series of the mod'),
     ({"series": [[1]], "columns": ["p"]}, 'The header lacks the series "f"; send all'),
