@@ -9,7 +9,8 @@ added here:
 - a host that falls silent is noticed within ``SILENCE_SECONDS``, whatever the
   processes are busy with.
 
-All of that goes through the key-value store that the agent of the first host serves.
+All of that goes through the key-value store that the first host serves, before its
+agent, which then uses the same one.
 """
 
 import logging
@@ -163,7 +164,7 @@ class _Watch:
         cluster = self._cluster
         if cluster.rank == 0:
             timeout = timedelta(seconds=START_SECONDS)
-            self._server = TCPStore(  # the agent uses the same one
+            self._server = TCPStore(  # kept, as nothing else holds it until then
                 cluster.hosts[0],
                 cluster.port,
                 is_master=True,

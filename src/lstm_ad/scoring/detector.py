@@ -13,7 +13,7 @@ from lstm_ad.model.off import Comparison, Mask, is_off
 from lstm_ad.model.scaling import Scaler
 from lstm_ad.scoring.gaussian import Gaussian
 from lstm_ad.scoring.reconstruction import Reconstructor, check_length
-from lstm_ad.scoring.regime import NONE, RegimeWatch, Seen, Teller
+from lstm_ad.scoring.regime import NONE, Regimes, RegimeWatch, Seen, Teller
 from lstm_ad.scoring.scan import SINGLE_ROWS, Scan, Scanner, WindowMeans
 from lstm_ad.threshold.decision import BoolArray, Decision
 
@@ -361,18 +361,12 @@ class _Windows:
             n_missing=rows.n_missing,
             is_off=rows.is_off,
         )
-        return (
-            scores
-            if self._watch is None
-            else self._with_regimes(scores, rows.values, worst)
-        )
+        if self._watch is None:
+            return scores
+        return self._with_regimes(scores, self._watch.of(rows.values, worst))
 
-    def _with_regimes(
-        self, scores: Scores, values: FloatArray, evidence: FloatArray
-    ) -> Scores:
+    def _with_regimes(self, scores: Scores, found: Regimes) -> Scores:
         """Return the scores with what there is to say of regimes."""
-        assert self._watch is not None
-        found = self._watch.of(values, evidence)
         scores = dataclasses.replace(
             scores, regime=found.series, is_known=found.is_known
         )

@@ -20,7 +20,7 @@ from sagemaker_container.formats.table import plain
 if TYPE_CHECKING:
     from lstm_ad.scoring.detector import Scores
     from lstm_ad.scoring.events import Event
-    from lstm_ad.threshold.decision import Decision
+    from lstm_ad.threshold.decision import BoolArray, Decision
 
 MACHINE_OFF = "MACHINE_OFF"
 UNSEEN_REGIME = "UNSEEN_REGIME"
@@ -53,15 +53,16 @@ def write_rows(
     assert scores.contribution is not None
     assert scores.direction is not None
     assert scores.lasting is not None
+    is_anomaly = scores.anomalies(decision)
     rows = zip(
         _beside(frame),
         scores.normality_score.tolist(),
-        scores.anomalies(decision).tolist(),
+        is_anomaly.tolist(),
         decision.severity(scores.normality_score).tolist(),
         scores.reconstruction.tolist(),
         _diagnostics(scores, frame, n_top),
         scores.lasting.tolist(),
-        _reasons(scores, decision),
+        _reasons(scores, is_anomaly),
         strict=False,  # where nothing is repeated, that has no end
     )
     return [orjson.dumps(_row(*row)) for row in rows]
@@ -187,7 +188,7 @@ def _diagnostics(
         ]
 
 
-def _reasons(scores: Scores, decision: Decision) -> list[str]:
+def _reasons(scores: Scores, is_anomaly: BoolArray) -> list[str]:
     """Return why each row is an anomaly or not, or why it has no score.
 
     Of an event in an unseen regime, one row says so. A row has no score because the
@@ -199,7 +200,6 @@ def _reasons(scores: Scores, decision: Decision) -> list[str]:
     reasons = np.where(2 * scores.n_missing > n_series, "MISSING_DATA", "WARM_UP")
     if scores.is_off is not None:
         reasons = np.where(scores.is_off, MACHINE_OFF, reasons)
-    is_anomaly = scores.anomalies(decision)
     found = np.where(is_anomaly, "ANOMALY_DETECTED", "NO_ANOMALY_DETECTED")
     if scores.tells_regime is not None:
         found = np.where(scores.tells_regime, UNSEEN_REGIME, found)
