@@ -4,33 +4,45 @@ Errors of an LSTM depend on the errors before them, and averages of scores even 
 low scores come in clusters. The variance of a mean over dependent rows is that of
 independent rows times the integrated autocorrelation time, so ``n`` rows are worth
 ``n`` divided by it.
+
+It is estimated in two ways, of which the larger counts. Directly, from the large values
+alone: right whatever depends on what, but a few clusters hardly tell it, and too small
+an estimate raises false alarms. And from the autocorrelations of all values' normal
+scores, as if their joint distribution were Gaussian (a Gaussian copula): of a few
+clusters it is known far better. A function of a normal score with Hermite coefficients
+``c`` has the autocorrelation ``sum c_j^2 r^j / sum c_j^2`` where normal scores have
+``r`` (Mehler, 1866).
 """
 
 import dataclasses
-import itertools
+import functools
 import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.polynomial.polynomial import polyval
 
 from lstm_ad.axes import FloatArray
+from lstm_ad.threshold.autocorrelation import (
+    autocorrelation_time,
+    correlogram,
+    positive_pairs,
+)
 
 LARGE = 0.2
 """Fraction of the values whose dependence is estimated: the largest."""
 
-MARGIN = 2.0
-"""Standard errors, about, that are added to an estimated autocorrelation time: with few
-effective rows it is uncertain, and estimates that are too small raise false alarms."""
+_STEPS = math.log(LARGE / 0.001)
+"""From the lower end of the tail to the usual target, in nats."""
 
-MAX_INDEPENDENT = 0.5
-"""The largest effective number of exceedances, relative to that of all rows. Where low
-scores vary smoothly it is 0.45, and short series underestimate their dependence."""
+_NORMAL = np.linspace(-8.0, 8.0, 8001)
+"""Normal scores, in steps for interpolation and integration."""
 
-_MAX_LAG = 2**16
-"""Longer series are cut into pieces, which bounds the memory of the transform."""
+_ABOVE = np.array([math.erfc(z / math.sqrt(2)) / 2 for z in _NORMAL])
+"""The probability that each of them is exceeded."""
 
-_ITERATIONS, _TOLERANCE = 30, 0.01
-"""Of the correction of the autocorrelations for the estimated mean."""
+_DEGREES = 100
+"""Of the Hermite polynomials that stand for a function of a normal score."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,67 +73,74 @@ def estimate_dependence(
             are independent. None if all rows are of one file.
     """
     n_rows = len(values)
+    lengths = [n_rows] if lengths is None else lengths
     is_large = values > np.quantile(values, 1 - LARGE)
     n_large = int(is_large.sum())
     if n_large == 0:
         return NONE
-    large = values[is_large]
-    ordered = np.sort(large)
-    rank = np.searchsorted(ordered, large) + np.searchsorted(ordered, large, "right")
-    size = -np.log1p(-rank / (2 * n_large + 1))  # about exponential, whatever the tail
-    sizes = np.zeros(n_rows)
-    sizes[is_large] = size - size.mean()
-    lengths = [n_rows] if lengths is None else lengths
-    share = n_large / n_rows
-    counted = autocorrelation_time(is_large.astype(np.float64) - share, lengths)
-    sized = autocorrelation_time(sizes, lengths)
-    counted = max(counted, sized)
-    margin = 1 + MARGIN * math.sqrt(counted / n_rows)
-    most = MAX_INDEPENDENT * n_rows / (counted * margin)
-    return Dependence(counted * margin, max(sized * margin, n_large / most))
+    influence = np.zeros(n_rows)
+    influence[is_large] = _influence(-np.log1p(-_ranks(values[is_large])))
+    influence[is_large] -= influence[is_large].mean()
+    counted = autocorrelation_time(
+        is_large.astype(np.float64) - n_large / n_rows, lengths
+    )
+    sized = autocorrelation_time(influence, lengths)
+    scores = np.interp(_ranks(values), _ABOVE[::-1], -_NORMAL[::-1])
+    if_gaussian = _times_if_gaussian(scores - scores.mean(), lengths)
+    sized = max(sized, if_gaussian.exceedances)
+    return Dependence(max(counted, sized, if_gaussian.rows), sized)
 
 
-def autocorrelation_time(terms: FloatArray, lengths: Sequence[int]) -> float:
-    """Return the integrated autocorrelation time: 1 for independent terms.
+def _ranks(values: FloatArray) -> FloatArray:
+    """Return the fraction of the values below each, ties in the middle, in (0, 1)."""
+    ordered = np.sort(values)
+    twice = np.searchsorted(ordered, values)
+    twice = twice + np.searchsorted(ordered, values, "right")
+    result: FloatArray = twice / (2 * len(values) + 1)
+    return result
 
-    The sum of all autocorrelations, until pairs of them are no longer positive (Geyer,
-    1992), corrected for the mean that was estimated from the same terms.
+
+def _influence(size: FloatArray) -> FloatArray:
+    """Return how much exceedances move a rare quantile of a nearly exponential tail.
+
+    The influence functions of maximum likelihood are ``3 x - 2 - x^2 / 2`` for the
+    logarithm of the scale, and ``x^2 / 2 - 2 x + 1`` for the shape.
 
     Args:
-        terms: With a mean of 0, of shape ``(n,)``, in order.
-        lengths: The number of terms of each file; terms of different files are
-            independent.
+        size: Of exponential distribution, of any shape.
     """
-    n_terms = len(terms)
-    ends = np.cumsum(lengths)
-    cuts = np.concatenate([np.arange(0, n_terms, _MAX_LAG), ends[:-1]])
-    cuts = np.unique(np.append(cuts, n_terms))
-    pieces = np.diff(cuts)
-    covariance = np.zeros(pieces.max())
-    for start, end in itertools.pairwise(cuts.tolist()):
-        spectrum = np.fft.rfft(terms[start:end], 2 * (end - start))
-        covariance[: end - start] += np.fft.irfft(np.abs(spectrum) ** 2)[: end - start]
-    if not covariance[0] > 0:
-        return 1.0
-    # Pairs of terms at each lag, as a part of all terms.
-    longer = len(pieces) - np.searchsorted(np.sort(pieces), np.arange(len(covariance)))
-    n_pairs = np.cumsum(longer[::-1])[::-1]
-    weight = n_pairs / n_terms
-    correlation = covariance / covariance[0] / weight
-    time = 1.0
-    for _ in range(_ITERATIONS):
-        corrected = correlation + (1 - correlation) * min(time / n_terms, 0.5)
-        before, time = time, _sum_of_positive_pairs(corrected * weight)
-        time = min(max(time, 1.0), max(n_terms / 3, 1.0))
-        if abs(time - before) < _TOLERANCE * time:
-            break
-    return time
+    of_scale = 3 * size - 2 - size**2 / 2
+    of_shape = size**2 / 2 - 2 * size + 1
+    return _STEPS * of_scale + _STEPS**2 / 2 * of_shape
 
 
-def _sum_of_positive_pairs(correlation: FloatArray) -> float:
-    """Return one plus twice the sum of the autocorrelations from lag 1 on."""
-    n_pairs = len(correlation) // 2
-    pairs = correlation[: 2 * n_pairs].reshape(n_pairs, 2).sum(axis=1)
-    ends = np.flatnonzero(pairs <= 0)
-    pairs = np.minimum.accumulate(pairs[: ends[0] if len(ends) else n_pairs])
-    return float(2 * pairs.sum() - 1)
+@functools.cache
+def _hermite_weights() -> tuple[FloatArray, FloatArray]:
+    """Return the squared Hermite coefficients of counts and of sizes, 1 in all."""
+    density = np.exp(-(_NORMAL**2) / 2)
+    density /= density.sum()
+    is_large = _ABOVE < LARGE
+    size = np.where(is_large, -np.log(_ABOVE / LARGE), 0.0)
+    functions = (is_large - LARGE, is_large * _influence(size))
+    lower, higher = np.ones_like(_NORMAL), _NORMAL
+    weights = np.zeros((2, _DEGREES))  # none of degree 0: their means are 0
+    for degree in range(1, _DEGREES):
+        for row, function in enumerate(functions):
+            weights[row, degree] = (density * function * higher).sum() ** 2
+            weights[row, degree] /= (density * function**2).sum()
+        lower, higher = (
+            higher,
+            (_NORMAL * higher - math.sqrt(degree) * lower) / math.sqrt(degree + 1),
+        )
+    return weights[0], weights[1]
+
+
+def _times_if_gaussian(scores: FloatArray, lengths: Sequence[int]) -> Dependence:
+    """Return the times of the large ones of values whose normal scores these are."""
+    correlation, weight, _ = correlogram(scores, lengths)
+    positive, _ = positive_pairs(correlation * weight)
+    correlation = np.clip(correlation[1 : 2 * positive], 0.0, 1.0)
+    correlation = np.minimum.accumulate(correlation)
+    weight = weight[1 : len(correlation) + 1]
+    counts, sizes = (polyval(correlation, each) for each in _hermite_weights())
+    return Dependence(1 + 2 * float(counts @ weight), 1 + 2 * float(sizes @ weight))

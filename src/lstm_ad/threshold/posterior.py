@@ -22,13 +22,14 @@ from lstm_ad.axes import FloatArray
 from lstm_ad.threshold.dependence import NONE, Dependence
 from lstm_ad.threshold.tail import N_LEVELS, Tail, log_levels
 
-MAX_FRACTION = 0.2
-"""The largest fraction of the values that is taken for the tail, if there are many."""
+MAX_FRACTION = 0.5
+"""The largest fraction of the values that is taken for the tail: the upper half is what
+few effective values tell most of the tail by."""
 
 FEW = 10
-"""Exceedances that a tail has at least, as long as they are not more than half."""
+"""Of fewer different exceedances, the caller says how small their scale may be."""
 
-LIGHTER, HEAVIER = 0.4, 0.6
+LIGHTER, HEAVIER = 0.4, 0.8
 """The standard deviations of the prior distribution of the shape below and above 0, the
 exponential tail of Gaussian errors. A shape of 0.5 is that of squares of Student's t
 with four degrees of freedom: few values leave it possible."""
@@ -79,8 +80,7 @@ class TailPosterior:
         """Return what some values say of their tail.
 
         The tail is ``3 sqrt(n d)`` of the ``n`` values, with ``d`` of them worth one
-        independent one: a fifth at most and ten at least, or half of them if there are
-        fewer than twenty.
+        independent one, but half of them at most.
 
         Args:
             values: Of shape ``(n,)``, at least one, in any order.
@@ -92,7 +92,6 @@ class TailPosterior:
         n_values = len(ordered)
         n_tail = 3 * math.sqrt(n_values * dependence.rows)
         n_tail = min(MAX_FRACTION * n_values, n_tail)
-        n_tail = max(n_tail, min(FEW, n_values / 2))
         fraction = n_tail / n_values
         # The k-th largest of n is exceeded by the fraction (k - 1/2) / n of all values.
         exceeded = 1 - (np.arange(n_values) + 0.5) / n_values

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lstm_ad.threshold.dependence import NONE, Dependence, estimate_dependence
-from lstm_ad.threshold.posterior import FEW, TailPosterior
+from lstm_ad.threshold.posterior import TailPosterior
 
 
 @pytest.mark.parametrize("shape", [-0.3, 0.0, 0.3, 0.8])
@@ -115,12 +115,19 @@ def test_a_few_huge_values_do_not_put_the_others_out_of_reach() -> None:
     assert TailPosterior.of(values).tail(0.01).quantile(0.01) < 100
 
 
-def test_a_tail_has_ten_values_or_half() -> None:
-    """A fifth of few would be none."""
-    values = np.random.default_rng(0).exponential(size=30)
+@pytest.mark.parametrize(
+    ("n_values", "rows", "expected"),
+    [(8, 1, 4), (30, 1, 15), (400, 1, 60), (400, 4, 120), (400, 40, 200)],
+)
+def test_the_tail_grows_with_the_dependence_up_to_half(
+    n_values: int, rows: float, expected: int
+) -> None:
+    """Three times the root of the values and of what one independent one takes."""
+    values = np.random.default_rng(0).exponential(size=n_values)
 
-    assert TailPosterior.of(values).n_exceedances == FEW
-    assert TailPosterior.of(values[:8]).fraction == 0.5
+    found = TailPosterior.of(values, Dependence(rows, rows))
+
+    assert found.n_exceedances == expected
 
 
 @settings(deadline=None)  # a busy machine takes its time
