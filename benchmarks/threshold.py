@@ -1,12 +1,14 @@
 """Measure the rate of alarms and the coverage of the threshold's interval.
 
 Thresholds are estimated from scores of known distribution and dependence, so the rate
-on new rows and the true quantile are known exactly.
+on new rows and the true quantile are known exactly. A second table says how far rates
+are from the target where the interval says so, over all kinds of dependence and tails.
 
     python benchmarks/threshold.py [--samples 200]
 """
 
 import argparse
+import itertools
 import logging
 import math
 
@@ -42,6 +44,17 @@ CASES = [
 ]
 """Name, correlation or length of the average, files, rows of each, target."""
 
+KINDS = (0.0, 0.9, 0.97, 0.99, 25, 100)
+N_ROWS = (100, 200, 400, 1000, 2000, 4000, 8000, 20_000)
+RATES = (0.01, 0.001, 0.0001)
+"""The dependence, the rows of the only file, and the targets of the second table."""
+
+FACTORS = (0.0, 10.0, 20.0, 33.0, 75.0, 150.0, 500.0, math.inf)
+"""Between the alarm rates of the interval's ends: the limits of its rows."""
+
+MIN_CALIBRATIONS = 20
+"""Of fewer, the tenths are not shown."""
+
 
 def main() -> None:
     """Print a table row per case and tail."""
@@ -59,6 +72,44 @@ def main() -> None:
                 f"| {achieved:.2f} | {coverage:.3f} |",
                 flush=True,
             )
+    print("\n| target | factor | calibrations | tenth | median | nine tenths |")
+    print("|---|---|---|---|---|---|")
+    for rate in RATES:
+        found = np.concatenate(
+            [
+                uncertainty(tail, kind, n_rows, rate, max(n_samples // 5, 2))
+                for kind in KINDS
+                for n_rows in N_ROWS
+                for tail in TAILS
+            ]
+        )
+        place = np.digitize(found[:, 0], FACTORS) - 1
+        for low, high in itertools.pairwise(FACTORS):
+            some = found[place == FACTORS.index(low), 1]
+            if len(some) >= MIN_CALIBRATIONS:
+                tenths = np.quantile(some, [0.1, 0.5, 0.9])
+                said = " | ".join(f"{one:.2f}" for one in tenths)
+                print(f"| {rate} | {low:g} to {high:g} | {len(some)} | {said} |")
+
+
+def uncertainty(
+    tail: str, kind: float, n_rows: int, rate: float, n_samples: int
+) -> FloatArray:
+    """Return the factor between the interval's ends, and the rate over the target.
+
+    Returns:
+        Of shape ``(n_samples, 2)``.
+    """
+    quantile, survival = TAILS[tail]
+    random = np.random.default_rng(n_rows)
+    found = []
+    for _ in range(n_samples):
+        values = quantile(stats.norm.sf(dependent(random, 1, n_rows, kind)))
+        decision = decide(-values, np.empty((n_rows, 0)), rate)
+        low, high = decision.rate_range
+        factor = high / low if low > 0 else FACTORS[-2]
+        found.append((factor, survival(-decision.threshold) / rate))
+    return np.array(found)
 
 
 def measure(

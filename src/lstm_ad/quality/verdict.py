@@ -15,10 +15,8 @@ training from a model                  check        no epoch is better than that
 losses of the parts of the data        check        calibration or validation loss is
                                                     more than twice the training loss,
                                                     or less than half of it
-rows behind the threshold              check        the alarm rate is one of more rows
-                                                    than there are independent ones
 interval of the threshold              check        between its ends, the alarm rate
-                                                    differs by more than a factor 10
+                                                    differs by more than a factor 50
 alarms on the validation data          check        over 3 times as many as expected,
                                                     or fewer than a third, where 10
                                                     were expected or found
@@ -55,8 +53,6 @@ LAST_PART, MAX_PROGRESS = 0.1, 0.05
 """By how much the loss may still fall in the last part of the epochs."""
 MAX_CONTRAST = 2.0
 """The largest factor between the losses of two parts of the data."""
-MAX_UNCERTAINTY = 10.0
-"""By which factor the alarm rate may differ between the ends of the interval."""
 MAX_MISS = 3.0
 """By which factor alarms on the validation data may be off."""
 MIN_ALARMS = 10
@@ -235,25 +231,15 @@ def _export(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
 def _threshold(fit: Fit, inspection: Inspection) -> Iterator[Reason]:
     """Yield that the threshold is uncertain."""
     decision = fit.detector.decision
-    rate = decision.max_alarm_rate
-    ends = -np.array(decision.interval)
-    low, high = np.exp(decision.tail.log_probability(ends))
-    advice = "Use more calibration data, or a larger max-alarm-rate."
-    if decision.n_independent * rate < 1:
+    if decision.is_uncertain:
+        ends, (low, high) = decision.interval, decision.rate_range
         yield Reason(
             Level.CHECK,
-            f"The threshold is extrapolated: the target is 1 normal row in "
-            f"{1 / rate:,.0f}, but the {decision.n_rows:,} calibration rows are worth "
-            f"only {decision.n_independent:,} independent ones.",
-            advice,
-        )
-    elif high > MAX_UNCERTAINTY * low:
-        yield Reason(
-            Level.CHECK,
-            f"The threshold is uncertain: it lies between {decision.interval[0]:.4g} "
-            f"and {decision.interval[1]:.4g}, where the fraction of normal rows "
-            f"below it goes from {low:.1g} to {high:.1g}.",
-            advice,
+            f"The threshold is uncertain: it lies between {ends[0]:.4g} and "
+            f"{ends[1]:.4g}, where the fraction of normal rows below it goes from "
+            f"{low:.1g} to {high:.1g}. The {decision.n_rows:,} calibration rows are "
+            f"worth only {decision.n_independent:,} independent ones.",
+            "Use more calibration data, or a larger max-alarm-rate.",
         )
 
 

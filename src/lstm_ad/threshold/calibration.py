@@ -90,17 +90,24 @@ def _extreme(
 
 
 def _warn_of_few_rows(decision: Decision, rows_per_independent_row: float) -> None:
-    """Warn where the target is rarer than one of the independent rows."""
-    needed = math.ceil(rows_per_independent_row / decision.max_alarm_rate)
-    if decision.n_rows < needed:
+    """Warn where they tell too little of a rate as rare as the target.
+
+    As many rows as are worth one independent one of those that the target lets through
+    are enough, in 99 of 100 cases.
+    """
+    if decision.is_uncertain:
+        low, high = decision.rate_range
+        needed = math.ceil(rows_per_independent_row / decision.max_alarm_rate)
         logger.warning(
-            "The calibration rows are few for max-alarm-rate %g: the target is 1 "
-            "normal row in %.0f, but the %d calibration rows are worth only %d "
-            "independent ones. The threshold is extrapolated and probably too low, so "
-            "it finds fewer anomalies; use about %d rows, or a larger max-alarm-rate.",
+            "The calibration rows are few for max-alarm-rate %g: the %d of them are "
+            "worth only %d independent ones, and the interval's ends have alarm rates "
+            "of %.2g and %.2g. The threshold is extrapolated far and probably too low, "
+            "so it finds fewer anomalies; use about %d rows, or a larger "
+            "max-alarm-rate.",
             decision.max_alarm_rate,
-            1 / decision.max_alarm_rate,
             decision.n_rows,
             decision.n_independent,
-            needed,
+            low,
+            high,
+            max(needed, 2 * decision.n_rows),
         )

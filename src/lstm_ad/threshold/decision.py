@@ -12,6 +12,12 @@ from lstm_ad.threshold.tail import Tail
 
 BoolArray = npt.NDArray[np.bool_]
 
+MAX_UNCERTAINTY = 50.0
+"""The largest factor between the alarm rates of the two ends of the interval that needs
+no warning. Every rare target is extrapolated; this says when too far. At the limit, one
+calibration in ten gives less than a tenth of the target, and one in ten more than 2.5
+times as much (docs/scores.md has the figures for each rate)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class LabelledThreshold:
@@ -71,6 +77,24 @@ class Decision:
     def threshold(self) -> float:
         """The score below which a row is an anomaly: from labels if there were any."""
         return self.labelled.threshold if self.labelled else self.alarm_threshold
+
+    @property
+    def rate_range(self) -> tuple[float, float]:
+        """The fractions of normal rows below the two ends of the interval."""
+        low, high = np.exp(self.tail.log_probability(-np.array(self.interval)))
+        return float(low), float(high)
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether the calibration rows tell too little of a rate as rare as this.
+
+        The interval says it, rather than the number of effective rows: how many are
+        enough depends on the tail. With a rate r it takes about 0.1 / r of them where
+        the tail is heavy, 0.4 / r where it is exponential, and 0.5 / r where it is
+        light.
+        """
+        low, high = self.rate_range
+        return high > MAX_UNCERTAINTY * low
 
     @property
     def source(self) -> str:

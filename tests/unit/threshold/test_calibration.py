@@ -278,11 +278,35 @@ def test_few_rows_for_the_rate_are_a_warning_with_how_many_to_use(
     decision = decide(scores, np.zeros((1000, 1)), RATE)
 
     needed = math.ceil(estimate_dependence(-scores).rows / RATE)
+    low, high = decision.rate_range
     assert needed > 8000
     assert caplog.messages == [
-        f"The calibration rows are few for max-alarm-rate 0.001: the target is 1 "
-        f"normal row in 1000, but the 1000 calibration rows are worth only "
-        f"{decision.n_independent} independent ones. The threshold is extrapolated and "
-        f"probably too low, so it finds fewer anomalies; use about {needed} rows, or a "
-        f"larger max-alarm-rate."
+        f"The calibration rows are few for max-alarm-rate 0.001: the 1000 of them are "
+        f"worth only {decision.n_independent} independent ones, and the interval's "
+        f"ends have alarm rates of {low:.2g} and {high:.2g}. The threshold is "
+        f"extrapolated far and probably too low, so it finds fewer anomalies; use "
+        f"about {needed} rows, or a larger max-alarm-rate."
     ]
+
+
+@pytest.mark.parametrize("tail", TAILS)
+@pytest.mark.parametrize(("n_rows", "is_far"), [(400, True), (8000, False)])
+def test_what_is_warned_of_is_far_extrapolation(
+    tail: str, n_rows: int, is_far: bool
+) -> None:
+    """Not that the target is rarer than one of the independent rows.
+
+    Of 8000 rows that is so as well, but four in five rates are from a tenth of the
+    target to three times as much.
+    """
+    quantile, survival = TAILS[tail]
+    values = dependent(np.random.default_rng(0), (N_SAMPLES, 1, n_rows), 0.9)
+    values = quantile(stats.norm.sf(values)).reshape(N_SAMPLES, -1)
+    decisions = [decide(-row, np.empty((row.size, 0)), RATE) for row in values]
+    thresholds = np.array([decision.threshold for decision in decisions])
+    low, high = np.quantile(survival(-thresholds) / RATE, [0.1, 0.9])
+    n_warnings = sum(decision.is_uncertain for decision in decisions)
+
+    assert max(decision.n_independent for decision in decisions) < 1 / RATE
+    assert (low < 0.1 or high > 3) == is_far
+    assert (n_warnings > 0.9 * N_SAMPLES) if is_far else (n_warnings == 0)

@@ -48,6 +48,19 @@ def test_a_score_below_the_threshold_is_an_anomaly(decision: Decision) -> None:
     assert found.tolist() == [True, False, False, False]
 
 
+@pytest.mark.parametrize(("factor", "expected"), [(49, False), (51, True)])
+def test_a_threshold_is_uncertain_where_its_interval_is_wide(
+    decision: Decision, factor: float, expected: bool
+) -> None:
+    """Wide is said of alarm rates: scores have no scale of their own."""
+    rates = (RATE / 10, RATE / 10 * factor)
+    ends = (-TAIL.quantile(rates[0]), -TAIL.quantile(rates[1]))
+    found = dataclasses.replace(decision, interval=ends)
+
+    assert found.rate_range == pytest.approx(rates)
+    assert found.is_uncertain == expected
+
+
 def test_the_labels_threshold_is_the_one_that_counts(decision: Decision) -> None:
     """The alarm rate's stays beside it."""
     labelled = dataclasses.replace(decision, labelled=LABELLED)
