@@ -1,4 +1,5 @@
 import numpy as np
+import onnxruntime
 import pytest
 
 from lstm_ad.exceptions import ArtifactError
@@ -49,8 +50,10 @@ def test_long_and_wide_series_run_in_small_parts(
     n_series: int,
     batch_size: int | None,
     run_rows: int | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """64 sequences or 1024 rows, at most 4 000 000 elements, and at least one."""
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [runtime.CPU])
     network = zeros_network(Layout(length, length, stride), n_series)
 
     assert batch_size in (None, network.batch_size)
@@ -61,7 +64,7 @@ def test_long_and_wide_series_run_in_small_parts(
     ("others", "expected"),
     [
         ([], []),
-        (["CUDAExecutionProvider"], [("CUDAExecutionProvider", {"device_id": 3})]),
+        ([runtime.GPU], [(runtime.GPU, {"device_id": 3, "use_tf32": 0})]),
         (["AzureExecutionProvider"], []),
     ],
 )
