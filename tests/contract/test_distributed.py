@@ -155,6 +155,7 @@ def run_member(
         [sys.executable, MEMBER, folder, *cases],
         env={
             "PYTHONPATH": str(SOURCE),
+            "CUDA_VISIBLE_DEVICES": "",  # NCCL would want one for each
             "OMP_NUM_THREADS": "1",
             "OMP_WAIT_POLICY": "PASSIVE",
             # Its thread may still be at work when the process ends, and abort it.

@@ -52,7 +52,7 @@ class StackedLSTM(nn.Module):
 
         Args:
             n_segments: ``N``.
-            random: The source of the variation, on the CPU.
+            random: The source of the variation, where the network is.
 
         Returns:
             The logarithm of the scale, and the level, that each is read at, of shape
@@ -60,7 +60,8 @@ class StackedLSTM(nn.Module):
         """
         if not adds_origin(self.layout, self.n_series):
             return None
-        return VARIATION * torch.randn(2, n_segments, generator=random).T
+        drawn = torch.randn(2, n_segments, generator=random, device=random.device)
+        return VARIATION * drawn.T
 
     def kept_units(
         self, n_segments: int, n_rows: int, random: torch.Generator
@@ -70,7 +71,7 @@ class StackedLSTM(nn.Module):
         Args:
             n_segments: ``N``.
             n_rows: How many rows of each the network reads.
-            random: The source of the choice, on the CPU.
+            random: The source of the choice, where the network is.
 
         Returns:
             Of each layer, of shape ``(N, rows, hidden_size)``; of the last one, only
@@ -82,7 +83,7 @@ class StackedLSTM(nn.Module):
         lengths = [n_rows] * (self.lstm.num_layers - 1) + [n_origins]
         shapes = [(length, n_segments, self.lstm.hidden_size) for length in lengths]
         return tuple(
-            torch.empty(shape, dtype=torch.bool)
+            torch.empty(shape, dtype=torch.bool, device=random.device)
             .bernoulli_(1 - self.dropout, generator=random)
             .transpose(0, 1)
             for shape in shapes

@@ -42,6 +42,7 @@ from lstm_ad.processes import ALONE, ProcessGroup, share
 from lstm_ad.training.adam import Adam
 from lstm_ad.training.checkpoints import Checkpoint, CheckpointFolder
 from lstm_ad.training.control import Control
+from lstm_ad.training.device import home, learning_on, sent, training_device
 from lstm_ad.training.precision import usable_precision
 from lstm_ad.training.processes import any_soon, sum_in_place
 from lstm_ad.training.schedule import last_epoch, learning_rate
@@ -49,9 +50,6 @@ from lstm_ad.training.schedule import last_epoch, learning_rate
 logger = logging.getLogger(__name__)
 
 MAX_GRADIENT_NORM = 1.0
-
-MAX_GPU_SHARE = 0.5
-"""The part of a GPU's free memory that the rows may take; more stay on the host."""
 
 MAX_CHECKPOINT_SHARE = 0.05
 """The part of the time that writing checkpoints may take: epochs of a few milliseconds
@@ -118,11 +116,13 @@ def train_network(
         weights: What to begin with, by their torch names; None begins afresh.
 
     Raises:
-        TrainingError: If the loss of the first epoch is not a finite number, or if the
-            exported network reconstructs otherwise.
+        TrainingError: If the loss of the first epoch is not a finite number, if the
+            exported network reconstructs otherwise, or if the memory of a GPU is too
+            small.
     """
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        loop = _Loop(rows, hyperparameters, group)
+    device = training_device(group.local_rank)
+    with learning_on(device, hyperparameters.batch_size):
+        loop = _Loop(rows, hyperparameters, group, device)
         if weights is not None:
             loop.start_from(weights)
         checkpoint = group.broadcast(checkpoints.latest() if checkpoints else None)
@@ -151,10 +151,11 @@ class _Chance:
     """What hidden units to drop are drawn from."""
 
     @classmethod
-    def of(cls, seed: int, epoch: int, *part: int) -> "_Chance":
+    def of(cls, device: torch.device, seed: int, epoch: int, *part: int) -> "_Chance":
         """Return the chance of an epoch.
 
         Args:
+            device: Where the network learns: a GPU draws for itself what is large.
             seed: The hyperparameter.
             epoch: Its number, from 1.
             part: The number of a part of the files that is drawn by itself, if any.
@@ -163,8 +164,8 @@ class _Chance:
         state = _state(sequence)
         return cls(
             np.random.default_rng(sequence),
-            torch.Generator().manual_seed(state),
-            torch.Generator().manual_seed(state),
+            torch.Generator(device).manual_seed(state),
+            torch.Generator(device).manual_seed(state),
         )
 
 
@@ -172,7 +173,11 @@ class _Loop:
     """The state of training, epoch by epoch."""
 
     def __init__(
-        self, rows: TrainingRows, hyperparameters: Hyperparameters, group: ProcessGroup
+        self,
+        rows: TrainingRows,
+        hyperparameters: Hyperparameters,
+        group: ProcessGroup,
+        device: torch.device,
     ) -> None:
         self.hyperparameters = hyperparameters
         self.group = group
@@ -181,13 +186,11 @@ class _Loop:
             hyperparameters.layout,
             np.concatenate([owned.ranges.n_timesteps for owned in rows.fitting]),
         )
-        self.device = torch.device("cpu")
-        if torch.cuda.is_available():
-            self.device = torch.device("cuda", group.local_rank)
+        self.device = device
         self.precision = usable_precision(hyperparameters.precision, self.device)
         # What is drawn before the first epoch are the initial weights.
         torch.manual_seed(_state(np.random.SeedSequence((hyperparameters.seed, 0))))
-        self.chance = _Chance.of(hyperparameters.seed, epoch=1)
+        self.chance = _Chance.of(device, hyperparameters.seed, epoch=1)
         self.network = StackedLSTM(
             n_series=rows.values.shape[1],
             layout=hyperparameters.layout,
@@ -199,11 +202,11 @@ class _Loop:
         if torch.cuda.device_count() > 1 and group.size == 1:
             self.parallel = nn.DataParallel(self.network)
         self.optimiser = Adam(self.network.parameters())
-        home = _home(self.device, rows.values.nbytes)
-        self.values = torch.from_numpy(rows.values).to(home)
+        kept_on = home(self.device, rows.values.nbytes)
+        self.values = torch.from_numpy(rows.values).to(kept_on)
         self.observed = None
         if rows.observed is not None:
-            self.observed = torch.from_numpy(rows.observed).to(home)
+            self.observed = torch.from_numpy(rows.observed).to(kept_on)
         self.history: tuple[EpochMetrics, ...] = ()
         self.best_epoch = 0
         self.best: dict[str, Tensor] = {}
@@ -376,7 +379,7 @@ class _Loop:
         fitting, drawn = self.rows.fitting, []
         for number, owned in enumerate(fitting):
             part = (number,) if len(fitting) > 1 else ()
-            chance = _Chance.of(self.hyperparameters.seed, epoch, *part)
+            chance = _Chance.of(self.device, self.hyperparameters.seed, epoch, *part)
             starts = owned.ranges.training_starts(self.segments, chance.order)
             drawn.append((owned.owners, chance.order.permutation(starts), chance))
         n_segments = sum(len(order) for _, order, _ in drawn)
@@ -415,13 +418,11 @@ class _Loop:
         Returns:
             Of shape ``(N, rows, D)``. Rows beyond the last are taken as the last.
         """
-        home = values.device
-        rows = torch.arange(self.segments.n_rows, device=home)
-        positions = torch.from_numpy(starts).to(home)[:, None] + rows
+        kept_on = values.device
+        rows = torch.arange(self.segments.n_rows, device=kept_on)
+        positions = sent(torch.from_numpy(starts), kept_on)[:, None] + rows
         windows = values[positions.clamp(max=len(values) - 1)]
-        if home == self.device:
-            return windows
-        return windows.pin_memory().to(self.device, non_blocking=True)
+        return windows if kept_on == self.device else sent(windows, self.device)
 
     def _draw(
         self, n_segments: int, mine: slice
@@ -441,9 +442,9 @@ class _Loop:
         variation = self.network.variation(n_segments, chance.levels)
         kept_units = self.network.kept_units(n_segments, n_read, chance.dropout)
         if variation is not None:
-            variation = variation[mine].to(self.device)
+            variation = variation[mine]
         if kept_units is not None:
-            kept_units = tuple(units[mine].to(self.device) for units in kept_units)
+            kept_units = tuple(units[mine] for units in kept_units)
         return variation, kept_units
 
     def _errors(
@@ -509,8 +510,8 @@ class _Loop:
             mine = share(len(starts), *seat)
             for first in range(mine.start, mine.stop, batch_size):
                 batch = slice(first, min(first + batch_size, mine.stop))
-                positions = torch.from_numpy(starts[batch]).to(self.device)
-                end = torch.from_numpy(ends[batch]).to(self.device)
+                positions = sent(torch.from_numpy(starts[batch]), self.device)
+                end = sent(torch.from_numpy(ends[batch]), self.device)
                 errors = self._errors(self._windows(self.values, starts[batch]))
                 exists = self._target_rows(positions) < end[:, None, None]  # (N, M, P)
                 errors = errors * exists[..., None]
@@ -542,15 +543,6 @@ class _Loop:
 def _state(sequence: np.random.SeedSequence) -> int:
     """Return a seed for torch."""
     return int(sequence.generate_state(1, np.uint64)[0])
-
-
-def _home(device: torch.device, n_bytes: int) -> torch.device:
-    """Return where rows are kept: with the network, if there is room."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        if n_bytes > MAX_GPU_SHARE * free:
-            return torch.device("cpu")
-    return device
 
 
 def _loss(sums: Tensor, n_elements: int) -> Loss:

@@ -13,8 +13,9 @@ logger = logging.getLogger(__name__)
 def usable_precision(asked_for: str, device: torch.device) -> str:
     """Return the precision to train with, after a warning if it is another one.
 
-    Processors without AVX-512 have no LSTM in bf16. Whether there is one depends on
-    the processor, on oneDNN's version and on its variables, so it is tried.
+    Processors without AVX-512 have no LSTM in bf16, and on GPUs torch takes half
+    precision (fp16) instead, in which small gradients vanish. Whether there is one
+    depends on the hardware and on the versions of oneDNN and torch, so it is tried.
 
     Args:
         asked_for: The ``precision`` hyperparameter.
@@ -24,7 +25,7 @@ def usable_precision(asked_for: str, device: torch.device) -> str:
         return asked_for
     logger.warning(
         "This machine cannot train an LSTM in bf16, so training goes on in fp32: the "
-        "model is as good, but takes longer."
+        "model is as good."
     )
     return FP32
 
@@ -40,4 +41,5 @@ def _has_bf16(device: torch.device) -> bool:
             hidden_states.sum().backward()
         except RuntimeError:  # "could not create a primitive descriptor ..."
             return False
-    return True
+    dtype: torch.dtype = hidden_states.dtype
+    return dtype == torch.bfloat16

@@ -34,7 +34,7 @@ def test_without_bf16_training_goes_on_in_fp32() -> None:
     assert ended.stdout == "fp32\n"
     assert ended.stderr == (
         "This machine cannot train an LSTM in bf16, so training goes on in fp32: the "
-        "model is as good, but takes longer.\n"
+        "model is as good.\n"
     )
 
 
