@@ -25,8 +25,10 @@ class Limits:
     """Memory."""
     n_gpus: int = 0
     """GPUs that ONNX Runtime can compute on."""
+    trains_on_gpu: bool = False
+    """Whether there are GPUs, and a build of torch for them."""
     has_gpu: bool = False
-    """Whether there are GPUs at all, for whatever can compute on them."""
+    """Whether there are GPUs at all."""
 
     @classmethod
     def of_container(
@@ -44,6 +46,7 @@ class Limits:
             n_cores=max(1, math.ceil(min([cores, *_core_limits(root)]))),
             memory_bytes=min([memory, *_memory_limits(root)]),
             n_gpus=_n_gpus(root) if _is_installed(gpu_package) else 0,
+            trains_on_gpu=_n_gpus(root) > 0 and not _is_cpu_build(),
             has_gpu=_n_gpus(root) > 0,
         )
 
@@ -106,6 +109,14 @@ def _n_gpus(root: Path) -> int:
     ONNX Runtime would say so, too, but must not be imported before the workers fork.
     """
     return sum(path.name[6:].isdecimal() for path in (root / "dev").glob("nvidia*"))
+
+
+def _is_cpu_build() -> bool:
+    """Return whether torch is built without CUDA, or missing, without importing it."""
+    try:
+        return importlib.metadata.version("torch").endswith("+cpu")
+    except importlib.metadata.PackageNotFoundError:
+        return True
 
 
 def _is_installed(package: str) -> bool:

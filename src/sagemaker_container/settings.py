@@ -1,6 +1,7 @@
 """What SageMaker, or an operator, asks of the server: its environment variables."""
 
 import dataclasses
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -19,6 +20,8 @@ from sagemaker_container.variables import (
     positive_integer,
     text,
 )
+
+logger = logging.getLogger(__name__)
 
 BATCH = "SAGEMAKER_BATCH"
 MULTI_MODEL = "SAGEMAKER_MULTI_MODEL"
@@ -103,7 +106,7 @@ class ServerSettings:
                 f"{MULTI_MODEL} one worker holds all models; leave it out: the worker "
                 f"has as many threads as {THREADS} says, or as there are cores."
             )
-        return cls(
+        settings = cls(
             model_dir=base_dir() / "model",
             port=positive_integer(parameters.BIND_TO_PORT_ENV, default=8080),
             n_workers=n_workers,
@@ -117,6 +120,13 @@ class ServerSettings:
             emf_namespace=_emf_namespace(is_multi_model),
             emf_model=_cloudwatch_name(EMF_MODEL),
         )
+        if limits.has_gpu and not limits.n_gpus:
+            logger.warning(
+                "This instance has a GPU, but onnxruntime-gpu is not installed, so the "
+                "processor scores: use an image that is built for GPUs, or an instance "
+                "without."
+            )
+        return settings
 
 
 def least_used_gpu(n_gpus: int, used: Iterable[int]) -> int:

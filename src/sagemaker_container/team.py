@@ -40,7 +40,7 @@ def divided(
         rows: The rows of this host.
         limits: What the container may use of the machine.
     """
-    if not cluster.is_undecided or limits.has_gpu:
+    if not cluster.is_undecided or limits.trains_on_gpu:
         return cluster
     files = [file for file in rows.files if file.channel == TRAINING]
     settings = hyperparameters.for_series(files[0].n_series)

@@ -78,7 +78,8 @@ def test_neither_training_nor_serving_leaves_an_identifier_at_home(
     server = start_server(job.base, HOME=str(home))
 
     assert "telemetry" not in server.log
-    assert list(home.rglob("*")) == []
+    # .nv is CUDA's, where there is a GPU: kernels that it has compiled.
+    assert [path for path in home.rglob("*") if ".nv" not in path.parts] == []
 
 
 def test_the_model_says_what_it_was_made_of(job, ended) -> None:

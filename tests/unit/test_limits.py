@@ -1,5 +1,6 @@
 """Cores and memory of the container, read from simulated cgroup trees."""
 
+import importlib.metadata
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -113,6 +114,34 @@ def test_gpus_count_where_they_can_be_used(
         (tmp_path / "dev" / device).touch()
 
     assert Limits.of_container(tmp_path, package).n_gpus == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "torch", "trains_on_gpu"),
+    [
+        ("nvidia0", "2.13.0", True),
+        ("nvidia0", "2.13.0+cu130", True),
+        ("nvidia0", "2.13.0+cpu", False),
+        ("null", "2.13.0", False),
+    ],
+)
+def test_a_gpu_trains_with_a_build_of_torch_for_it(
+    machine: None,
+    tmp_path: Path,
+    device: str,
+    torch: str,
+    trains_on_gpu: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What its version says, without importing it; that there is one is said too."""
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: torch)
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / device).touch()
+
+    limits = Limits.of_container(tmp_path)
+
+    assert limits.trains_on_gpu == trains_on_gpu
+    assert limits.has_gpu == (device == "nvidia0")
 
 
 def test_without_control_groups_the_machine_is_the_limit(

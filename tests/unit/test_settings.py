@@ -50,6 +50,24 @@ def test_a_server_has_defaults(server, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("limits", "n_warnings"),
+    [
+        (Limits(2, PLENTY, has_gpu=True), 1),
+        (Limits(2, PLENTY, n_gpus=1, has_gpu=True), 0),
+        (Limits(2, PLENTY), 0),
+    ],
+)
+def test_a_gpu_that_cannot_be_used_is_named(
+    server, limits: Limits, n_warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is paid for, and the image for it is another one."""
+    ServerSettings.from_variables(limits)
+
+    sentence = "This instance has a GPU, but onnxruntime-gpu is not installed"
+    assert [sentence in text for text in caplog.messages] == [True] * n_warnings
+
+
+@pytest.mark.parametrize(
     ("limits", "variables", "expected"),
     [
         # A worker per core and gigabyte: a small endpoint must not run out of memory.

@@ -31,7 +31,7 @@ def rows() -> Rows:
         ({"epochs": 250, "batch_size": 256}, Limits(2, memory_bytes=2**36), 2),
         ({"epochs": 250}, Limits(n_cores=1, memory_bytes=2**36), 1),
         ({"epochs": 250, "batch_size": 256}, Limits(16, 3 * 2**30), 3),  # 1 GiB each
-        ({"epochs": 250}, dataclasses.replace(SIXTEEN, has_gpu=True), 1),
+        ({"epochs": 250}, dataclasses.replace(SIXTEEN, trains_on_gpu=True), 1),
         ({"epochs": 250, "hidden_size": 16}, SIXTEEN, 1),  # small networks are fast
         ({"epochs": 250, "warm_start": "calibrate"}, SIXTEEN, 1),  # nothing to train
     ],
