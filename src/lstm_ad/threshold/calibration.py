@@ -92,8 +92,8 @@ def _extreme(
 def _warn_of_few_rows(decision: Decision, rows_per_independent_row: float) -> None:
     """Warn where they tell too little of a rate as rare as the target.
 
-    As many rows as are worth one independent one of those that the target lets through
-    are enough, in 99 of 100 cases.
+    Rows that are worth one over the target are enough in 99 of 100 cases: where there
+    are nearly as many, or more, twice as many are asked for.
     """
     if decision.is_uncertain:
         low, high = decision.rate_range

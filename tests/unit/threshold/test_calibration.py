@@ -269,22 +269,29 @@ def test_the_threshold_is_one_line_of_the_log(
     ]
 
 
+@pytest.mark.parametrize(
+    ("values", "factor"),
+    [
+        (np.repeat(np.random.default_rng(0).exponential(size=100), 10), None),
+        (np.random.default_rng(0).random(1200), 2),
+    ],
+    ids=["ten equal", "independent and bounded"],
+)
 def test_few_rows_for_the_rate_are_a_warning_with_how_many_to_use(
-    caplog: pytest.LogCaptureFixture,
+    values: FloatArray, factor: int | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The fewer, the more they depend on each other: here ten are equal."""
-    scores = np.repeat(-np.random.default_rng(0).exponential(size=100), 10)
+    """The fewer, the more they depend on each other, but never hardly more."""
+    decision = decide(-values, np.zeros((len(values), 1)), RATE)
 
-    decision = decide(scores, np.zeros((1000, 1)), RATE)
-
-    needed = math.ceil(estimate_dependence(-scores).rows / RATE)
     low, high = decision.rate_range
-    assert needed > 8000
+    needed = math.ceil(estimate_dependence(values).rows / RATE)
+    assert (needed < 2 * len(values)) == bool(factor)
+    needed = factor * len(values) if factor else needed
     assert caplog.messages == [
-        f"The calibration rows are few for max-alarm-rate 0.001: the 1000 of them are "
-        f"worth only {decision.n_independent} independent ones, and the interval's "
-        f"ends have alarm rates of {low:.2g} and {high:.2g}. The threshold is "
-        f"extrapolated far and probably too low, so it finds fewer anomalies; use "
+        f"The calibration rows are few for max-alarm-rate 0.001: the {len(values)} of "
+        f"them are worth only {decision.n_independent} independent ones, and the "
+        f"interval's ends have alarm rates of {low:.2g} and {high:.2g}. The threshold "
+        f"is extrapolated far and probably too low, so it finds fewer anomalies; use "
         f"about {needed} rows, or a larger max-alarm-rate."
     ]
 
