@@ -118,7 +118,6 @@ def run(
     from lstm_ad.parent import Parent
     from lstm_ad.quality.examination import examine
     from lstm_ad.training.control import Control
-    from lstm_ad.training.device import warn_if_unused
 
     settings = environment.hyperparameters.to_public().items()
     logger.info("Hyperparameters: %s", ", ".join(f"{k}={v}" for k, v in settings))
@@ -130,8 +129,11 @@ def run(
         n_hosts = len(environment.cluster.hosts)
         logger.info("Training with %d processes on %d instances.", group.size, n_hosts)
     limits, parent = Limits.of_container(), None
-    if limits.has_gpu:
-        warn_if_unused()
+    if limits.has_gpu and not limits.trains_on_gpu:
+        logger.warning(
+            "This instance has a GPU, but torch is a build for processors: use an "
+            "image with a CUDA build of torch, or an instance without GPUs."
+        )
     if environment.parent_dir:
         n_cores = n_threads(default=limits.n_cores)
         parent = Parent.load(environment.parent_dir, n_cores, group)

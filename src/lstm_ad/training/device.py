@@ -32,17 +32,6 @@ def training_device(local_rank: int) -> torch.device:
     return torch.device("cpu")
 
 
-def warn_if_unused() -> None:
-    """Warn if torch cannot use the GPU that there is: it is paid for."""
-    if not torch.cuda.is_available():
-        logger.warning(
-            "This instance has a GPU, but torch %s cannot use it, so the processor "
-            "trains: use an image with a CUDA build of torch, or an instance without "
-            "GPUs.",
-            torch.__version__,
-        )
-
-
 def home(device: torch.device, n_bytes: int) -> torch.device:
     """Return where rows are kept: with the network, if there is room.
 
@@ -78,6 +67,8 @@ def learning_on(device: torch.device, batch_size: int) -> Iterator[None]:
     is_gpu = device.type == "cuda"
     if is_gpu:
         logger.info("Using a GPU: %s.", torch.cuda.get_device_name(device))
+    elif torch.version.cuda:
+        logger.info("Using the processor: torch %s finds no GPU.", torch.__version__)
     try:
         with (
             # Of this GPU alone: asking others for their states takes memory there.
