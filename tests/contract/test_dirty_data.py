@@ -32,6 +32,8 @@ LEVELS = [Level.GOOD, Level.CHECK, Level.DO_NOT_USE]
 
 MISLEADING = {
     "-200 in every twentieth row": "no fault is found",
+    "999.99 in every thirteenth row": "no fault is found",
+    "0 in a hundred rows of 50s": "no fault is found",
     "drift in the last 13 %": "no fault is found",
     "a fault inside": "it is learnt",
     "a level of the last 20 % alone": "all is an alarm",

@@ -94,11 +94,18 @@ def far(series: int, row: int, x: FloatArray) -> Dirty:
     return Dirty("far value", series, row, x, level=Level.DO_NOT_USE)
 
 
+def code(series: int, row: int, x: FloatArray) -> Dirty:
+    """Return data with a code for a missing reading in many rows."""
+    return Dirty("sentinel", series, row, x, level=Level.DO_NOT_USE)
+
+
 def clock(series: int, x: FloatArray) -> Dirty:
     """Return data with a column that is refused."""
     return Dirty("clock", series, None, x, level=Level.DO_NOT_USE, is_refused=True)
 
 
+POSITIVE = np.abs(50 + 7 * np.sin(T / 3)) + noise(0.2)
+HUNDRED = np.sort(np.random.default_rng(1).choice(N, 100, replace=False)).tolist()
 START_UP = clean()
 START_UP[:100] += 60 * np.exp(-np.arange(100) / 40)[:, np.newaxis] + 20
 OTHER_UNIT = clean()
@@ -117,8 +124,16 @@ DIRTY = {
     "-9999 in the validation data": Dirty(
         "far value", 0, 78, clean(seed=1), changed([77], 0, -9999), Level.DO_NOT_USE
     ),
-    "-200 in every twentieth row": Dirty(
-        "sentinel", 0, 8, changed(slice(7, None, 20), 0, -200), level=Level.DO_NOT_USE
+    "-200 in every twentieth row": code(0, 8, changed(slice(7, None, 20), 0, -200)),
+    "999.99 in every thirteenth row": code(
+        0, 6, changed(slice(5, None, 13), 0, 999.99)
+    ),
+    "-1 in every twentieth row of a positive series": code(
+        2, 4, beside(np.where(T % 20 == 3, -1, POSITIVE))
+    ),
+    "0 in a hundred rows of 50s": code(1, 39, changed(HUNDRED, 1, 0)),
+    "a run of ten of -1": Dirty(
+        "sentinel", 2, 501, beside(np.where((T >= 500) & (T < 510), -1, POSITIVE))
     ),
     "a start-up": Dirty("unlike stretch", 0, 1, START_UP),
     "drift in the last 13 %": Dirty(
@@ -216,5 +231,10 @@ CLEAN = {
     "a random walk": beside(np.cumsum(noise())),
     "a sawtooth": beside(T % 60 + noise(0.3)),
     "rounded": beside(np.round(noise())),
+    "a machine that stops": beside(np.where(T % 200 < 20, 0, 40 + noise())),
+    "pulses of a height that varies": beside(
+        np.where(T % 20 == 3, 90 + 5 * noise(), POSITIVE)
+    ),
+    "a near value in every twentieth row": beside(np.where(T % 20 == 3, 36, POSITIVE)),
     "bursts": beside(noise(0.01) + (T // 50 % 8 == 3) * 5),
 }

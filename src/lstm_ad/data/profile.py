@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lstm_ad.axes import FloatArray, IndexArray
-from lstm_ad.data.running import N_STRETCHES, Extremes, Far, Missing, Steps
+from lstm_ad.data.extremes import N_STRETCHES, Extreme, Extremes, Far
+from lstm_ad.data.running import Missing, Steps
 from lstm_ad.data.states import StateCounter, States
 from lstm_ad.model.fences import fences, quantiles, sample
 
@@ -41,6 +42,8 @@ class Profile:
     """The first and the last row of the smallest value, of shape ``(2, D)``."""
     high_rows: IndexArray
     """Likewise of the largest."""
+    extremes: tuple[Extreme, Extreme]
+    """Who takes the smallest and the largest value."""
     mean: FloatArray
     """The mean of all rows."""
     sample: FloatArray
@@ -118,7 +121,7 @@ def profile(files: Sequence[FloatArray]) -> Profile:
     for first, has_previous, rows in _chunks(files, edges):
         block = np.ascontiguousarray(rows.T)  # (D, rows): what is read is adjacent
         stretch = int(np.searchsorted(edges, first, side="right")) - 1
-        extremes.add(first, stretch, block[:, int(has_previous) :])
+        extremes.add(first, has_previous, stretch, block)
         steps.add(first, has_previous, block)
         states.add(first, has_previous, block)
         missing.add(first, has_previous, block)
@@ -132,6 +135,7 @@ def profile(files: Sequence[FloatArray]) -> Profile:
         high=np.fmax.reduce(extremes.ranges[1]),
         low_rows=extremes.rows[0],
         high_rows=extremes.rows[1],
+        extremes=extremes.extremes(),
         mean=mean,
         sample=np.where(
             np.isnan(sampled), np.nan_to_num(quantiles(sampled, [0.5])[0]), sampled

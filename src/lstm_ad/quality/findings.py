@@ -12,8 +12,11 @@ constant until later   do not use   one value in the training rows, many others 
 far value              do not use   at most 1 row in 200, at least 10 ranges of all
                                     others from them, where a series varies by itself
                                     (its tenths differ); check from 2 ranges on
-sentinel               do not use   the extreme is a known code for a missing reading,
-                                    likewise far from the others
+sentinel               do not use   the extreme of a part is at least a range of all
+                                    others from them and is a known code for a missing
+                                    reading, or one exact value that at most a fifth of
+                                    the rows have, one or two at a time; check if up to
+                                    1 % of the rows have it in a run
 unlike stretch         check        one stretch, at most a third of the rows, lies as
                                     far from all others as these from each other
 parts differ           check        a state entered 3 times or in 1 % of the rows of
@@ -43,7 +46,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from lstm_ad.model.scaling import name_series
-from lstm_ad.quality import columns, contrasts, copies, outlying
+from lstm_ad.quality import codes, columns, contrasts, copies, outlying
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.reasons import Reason
 
@@ -53,7 +56,7 @@ RULES: tuple[Rule, ...] = (
     columns.find_clocks,
     columns.find_constants,
     outlying.find_far_values,
-    outlying.find_sentinels,
+    codes.find_sentinels,
     outlying.find_unlike_stretches,
     contrasts.find_different_parts,
     columns.find_missing,

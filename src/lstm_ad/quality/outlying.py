@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, IndexArray
+from lstm_ad.data.extremes import N_STRETCHES
 from lstm_ad.data.profile import Profile
-from lstm_ad.data.running import N_STRETCHES
 from lstm_ad.model.fences import TAIL, varying
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.reasons import Level
@@ -22,12 +22,6 @@ FAR_DISTANCE = 2.0
 
 ABSURD_DISTANCE = 10.0
 """From here on such a value is no measurement."""
-
-SENTINELS = (
-    *(-1e30, -99999.0, -9999.0, -999.9, -999.0, -200.0, -99.9, -99.0),
-    *(999.0, 9999.0, 32767.0, -32768.0, 65535.0, 99999.0, 2147483647.0, 4294967295.0),
-)
-"""Codes that instruments write for a reading that they do not have."""
 
 _MIN_ROWS = 500
 
@@ -57,16 +51,17 @@ def find_far_values(data: Data) -> Iterator[Finding]:
                 f"{file}: row {row}{more}, {data.named(series)}: "
                 f"{far.values[at[0]]:.6g} is far outside all other values, which go "
                 f"from {low:.6g} to {high:.6g}.",
-                _BLINDS,
+                BLINDS,
                 "If it is a broken reading, replace it by the value before it, or "
                 "leave out the rows around it.",
             )
 
 
-_BLINDS = (
+BLINDS = (
     "It makes the series look as if it varied much more than it does, so that its "
     "faults are missed."
 )
+"""The harm that absurd values do."""
 
 
 def _is_beyond(
@@ -97,40 +92,6 @@ def _far_rows(profile: Profile, series: int) -> IndexArray:
             found.append(order[int(is_gap.argmax()) :])
     rows = np.sort(np.concatenate(found))
     return rows if len(rows) <= max(1, TAIL * profile.n_rows) else nothing
-
-
-def find_sentinels(data: Data) -> Iterator[Finding]:
-    """Yield codes for missing readings that are too frequent to be far values."""
-    for part in data.parts:
-        profile = part.profile
-        for side, rows in (
-            (profile.low, profile.low_rows),
-            (profile.high, profile.high_rows),
-        ):
-            for series in map(int, np.flatnonzero(np.isin(side, SENTINELS))):
-                code, x = side[series], profile.sample[:, series]
-                rest = x[x != code]
-                share = 1 - len(rest) / len(x)
-                if share < TAIL or len(np.unique(rest)) < 16:
-                    continue
-                low, high = rest.min(), rest.max()
-                gap = max(low - code, code - high)
-                if gap < DISTANCE * (high - low):
-                    continue
-                file, row = part.place(int(rows[0, series]))
-                yield Finding(
-                    "sentinel",
-                    Level.DO_NOT_USE,
-                    (series,),
-                    file,
-                    row,
-                    f"{file}: from row {row} on, {data.named(series)} is {code:.6g} in "
-                    f"about {share:.1%} of {part.name}, while its other "
-                    f"values go from {low:.6g} to {high:.6g}: that is a code for a "
-                    f"missing reading.",
-                    _BLINDS,
-                    "Replace it by the value before it, or train on rows without it.",
-                )
 
 
 def find_unlike_stretches(data: Data) -> Iterator[Finding]:

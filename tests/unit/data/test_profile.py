@@ -53,6 +53,28 @@ def test_extremes_are_exact_and_have_their_first_and_last_row(
     np.testing.assert_allclose(described.mean, x.mean(axis=0))
 
 
+def test_rows_and_visits_of_the_extremes_are_counted(described: Profile) -> None:
+    """By going through each file; and the nearest other value is known."""
+    files = some_files()
+    x = np.concatenate(files)
+    for extreme, value, nearest in zip(
+        described.extremes,
+        (x.min(axis=0), x.max(axis=0)),
+        (
+            np.where(x > x.min(axis=0), x, np.inf).min(axis=0),
+            np.where(x < x.max(axis=0), x, -np.inf).max(axis=0),
+        ),
+        strict=True,
+    ):
+        visits = [np.diff((f == value).astype(int), axis=0, prepend=0) for f in files]
+
+        np.testing.assert_array_equal(extreme.n_rows, (x == value).sum(axis=0))
+        np.testing.assert_array_equal(
+            extreme.n_visits, sum((v == 1).sum(axis=0) for v in visits)
+        )
+        np.testing.assert_array_equal(extreme.nearest, nearest)
+
+
 def test_steps_stay_within_a_file(described: Profile) -> None:
     """Between two files there is no step."""
     steps = np.concatenate([np.diff(file, axis=0) for file in some_files()])
