@@ -4,7 +4,7 @@ What one model is fitted to, or one description made of, is small: 2000 rows.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +97,12 @@ def far(series: int, row: int, x: FloatArray) -> Dirty:
 def code(series: int, row: int, x: FloatArray) -> Dirty:
     """Return data with a code for a missing reading in many rows."""
     return Dirty("sentinel", series, row, x, level=Level.DO_NOT_USE)
+
+
+def five(change: Callable[[FloatArray], FloatArray]) -> Mapping[str, FloatArray]:
+    """Return five files, of which the fourth is changed."""
+    files = {f"{k}.csv": clean(500, k) for k in range(5)}
+    return files | {"3.csv": change(files["3.csv"])}
 
 
 def clock(series: int, x: FloatArray) -> Dirty:
@@ -192,6 +198,19 @@ DIRTY = {
             for k in range(101, 105)
         },
         first_sine=1,
+    ),
+    "two columns exchanged in one file of five": Dirty(
+        "disordered columns",
+        0,
+        None,
+        five(lambda x: x[:, [1, 0]]),
+        level=Level.DO_NOT_USE,
+    ),
+    "a file of another machine": Dirty(
+        "other file", 1, None, five(lambda x: x * [1, 0.2] + [0, 90])
+    ),
+    "a file in another unit, around 0": Dirty(
+        "other file", 0, None, five(lambda x: x * [3, 1])
     ),
     "a meter": Dirty("counter", 2, None, beside(np.cumsum(np.abs(noise())))),
     "an angle": Dirty("angle", 2, None, beside(np.cumsum(5 + noise()) % 360)),

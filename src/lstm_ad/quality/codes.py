@@ -6,7 +6,7 @@ import numpy as np
 
 from lstm_ad.model.fences import TAIL, varying
 from lstm_ad.quality.data_parts import Data, Finding, Part
-from lstm_ad.quality.outlying import BLINDS, DISTANCE, FAR_DISTANCE
+from lstm_ad.quality.outlying import BLINDS, DISTANCE, FAR_DISTANCE, far_rows
 from lstm_ad.quality.reasons import Level
 
 SENTINELS = (
@@ -61,7 +61,7 @@ def _code(data: Data, part: Part, side: int, series: int) -> Iterator[Finding]:
     is_known = code in SENTINELS
     is_isolated = n_jumps >= _MIN_JUMPS and n_rows <= _MAX_ISOLATED * n_jumps
     is_short = ranges >= FAR_DISTANCE and n_rows <= _MAX_RUN_SHARE * profile.n_rows
-    is_told = ranges >= FAR_DISTANCE and n_rows < TAIL * profile.n_rows
+    is_told = code in profile.far[series].values[far_rows(profile, series)]
     if ranges < DISTANCE or is_told or not (is_known or is_isolated or is_short):
         return
     first_rows = (profile.low_rows, profile.high_rows)[side]

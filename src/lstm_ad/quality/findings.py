@@ -22,6 +22,10 @@ unlike stretch         check        one stretch, at most a third of the rows, li
 parts differ           check        a state entered 3 times or in 1 % of the rows of
                                     one part is absent from the other, or the levels
                                     of the parts are as far apart as above
+other file             check        of 3 files at least, at most a third lie as far
+                                    from all others, or vary over twice their range
+disordered columns     do not use   of such a file: each odd series lies where exactly
+                                    one other does in all other files
 unit number            check        constant within each file, but not in all
 missing values         check        more than a fifth of the values of a part
 counter                check        never falls (or never rises), but changes
@@ -46,7 +50,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from lstm_ad.model.scaling import name_series
-from lstm_ad.quality import codes, columns, contrasts, copies, outlying
+from lstm_ad.quality import codes, columns, contrasts, copies, files, outlying
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.reasons import Reason
 
@@ -59,6 +63,7 @@ RULES: tuple[Rule, ...] = (
     codes.find_sentinels,
     outlying.find_unlike_stretches,
     contrasts.find_different_parts,
+    files.find_other_files,
     columns.find_missing,
     columns.find_unit_numbers,
     columns.find_counters,

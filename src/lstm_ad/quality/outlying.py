@@ -31,7 +31,7 @@ def find_far_values(data: Data) -> Iterator[Finding]:
     for part in data.parts:
         profile = part.profile
         for series in map(int, np.flatnonzero(varying(profile.sample))):
-            at = _far_rows(profile, series)
+            at = far_rows(profile, series)
             if part is not data.fitting:
                 at = at[_is_beyond(data.fitting.profile, series, profile, at)]
             if not len(at):
@@ -74,7 +74,7 @@ def _is_beyond(
     return np.asarray(distance > max(high - low, 0.0))
 
 
-def _far_rows(profile: Profile, series: int) -> IndexArray:
+def far_rows(profile: Profile, series: int) -> IndexArray:
     """Return which values beyond the fences are separated from all others by a gap."""
     far = profile.far[series]
     nothing = np.empty(0, dtype=np.int64)

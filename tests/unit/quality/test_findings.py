@@ -2,11 +2,12 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from dirty_data import CLEAN, DIRTY, Dirty, N, clean
+from dirty_data import CLEAN, DIRTY, Dirty, N, clean, five
 from lstm_ad.axes import FloatArray
 from lstm_ad.data.schema import Column, Role, Schema
 from lstm_ad.quality.data_parts import Data, Source
@@ -75,6 +76,33 @@ def test_series_with_names_are_called_by_them(dirty: Dirty) -> None:
 def test_nothing_is_found_in_clean_data(series: FloatArray) -> None:
     """What real telemetry does all day is normal."""
     assert find(described(Dirty("", None, None, series))) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x,
+        lambda x: x * [0.02, 1],  # at rest
+        lambda x: x * [2, 1],
+        lambda x: x - np.array([9, 0]),
+        lambda x: x[:49, [1, 0]],
+    ],
+    ids=["alike", "at rest", "twice as wide", "beside the others", "too short"],
+)
+def test_nothing_is_found_in_files_that_differ_a_little(
+    change: Callable[[FloatArray], FloatArray],
+) -> None:
+    """As days of one machine do."""
+    assert find(described(Dirty("", None, None, five(change)))) == []
+
+
+def test_two_files_and_two_kinds_of_files_are_not_told_apart() -> None:
+    """None of them is the odd one."""
+    kinds = {f"{k}.csv": clean(500, k) + (90 if k > 2 else 0) for k in range(5)}
+
+    for files in ({"a.csv": clean(500, 1), "b.csv": clean(500, 2) + 90}, kinds):
+        names = {one.name for one in find(described(Dirty("", None, None, files)))}
+        assert "other file" not in names
 
 
 def test_rows_are_counted_as_they_were_sent() -> None:
