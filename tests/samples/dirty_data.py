@@ -141,6 +141,9 @@ DIRTY = {
     "a run of ten of -1": Dirty(
         "sentinel", 2, 501, beside(np.where((T >= 500) & (T < 510), -1, POSITIVE))
     ),
+    "a sensor at its limit": Dirty(
+        "at its limit", 2, 3, beside(np.minimum(POSITIVE, 53))
+    ),
     "a start-up": Dirty("unlike stretch", 0, 1, START_UP),
     "drift in the last 13 %": Dirty(
         "unlike stretch",
@@ -255,5 +258,12 @@ CLEAN = {
         np.where(T % 20 == 3, 90 + 5 * noise(), POSITIVE)
     ),
     "a near value in every twentieth row": beside(np.where(T % 20 == 3, 36, POSITIVE)),
+    "an idle speed far below the others": beside(np.where(T % 20 < 6, 10, POSITIVE)),
+    "a valve fully open": beside(np.clip(110 - POSITIVE, 0, 63) + 37),
+    "a measurement in steps, at its limit": beside(
+        np.round(np.minimum(POSITIVE, 53), 1)
+    ),
+    "a flow that ends": beside(np.maximum(POSITIVE - 46, 0)),
+    "rain": beside(np.maximum(POSITIVE, 50)),
     "bursts": beside(noise(0.01) + (T // 50 % 8 == 3) * 5),
 }

@@ -1,4 +1,4 @@
-"""Find codes for missing readings: one extreme value that is taken again and again."""
+"""Find an extreme value that is taken again and again: codes, limits of sensors."""
 
 from collections.abc import Iterator
 
@@ -24,6 +24,16 @@ at most this fraction of the rows: what lasts longer may be a machine at rest.""
 
 _MAX_RUN_SHARE = 0.01
 """One run of rows is a code up to this fraction of them, if it is as far as that."""
+
+_BOUNDS = (0.0, 1.0, -1.0, 100.0, -100.0)
+"""What shares, switches and loads reach without any sensor being at its limit."""
+
+_MIN_VISITS, _MIN_RUN, _LIMIT_SHARES = 5, 2.0, (0.01, 0.4)
+"""A limit is reached so often, for so many rows on average, in that share of them:
+where a series rests for longer, that is what it does, as rain or the sun at night."""
+
+_MIN_DISTINCT, _MAX_GAP = 0.9, 0.05
+"""Nearly all other values come once, and the nearest is a part of their range away."""
 
 
 def find_sentinels(data: Data) -> Iterator[Finding]:
@@ -81,4 +91,58 @@ def _code(data: Data, part: Part, side: int, series: int) -> Iterator[Finding]:
         BLINDS,
         "Replace it by the value before it, or train on rows without it; if the "
         "machine was off, name it in off-when.",
+    )
+
+
+def find_limits(data: Data) -> Iterator[Finding]:
+    """Yield series that stay at one extreme value, as at the limit of a sensor."""
+    told: set[tuple[int, int]] = set()
+    for part in data.parts:
+        varies = varying(part.profile.sample)
+        for side, extreme in enumerate(part.profile.extremes):
+            limit = (part.profile.low, part.profile.high)[side]
+            least, most = (share * part.profile.n_rows for share in _LIMIT_SHARES)
+            is_limit = (
+                varies
+                & ~np.isin(limit, _BOUNDS)
+                & (extreme.n_visits >= _MIN_VISITS)
+                & (extreme.n_rows >= _MIN_RUN * extreme.n_visits)
+                & (extreme.n_rows >= least)
+                & (extreme.n_rows <= most)
+            )
+            for series in map(int, np.flatnonzero(is_limit)):
+                if (side, series) not in told and _is_continued(part, side, series):
+                    told.add((side, series))
+                    yield _limit(data, part, side, series)
+
+
+def _is_continued(part: Part, side: int, series: int) -> bool:
+    """Return whether the other values of a series are distinct, and go up to it."""
+    limit = (part.profile.low, part.profile.high)[side][series]
+    gap = abs(float(part.profile.extremes[side].nearest[series] - limit))
+    x = part.profile.sample[:, series]
+    rest = x[x != limit]
+    is_distinct = len(np.unique(rest)) >= _MIN_DISTINCT * len(rest)
+    return is_distinct and gap <= _MAX_GAP * float(np.ptp(rest))
+
+
+def _limit(data: Data, part: Part, side: int, series: int) -> Finding:
+    """Return that a series is often at its limit."""
+    profile, extreme = part.profile, part.profile.extremes[side]
+    limit = (profile.low, profile.high)[side][series]
+    first_rows = (profile.low_rows, profile.high_rows)[side]
+    file, row = part.place(int(first_rows[0, series]))
+    return Finding(
+        "at its limit",
+        Level.CHECK,
+        (series,),
+        file,
+        row,
+        f"{file}: from row {row} on, {data.named(series)} stays at exactly "
+        f"{limit:.6g} {extreme.n_visits[series]:,} times, in "
+        f"{extreme.n_rows[series]:,} rows of {part.name}; it is never "
+        f"{('smaller', 'larger')[side]}, and varies freely in all others.",
+        "If the sensor is at its limit there, nothing beyond it is seen.",
+        "Widen the range of the sensor, or leave the series out if faults would lie "
+        "beyond the limit.",
     )

@@ -17,6 +17,9 @@ sentinel               do not use   the extreme of a part is at least a range of
                                     reading, or one exact value that at most a fifth of
                                     the rows have, one or two at a time; check if up to
                                     1 % of the rows have it in a run
+at its limit           check        1 % to 40 % of the rows have the extreme, in 5 runs
+                                    or more of 2 rows on average; other values are
+                                    distinct and near; 0, 1 and 100 are no limits
 unlike stretch         check        one stretch, at most a third of the rows, lies as
                                     far from all others as these from each other
 parts differ           check        a state entered 3 times or in 1 % of the rows of
@@ -61,6 +64,7 @@ RULES: tuple[Rule, ...] = (
     columns.find_constants,
     outlying.find_far_values,
     codes.find_sentinels,
+    codes.find_limits,
     outlying.find_unlike_stretches,
     contrasts.find_different_parts,
     files.find_other_files,
