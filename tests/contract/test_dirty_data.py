@@ -37,6 +37,8 @@ MISLEADING = {
     "two columns exchanged in one file of five": "both kinds of a series are learnt",
     "a file of another machine": "both machines are learnt",
     "a file in another unit, around 0": "both units are learnt",
+    "a gain of 3 from the middle on": "both gains are learnt",
+    "degrees Fahrenheit from the middle on": "both units are learnt",
     "drift in the last 13 %": "no fault is found",
     "a fault inside": "it is learnt",
     "a level of the last 20 % alone": "all is an alarm",

@@ -112,6 +112,8 @@ def clock(series: int, x: FloatArray) -> Dirty:
 
 POSITIVE = np.abs(50 + 7 * np.sin(T / 3)) + noise(0.2)
 HUNDRED = np.sort(np.random.default_rng(1).choice(N, 100, replace=False)).tolist()
+FAHRENHEIT = clean()[:, 1] * 1.8 + 32
+NOISY = clean()[:, 1] + noise(15)
 START_UP = clean()
 START_UP[:100] += 60 * np.exp(-np.arange(100) / 40)[:, np.newaxis] + 20
 OTHER_UNIT = clean()
@@ -159,6 +161,15 @@ DIRTY = {
         801,
         changed(slice(800, 900), 1, noise()[:100] + 120),
         margin=40,
+    ),
+    "a gain of 3 from the middle on": Dirty(
+        "change", 0, 1001, np.where(T[:, np.newaxis] < 1000, clean(), clean() * [3, 1])
+    ),
+    "degrees Fahrenheit from the middle on": Dirty(
+        "change", 1, 1001, changed(slice(1000, N), 1, FAHRENHEIT[1000:])
+    ),
+    "noise in one part": Dirty(
+        "change", 1, 801, changed(slice(800, 1000), 1, NOISY[800:1000]), margin=40
     ),
     "a valve of the first 80 % alone": Dirty(
         "parts differ",
@@ -265,5 +276,11 @@ CLEAN = {
     ),
     "a flow that ends": beside(np.maximum(POSITIVE - 46, 0)),
     "rain": beside(np.maximum(POSITIVE, 50)),
+    "a level that comes again": beside(np.where(T // 500 % 2, 9.0, 90.0) + noise()),
+    "a small step": beside(np.where(T < 1000, 0, 7.0) + noise()),
+    "a machine that runs faster, and varies more": beside(
+        noise() * np.where(T < 1000, 1, 2)
+    ),
+    "a season longer than the rows": beside(30 * np.sin(T / 600) + noise()),
     "bursts": beside(noise(0.01) + (T // 50 % 8 == 3) * 5),
 }

@@ -40,7 +40,6 @@ def find_copied_rows(data: Data) -> Iterator[Finding]:
         return
     _, first, counts = np.unique(learnt.hashes, return_index=True, return_counts=True)
     share = float((counts > 1).sum() / max(len(counts), 1))
-    where = data.fitting.files[0]
     other = data.validation.fingerprints if data.validation else None
     if other is not None and len(other.hashes) and share < MIN_COPIED:
         is_copied = np.isin(other.hashes, learnt.hashes)
@@ -61,16 +60,15 @@ def find_copied_rows(data: Data) -> Iterator[Finding]:
     # A series that repeats itself exactly does so many times.
     if share >= MIN_COPIED and (counts <= 2).all():
         again = np.delete(learnt.rows, first)
-        row = int(again.min())
+        file, row = data.fitting.place(int(again.min()))
         yield Finding(
             "copied rows",
             Level.CHECK,
             (),
-            where,
-            row + 1,
-            f"{where}: from row {row + 1} of all training files on, about "
-            f"{len(again) / len(learnt.rows):.0%} of the rows are copies of others, "
-            f"in the same order.",
+            file,
+            row,
+            f"{file}: from row {row} on, rows are copies of others, in the same "
+            f"order: about {len(again) / len(learnt.rows):.0%} of all training rows.",
             "The calibration part then holds training rows, or some rows count twice.",
             "Leave the copies out.",
         )

@@ -22,6 +22,9 @@ at its limit           check        1 % to 40 % of the rows have the extreme, in
                                     distinct and near; 0, 1 and 100 are no limits
 unlike stretch         check        one stretch, at most a third of the rows, lies as
                                     far from all others as these from each other
+change                 check        in one training file the level changes by more than
+                                    the range of either part, or up to two thirds of
+                                    the rows vary over twice the range of all others
 parts differ           check        a state entered 3 times or in 1 % of the rows of
                                     one part is absent from the other, or the levels
                                     of the parts are as far apart as above
@@ -53,7 +56,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from lstm_ad.model.scaling import name_series
-from lstm_ad.quality import codes, columns, contrasts, copies, files, outlying
+from lstm_ad.quality import changes, codes, columns, contrasts, copies, files, outlying
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.reasons import Reason
 
@@ -66,6 +69,7 @@ RULES: tuple[Rule, ...] = (
     codes.find_sentinels,
     codes.find_limits,
     outlying.find_unlike_stretches,
+    changes.find_changes,
     contrasts.find_different_parts,
     files.find_other_files,
     columns.find_missing,
@@ -81,17 +85,31 @@ RULES: tuple[Rule, ...] = (
 _EXPLAIN_ALL = ("clock", "constant", "constant until later")
 """Findings beside which no other one of the same series is worth telling."""
 
+_EXPLAINED = {
+    "change": ("unlike stretch", "parts differ", "restarting counter", "angle"),
+    "unlike stretch": ("restarting counter", "angle", "counter"),
+    "copied rows": ("copied file",),
+}
+"""Findings that say nothing new beside others of the same series, or files."""
+
 _MAX_SHOWN = 3
 
 
 def find(data: Data) -> list[Finding]:
-    """Return what is wrong with data: of each series the first finding of a part."""
+    """Return what is wrong with data, the worst first."""
     found = [finding for rule in RULES for finding in rule(data)]
     useless = {s for f in found if f.name in _EXPLAIN_ALL for s in f.series}
     kept = [
         f
         for f in found
-        if f.name in _EXPLAIN_ALL or not f.series or not useless.issuperset(f.series)
+        if f.name in _EXPLAIN_ALL
+        or not (
+            (f.series and useless.issuperset(f.series))
+            or any(
+                other.name in _EXPLAINED.get(f.name, ()) and other.series == f.series
+                for other in found
+            )
+        )
     ]
     return sorted(kept, key=lambda finding: -finding.importance)
 

@@ -23,7 +23,8 @@ FAR_DISTANCE = 2.0
 ABSURD_DISTANCE = 10.0
 """From here on such a value is no measurement."""
 
-_MIN_ROWS = 500
+MIN_ROWS = 500
+"""Stretches of fewer rows than these are not compared."""
 
 
 def find_far_values(data: Data) -> Iterator[Finding]:
@@ -94,22 +95,26 @@ def far_rows(profile: Profile, series: int) -> IndexArray:
     return rows if len(rows) <= max(1, TAIL * profile.n_rows) else nothing
 
 
+def training_sample(data: Data) -> tuple[FloatArray, IndexArray]:
+    """Return sampled rows of both training parts, equally dense, and their numbers."""
+    fitting, later = data.fitting.profile, data.calibration.profile
+    n_kept = len(fitting.sample) * later.n_rows // fitting.n_rows
+    keep = np.linspace(0, len(later.sample) - 1, min(len(later.sample), n_kept)).astype(
+        np.int64
+    )
+    return (
+        np.concatenate([fitting.sample, later.sample[keep]]),
+        np.concatenate([fitting.sample_rows, fitting.n_rows + later.sample_rows[keep]]),
+    )
+
+
 def find_unlike_stretches(data: Data) -> Iterator[Finding]:
     """Yield one stretch of the training files that is unlike all others."""
-    fitting, later = data.fitting.profile, data.calibration.profile
-    n_rows = fitting.n_rows + later.n_rows
-    if n_rows < _MIN_ROWS:
+    fitting = data.fitting.profile
+    n_rows = fitting.n_rows + data.calibration.profile.n_rows
+    if n_rows < MIN_ROWS:
         return
-    # As dense in the calibration part as in the training rows.
-    keep = np.linspace(
-        0,
-        len(later.sample) - 1,
-        min(len(later.sample), len(fitting.sample) * later.n_rows // fitting.n_rows),
-    ).astype(np.int64)
-    sample = np.concatenate([fitting.sample, later.sample[keep]])
-    rows = np.concatenate(
-        [fitting.sample_rows, fitting.n_rows + later.sample_rows[keep]]
-    )
+    sample, rows = training_sample(data)
     bounds = np.searchsorted(rows, np.arange(N_STRETCHES + 1) * n_rows / N_STRETCHES)
     for series in map(int, np.flatnonzero(fitting.quantiles[2] > fitting.quantiles[0])):
         odd = _odd_run(sample[:, series], bounds)

@@ -105,6 +105,18 @@ def test_two_files_and_two_kinds_of_files_are_not_told_apart() -> None:
         assert "other file" not in names
 
 
+def test_copied_rows_are_named_in_their_file_unless_all_of_it_is_a_copy() -> None:
+    """Then the file is named, and that is all."""
+    rows = clean(1000, 1)
+    partly = {"a.csv": rows, "b.csv": np.concatenate([clean(200, 2), rows[:400]])}
+    twice = {"a.csv": rows, "b.csv": clean(1000, 2), "c.csv": rows}
+
+    (found,) = find(described(Dirty("", None, None, partly)))
+    assert (found.name, found.file, found.row) == ("copied rows", "b.csv", 201)
+    (found,) = find(described(Dirty("", None, None, twice)))
+    assert (found.name, found.file) == ("copied file", "c.csv")
+
+
 def test_rows_are_counted_as_they_were_sent() -> None:
     """Rows that were inserted, because they are absent in time, do not count."""
     series = clean()
