@@ -234,6 +234,12 @@ DIRTY = {
     "a meter that starts again": Dirty(
         "restarting counter", 2, None, beside(np.cumsum(np.abs(noise())) % 100)
     ),
+    "a counter of 16 bits": Dirty(
+        "overflow", 2, None, beside((50 * T + 30_000) % 2**16 - 2**15 + T % 7 // 4)
+    ),
+    "a level that overflows": Dirty(
+        "overflow", 2, None, beside((40_000 * np.sin(T / 200)) % 2**16)
+    ),
     "a constant of 0.004": Dirty("constant", 2, None, beside(np.full(N, 0.004))),
     "1.7e15 and a little": Dirty("constant", 2, None, beside(1.7e15 + T % 997)),
     "a stuck sensor": Dirty("stuck", 0, 401, changed(slice(400, 480), 0, 1.25)),
@@ -282,5 +288,6 @@ CLEAN = {
         noise() * np.where(T < 1000, 1, 2)
     ),
     "a season longer than the rows": beside(30 * np.sin(T / 600) + noise()),
+    "noise over all integers of 16 bits": beside(RNG.integers(0, 2**16, N)),
     "bursts": beside(noise(0.01) + (T // 50 % 8 == 3) * 5),
 }

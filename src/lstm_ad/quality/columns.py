@@ -1,21 +1,17 @@
 """Find columns that are no measurements, or that do not vary as one does."""
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
 
-from lstm_ad.axes import IndexArray
 from lstm_ad.model.scaling import CONSTANT_RANGE
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.reasons import Level
 
 _FIRST_TIME, _LAST_TIME = 631152000.0, 4102444800.0  # the years 1990 to 2100
 _MIN_STEPS = 20
-_MIN_CHANGES, _MIN_CHANGING = 50, 0.05  # a counter changes that often
 MAX_MISSING = 0.2
 """The fraction of values from which on so many are missing that it is said."""
-_WRAP = 0.9  # of the range of a series: the size of a wrap
 
 
 def find_clocks(data: Data) -> Iterator[Finding]:
@@ -140,78 +136,6 @@ def find_unit_numbers(data: Data) -> Iterator[Finding]:
             "A unit with another number would be an anomaly whatever it does.",
             "Leave the series out, or train a model for each unit.",
         )
-
-
-def _n_changes(data: Data) -> tuple[IndexArray, IndexArray]:
-    """Return how often each series rises and falls in the training files."""
-    one, two = data.fitting.profile, data.calibration.profile
-    return one.n_rises + two.n_rises, one.n_falls + two.n_falls
-
-
-def find_counters(data: Data) -> Iterator[Finding]:
-    """Yield series that only rise, or only fall."""
-    fitting, later = data.fitting.profile, data.calibration.profile
-    n_rises, n_falls = _n_changes(data)
-    enough = max(_MIN_CHANGES, _MIN_CHANGING * (fitting.n_steps + later.n_steps))
-    is_counter = (np.minimum(n_rises, n_falls) == 0) & (n_rises + n_falls >= enough)
-    where = data.fitting.files[0]
-    for series in map(int, np.flatnonzero(is_counter)):
-        start, end, way = fitting.low[series], later.high[series], "rises"
-        if n_falls[series]:
-            start, end, way = fitting.high[series], later.low[series], "falls"
-        yield Finding(
-            "counter",
-            Level.CHECK,
-            (series,),
-            where,
-            None,
-            f"{where}: {data.named(series)} only {way}, from {start:.6g} to {end:.6g}: "
-            f"it looks like a counter.",
-            "Every new row lies outside of what was learnt.",
-            "Replace the series by its differences from row to row.",
-        )
-
-
-def find_wraps(data: Data) -> Iterator[Finding]:
-    """Yield angles, and counters that start again."""
-    profile, where = data.fitting.profile, data.fitting.files[0]
-    n_rises, n_falls = _n_changes(data)
-    width = profile.high - profile.low
-    jump = np.maximum(-profile.steps[0], profile.steps[1])
-    is_wrapping = (jump >= _WRAP * width) & (np.minimum(n_rises, n_falls) > 0)
-    for series in map(int, np.flatnonzero(is_wrapping & (width > 0))):
-        low, high = profile.low[series], profile.high[series]
-        turns = (360.0, 2 * math.pi)
-        if profile.states[series] is not None:
-            continue
-        if any(0.97 * turn <= width[series] <= turn for turn in turns):
-            yield Finding(
-                "angle",
-                Level.CHECK,
-                (series,),
-                where,
-                None,
-                f"{where}: {data.named(series)} goes from {low:.6g} to {high:.6g} and "
-                f"jumps by {jump[series]:.6g} between neighbouring rows: it looks like "
-                f"an angle that wraps.",
-                "Each wrap looks like a step that no model can foresee.",
-                "Replace the series by its sine and its cosine.",
-            )
-        elif (
-            n_falls[series] <= 0.02 * (n_rises[series] + n_falls[series])
-            and -profile.mean_fall[series] > _WRAP * width[series]
-        ):
-            yield Finding(
-                "restarting counter",
-                Level.CHECK,
-                (series,),
-                where,
-                None,
-                f"{where}: {data.named(series)} only rises from {low:.6g} to "
-                f"{high:.6g} and then starts again: it looks like a counter.",
-                "Each start looks like a step that no model can foresee.",
-                "Replace the series by its differences from row to row.",
-            )
 
 
 def find_missing(data: Data) -> Iterator[Finding]:

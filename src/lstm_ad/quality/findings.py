@@ -36,6 +36,8 @@ unit number            check        constant within each file, but not in all
 missing values         check        more than a fifth of the values of a part
 counter                check        never falls (or never rises), but changes
 angle                  check        jumps by nearly its range, which is 360 or 2 pi
+overflow               check        likewise, and goes through nearly all integers of
+                                    16 or 32 bits, with or without a sign
 restarting counter     check        only rises, but for falls of most of its range
 stuck                  check        changes in nearly every row, but for one stretch
 copied file            check        the values of two files are the same
@@ -56,7 +58,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from lstm_ad.model.scaling import name_series
-from lstm_ad.quality import changes, codes, columns, contrasts, copies, files, outlying
+from lstm_ad.quality import (
+    changes,
+    codes,
+    columns,
+    contrasts,
+    copies,
+    counters,
+    files,
+    outlying,
+)
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.reasons import Reason
 
@@ -74,8 +85,8 @@ RULES: tuple[Rule, ...] = (
     files.find_other_files,
     columns.find_missing,
     columns.find_unit_numbers,
-    columns.find_counters,
-    columns.find_wraps,
+    counters.find_counters,
+    counters.find_wraps,
     columns.find_stuck,
     copies.find_copied_files,
     copies.find_copied_rows,
@@ -85,9 +96,11 @@ RULES: tuple[Rule, ...] = (
 _EXPLAIN_ALL = ("clock", "constant", "constant until later")
 """Findings beside which no other one of the same series is worth telling."""
 
+_WRAPS = ("angle", "overflow", "restarting counter")
+
 _EXPLAINED = {
-    "change": ("unlike stretch", "parts differ", "restarting counter", "angle"),
-    "unlike stretch": ("restarting counter", "angle", "counter"),
+    "change": ("unlike stretch", "parts differ", *_WRAPS),
+    "unlike stretch": ("counter", *_WRAPS),
     "copied rows": ("copied file",),
 }
 """Findings that say nothing new beside others of the same series, or files."""

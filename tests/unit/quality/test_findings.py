@@ -96,6 +96,13 @@ def test_nothing_is_found_in_files_that_differ_a_little(
     assert find(described(Dirty("", None, None, five(change)))) == []
 
 
+def test_what_is_explained_is_not_told_twice() -> None:
+    """A code of 65535 is no overflow, and a wrap no stretch unlike the rest."""
+    for name in ("a run of 65535", "a counter of 16 bits", "a level that overflows"):
+        dirty = DIRTY[name]
+        assert {one.name for one in find(described(dirty))} == {dirty.name}
+
+
 def test_two_files_and_two_kinds_of_files_are_not_told_apart() -> None:
     """None of them is the odd one."""
     kinds = {f"{k}.csv": clean(500, k) + (90 if k > 2 else 0) for k in range(5)}

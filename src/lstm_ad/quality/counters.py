@@ -1,0 +1,118 @@
+"""Find counters and angles, and numbers that wrap."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from lstm_ad.axes import IndexArray
+from lstm_ad.quality.data_parts import Data, Finding
+from lstm_ad.quality.reasons import Level
+
+_MIN_CHANGES, _MIN_CHANGING = 50, 0.05  # a counter changes that often
+_WRAP = 0.9  # of the range of a series: the size of a wrap
+_FULL = 0.97  # the part of a turn, or of all integers, that a series goes through
+_SMALL = 0.1  # of the range: what a series that overflows falls by, and its middle half
+_BITS = (16, 32)
+
+
+def _n_changes(data: Data) -> tuple[IndexArray, IndexArray]:
+    """Return how often each series rises and falls in the training files."""
+    one, two = data.fitting.profile, data.calibration.profile
+    return one.n_rises + two.n_rises, one.n_falls + two.n_falls
+
+
+def find_counters(data: Data) -> Iterator[Finding]:
+    """Yield series that only rise, or only fall."""
+    fitting, later = data.fitting.profile, data.calibration.profile
+    n_rises, n_falls = _n_changes(data)
+    enough = max(_MIN_CHANGES, _MIN_CHANGING * (fitting.n_steps + later.n_steps))
+    is_counter = (np.minimum(n_rises, n_falls) == 0) & (n_rises + n_falls >= enough)
+    where = data.fitting.files[0]
+    for series in map(int, np.flatnonzero(is_counter)):
+        start, end, way = fitting.low[series], later.high[series], "rises"
+        if n_falls[series]:
+            start, end, way = fitting.high[series], later.low[series], "falls"
+        yield Finding(
+            "counter",
+            Level.CHECK,
+            (series,),
+            where,
+            None,
+            f"{where}: {data.named(series)} only {way}, from {start:.6g} to {end:.6g}: "
+            f"it looks like a counter.",
+            "Every new row lies outside of what was learnt.",
+            "Replace the series by its differences from row to row.",
+        )
+
+
+def find_wraps(data: Data) -> Iterator[Finding]:
+    """Yield angles, integers that overflow, and counters that start again."""
+    profile = data.fitting.profile
+    n_rises, n_falls = _n_changes(data)
+    width = profile.high - profile.low
+    is_spread = np.ptp(profile.quantiles, axis=0) >= _SMALL * width
+    jump = np.maximum(-profile.steps[0], profile.steps[1])
+    is_wrapping = (jump >= _WRAP * width) & (np.minimum(n_rises, n_falls) > 0)
+    for series in map(int, np.flatnonzero(is_wrapping & (width > 0))):
+        if profile.states[series] is not None:
+            continue
+        turns = (360.0, 2 * math.pi)
+        fall = -profile.mean_fall[series] / width[series]
+        is_counter = fall > _WRAP and n_falls[series] <= 0.02 * (
+            n_rises[series] + n_falls[series]
+        )
+        bits = _bits(profile.low[series], profile.high[series])
+        if any(_FULL * turn <= width[series] <= turn for turn in turns):
+            yield _wrapping(
+                data,
+                series,
+                "angle",
+                f"jumps by {jump[series]:.6g} between neighbouring rows: it looks like "
+                f"an angle that wraps.",
+                "Replace the series by its sine and its cosine.",
+            )
+        elif bits and is_spread[series] and (is_counter or fall <= _SMALL):
+            yield _wrapping(
+                data,
+                series,
+                "overflow",
+                f"jumps by {jump[series]:.6g} between neighbouring rows: it looks like "
+                f"a number of {bits} bits that overflows.",
+                f"Read the series with more bits, or add {2**bits:,} after each such "
+                f"fall; of a counter, take the differences from row to row then.",
+            )
+        elif is_counter:
+            yield _wrapping(
+                data,
+                series,
+                "restarting counter",
+                "only rises between starts: it looks like a counter.",
+                "Replace the series by its differences from row to row.",
+            )
+
+
+def _bits(low: float, high: float) -> int:
+    """Return how many bits the integers have between these bounds; 0 if others."""
+    for bits in _BITS:
+        for first in (0, -(2 ** (bits - 1))):
+            is_inside = low >= first and high <= first + 2**bits - 1
+            if is_inside and high - low >= _FULL * 2**bits:
+                return bits
+    return 0
+
+
+def _wrapping(data: Data, series: int, name: str, found: str, advice: str) -> Finding:
+    """Return that a series wraps."""
+    profile, where = data.fitting.profile, data.fitting.files[0]
+    low, high = profile.low[series], profile.high[series]
+    return Finding(
+        name,
+        Level.CHECK,
+        (series,),
+        where,
+        None,
+        f"{where}: {data.named(series)} goes from {low:.6g} to {high:.6g} and {found}",
+        "Each wrap looks like a step that no model can foresee.",
+        advice,
+    )
