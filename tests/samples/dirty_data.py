@@ -197,6 +197,9 @@ DIRTY = {
         beside(np.zeros(N)),
         np.column_stack([clean(seed=1), T >= 1500]),
     ),
+    "a label column of few ones": Dirty(
+        "label", 2, 501, beside(switch(range(500, 540), range(1700, 1720)))
+    ),
     "an index from 1000": clock(2, beside(1000 + T)),
     "a clock in tenths": clock(0, np.column_stack([T * 0.1, clean()])),
     "a clock that counts down": clock(2, beside(5000 - 2 * T)),
@@ -261,6 +264,17 @@ CLEAN = {
     "sines": clean(),
     "few rows": clean(40),
     "a rare state": beside(switch(range(300, 303))),
+    "a switch": beside(switch(*(range(k, k + 5) for k in range(0, N, 45)))),
+    "a switch in the first column": beside(switch(range(500, 540), range(1700, 1720)))[
+        :, [2, 0, 1]
+    ],
+    "two rare switches": np.column_stack(
+        [
+            clean(),
+            switch(range(300, 310), range(1800, 1810)),
+            switch(range(900, 910), range(1700, 1720)),
+        ]
+    )[:, [0, 2, 1, 3]],
     "one-hot series": np.column_stack([clean(), np.eye(3)[T // 50 % 3]]),
     "long constant stretches": beside(np.where(T // 400 % 2, 20.0, 20 + noise())),
     "heavy tails": beside(RNG.standard_t(3, N)),

@@ -34,6 +34,9 @@ disordered columns     do not use   of such a file: each odd series lies where e
                                     one other does in all other files
 unit number            check        constant within each file, but not in all
 missing values         check        more than a fifth of the values of a part
+label                  check        0 and 1 in a column with the name of a label; or
+                                    without names, in the last column alone, with ones
+                                    in at most a tenth of the rows, 5 on average
 counter                check        never falls (or never rises), but changes
 angle                  check        jumps by nearly its range, which is 360 or 2 pi
 overflow               check        likewise, and goes through nearly all integers of
@@ -66,6 +69,7 @@ from lstm_ad.quality import (
     copies,
     counters,
     files,
+    labels,
     outlying,
 )
 from lstm_ad.quality.data_parts import Data, Finding
@@ -85,6 +89,7 @@ RULES: tuple[Rule, ...] = (
     files.find_other_files,
     columns.find_missing,
     columns.find_unit_numbers,
+    labels.find_labels,
     counters.find_counters,
     counters.find_wraps,
     columns.find_stuck,
@@ -102,6 +107,7 @@ _EXPLAINED = {
     "change": ("unlike stretch", "parts differ", *_WRAPS),
     "unlike stretch": ("counter", *_WRAPS),
     "copied rows": ("copied file",),
+    "label": ("parts differ",),
 }
 """Findings that say nothing new beside others of the same series, or files."""
 

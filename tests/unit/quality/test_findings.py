@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from dirty_data import CLEAN, DIRTY, Dirty, N, clean, five
+from dirty_data import CLEAN, DIRTY, Dirty, N, beside, clean, five, switch
 from lstm_ad.axes import FloatArray
 from lstm_ad.data.schema import Column, Role, Schema
 from lstm_ad.quality.data_parts import Data, Source
@@ -60,6 +60,8 @@ def test_series_with_names_are_called_by_them(dirty: Dirty) -> None:
         return
     n_series = next(iter(dirty.files.values())).shape[1]
     names = [f"Kanal {'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[n]}" for n in range(n_series)]
+    if dirty.name == "label":
+        names[dirty.series] = "is_anomaly"
     columns = (
         Column("Zeit", Role.TIMESTAMP),
         *(Column(name, Role.SERIES) for name in names),
@@ -101,6 +103,20 @@ def test_what_is_explained_is_not_told_twice() -> None:
     for name in ("a run of 65535", "a counter of 16 bits", "a level that overflows"):
         dirty = DIRTY[name]
         assert {one.name for one in find(described(dirty))} == {dirty.name}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_label"),
+    [("Label", True), ("pump.fault", True), ("valve", False), ("default", False)],
+)
+def test_a_label_is_known_by_its_name(name: str, is_label: bool) -> None:
+    """Where there are names, whatever the column and however long its ones last."""
+    series = beside(switch(*(range(k, k + 2) for k in range(0, N, 9))))[:, [2, 0, 1]]
+    roles = [Column(one, Role.SERIES) for one in (name, "flow", "pressure")]
+    schema = Schema(tuple(roles), is_named=True)
+    found = find(described(Dirty("", None, None, series), schema))
+
+    assert [(one.name, one.series) for one in found] == [("label", (0,))] * is_label
 
 
 def test_two_files_and_two_kinds_of_files_are_not_told_apart() -> None:
