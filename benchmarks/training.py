@@ -89,10 +89,7 @@ def beside_passes(folder: Path) -> None:
         data = rows_of(folder / name)
         series = np.loadtxt(data.decode().splitlines(), delimiter=",", ndmin=2)
         with tempfile.TemporaryDirectory() as base:
-            channel = Path(base) / "input" / "data" / "training"
-            channel.mkdir(parents=True)
-            (channel / "train.csv").write_bytes(data)
-            laptop.configure(Path(base), ["training"], DETECTION)
+            laptop.lay_out(Path(base), {"training": data}, DETECTION)
             whole = seconds_of(lambda: laptop.train(Path(base)))
         bare = seconds_of_passes(*series.shape, DETECTION)
         cells = [whole, start_up, bare, (whole - start_up) / bare]

@@ -115,11 +115,7 @@ def run(job: Job, source: Path, n_cores: int) -> Cost:
     channels = {"training": job.training, "validation": job.validation}
     channels = {name: data for name, data in channels.items() if data}
     with tempfile.TemporaryDirectory() as base, on_cores(n_cores):
-        for name, data in channels.items():
-            channel = Path(base) / "input/data" / name
-            channel.mkdir(parents=True)
-            (channel / "rows.csv").write_bytes(data)
-        laptop.configure(Path(base), channels, job.settings(has_preset))
+        laptop.lay_out(Path(base), channels, job.settings(has_preset))
         variables = {
             "PYTHONPATH": str(source),
             "PYTHONUNBUFFERED": "1",

@@ -88,7 +88,7 @@ def shown(path: Path) -> str:
 
 def lay_out(
     base: Path,
-    channels: Mapping[str, Path],
+    channels: Mapping[str, Path | bytes],
     hyperparameters: Mapping[str, object] | None = None,
 ) -> None:
     """Make a fresh folder with a job's input, laid out like ``/opt/ml``.
@@ -96,19 +96,22 @@ def lay_out(
     Args:
         base: The folder. An earlier job's model must not pass for this one's: what is
             there is deleted.
-        channels: The one file of each channel.
+        channels: The one file of each channel, or what it holds.
         hyperparameters: As a user of SageMaker gives them; the others are the defaults.
 
     Raises:
         LaptopError: If a file is missing.
     """
     shutil.rmtree(base, ignore_errors=True)
-    for channel, path in channels.items():
-        if not path.exists():
-            raise LaptopError(f"{shown(path)} is missing; `make data` writes it.")
+    for channel, file in channels.items():
         folder = base / "input/data" / channel
         folder.mkdir(parents=True)
-        shutil.copy(path, folder)
+        if isinstance(file, bytes):
+            (folder / "rows.csv").write_bytes(file)
+        elif file.exists():
+            shutil.copy(file, folder)
+        else:
+            raise LaptopError(f"{shown(file)} is missing; `make data` writes it.")
     configure(base, channels, hyperparameters or {})
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 
 from lstm_ad.axes import FloatArray
+from lstm_ad.scoring.regime import NONE
 from sagemaker_container.formats.columns import Carried, column_names
 from sagemaker_container.formats.frame import Frame
 
@@ -128,7 +129,7 @@ def _regimes(scores: Scores, decision: Decision) -> list[bytes]:
     """
     if scores.regime is None:
         return [b""] * len(scores.normality_score)
-    return _flags(scores.regime >= 0, scores)
+    return _flags(scores.regime != NONE, scores)
 
 
 def _missing(scores: Scores, decision: Decision) -> list[bytes]:
