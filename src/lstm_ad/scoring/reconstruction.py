@@ -43,8 +43,27 @@ class Reconstructor:
         n_each = self.network.layout.n_reconstructions + self.has_level
         return n_each * self.network.n_series
 
-    def reconstruct(self, series: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
-        """Yield rows and their reconstructions, some rows at a time and in order.
+    def errors(self, series: FloatArray) -> Iterator[FloatArray]:
+        """Yield the error vector of each row that has all its reconstructions.
+
+        Args:
+            series: As for :meth:`with_errors`.
+
+        Yields:
+            Target minus reconstruction, signed, in the units of the series, of shape
+            ``(rows, K * D)``: all series' errors from the nearest origin first, and
+            the changes of level, if they are asked for; NaN where a value is missing.
+            Some rows at a time and in order, ``T - layout.n_unscored`` in all.
+
+        Raises:
+            SeriesError: As :meth:`with_errors`.
+        """
+        return (errors for _, _, errors in self.with_errors(series))
+
+    def with_errors(
+        self, series: FloatArray
+    ) -> Iterator[tuple[slice, FloatArray, FloatArray]]:
+        """Yield reconstructions and error vectors, some rows at a time and in order.
 
         Every row after the first ``layout.n_unscored`` comes once. How a series is
         divided depends on the network and on nothing else, so neither do the numbers.
@@ -54,8 +73,9 @@ class Reconstructor:
                 the units of the training data; NaN where a value is missing.
 
         Yields:
-            Some rows, and all ``K`` reconstructions of each, of shape ``(rows, K, D)``,
-            that from the nearest origin first.
+            Some rows; all ``K`` reconstructions of each, of shape ``(rows, K, D)``,
+            that from the nearest origin first; and their error vectors, as
+            :meth:`errors`.
 
         Raises:
             SeriesError: If ``series`` has another number of columns than the training
@@ -63,55 +83,18 @@ class Reconstructor:
         """
         has_gaps = bool(np.isnan(series).any())
         self.check(series.shape, has_gaps)
-        return self._reconstruct(series, has_gaps)
-
-    def _reconstruct(
-        self, series: FloatArray, has_gaps: bool
-    ) -> Iterator[tuple[slice, FloatArray]]:
-        """Yield what :meth:`reconstruct` does of a series that is checked."""
-        held = series
+        held, ratios = series, None
         if has_gaps:
             held = Holder(self.scaler.mean, self.max_gap).fill_all(series)
+            ratios = self.ratios(series)
         layout = self.network.layout
         reconstruct = self._carried if layout.is_overlapping else self._apart
         first = layout.n_unscored
         for scaled in reconstruct(held):
             rows = slice(first, min(first + len(scaled), len(series)))
             first = rows.stop
-            yield rows, self.scaler.inverse_transform(scaled[: rows.stop - rows.start])
-
-    def errors(self, series: FloatArray) -> Iterator[FloatArray]:
-        """Yield the error vector of each row that has all its reconstructions.
-
-        Args:
-            series: As for :meth:`reconstruct`.
-
-        Yields:
-            Target minus reconstruction, signed, in the units of the series, of shape
-            ``(rows, K * D)``: all series' errors from the nearest origin first, and
-            the changes of level, if they are asked for; NaN where a value is missing.
-            Some rows at a time and in order, ``T - layout.n_unscored`` in all.
-
-        Raises:
-            SeriesError: As :meth:`reconstruct`.
-        """
-        return (errors for _, _, errors in self.with_errors(series))
-
-    def with_errors(
-        self, series: FloatArray
-    ) -> Iterator[tuple[slice, FloatArray, FloatArray]]:
-        """Yield what :meth:`reconstruct` does, and the error vectors of these rows.
-
-        Args:
-            series: As for :meth:`reconstruct`.
-
-        Raises:
-            SeriesError: As :meth:`reconstruct`.
-        """
-        has_gaps = bool(np.isnan(series).any())
-        self.check(series.shape, has_gaps)
-        ratios = self.ratios(series) if has_gaps else None
-        for rows, reconstructions in self._reconstruct(series, has_gaps):
+            scaled = scaled[: rows.stop - rows.start]
+            reconstructions = self.scaler.inverse_transform(scaled)
             errors = self.error_vectors(series, rows, reconstructions, ratios)
             yield rows, reconstructions, errors
 
@@ -121,7 +104,7 @@ class Reconstructor:
         While the ratios are measured, rows with a series that is away have none.
 
         Args:
-            series: As for :meth:`reconstruct`; some value is missing.
+            series: As for :meth:`with_errors`; some value is missing.
 
         Returns:
             Of shape ``(T, 1)``.
@@ -160,7 +143,7 @@ class Reconstructor:
         that have a value.
 
         Args:
-            series: As for :meth:`reconstruct`.
+            series: As for :meth:`with_errors`.
             rows: Some of its rows.
             reconstructions: Theirs, of shape ``(rows, K, D)``.
             ratios: What :meth:`ratios` returns for the series; None if no value is
@@ -228,7 +211,7 @@ class Reconstructor:
             has_gaps: Whether a value is missing.
 
         Raises:
-            SeriesError: As :meth:`reconstruct`.
+            SeriesError: As :meth:`with_errors`.
         """
         n_timesteps, n_series = shape
         if n_series != self.network.n_series:

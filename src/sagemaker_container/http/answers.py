@@ -128,7 +128,11 @@ def _scored(
     asked: Asked,
     recorder: RowCounter | None,
 ) -> tuple[Iterable[Scores], list[Event]]:
-    """Return what the detector says of a table, some rows at a time and in order."""
+    """Return what the detector says of the rows to return, and the table's events.
+
+    The scores come some rows at a time and in order. Rows before those to return were
+    sent for the sake of the others: an earlier request returned and counted them.
+    """
     clock = detector.schema.clock
     of_machines = tracks(
         len(table.values),
@@ -137,8 +141,8 @@ def _scored(
         clock.step if clock else 1,
         detector.reconstructor.max_gap,
     )
+    first = _first(table, asked)
     if table.values.nbytes > MAX_SCORED and not (of_machines or asked.has_events):
-        first = _first(table, asked)
         again = _ScoredAgain(
             detector, table.values, asked.has_contributions, first, recorder
         )
@@ -150,14 +154,27 @@ def _scored(
         asked.has_contributions,
         asked.min_rows if asked.has_events else None,
     )
+    returned = list(_from(first, scored))
     if recorder:
-        recorder.returned(table.values, scored, _first(table, asked))
-    return scored, events
+        recorder.returned(table.values[first:], returned)
+    return returned, events
 
 
 def _first(table: Table, asked: Asked) -> int:
     """Return the first row that is returned, counted from 0."""
     return max(0, len(table.values) - (asked.n_last or len(table.values)))
+
+
+def _from(first: int, parts: Iterable[Scores]) -> Iterator[Scores]:
+    """Yield scores from a row on, counted from 0."""
+    start = 0
+    for part in parts:
+        stop = start + len(part.normality_score)
+        if start < first < stop:
+            part = part.at(slice(first - start, None))
+        if first < stop:
+            yield part
+        start = stop
 
 
 @dataclasses.dataclass
@@ -173,15 +190,14 @@ class _ScoredAgain:
     """What counts the rows, when they are scored for the first time."""
 
     def __iter__(self) -> Iterator[Scores]:
-        """Yield the scores, some rows at a time and in order."""
+        """Yield the scores to return, some rows at a time and in order."""
         recorder, self.recorder = self.recorder, None
         parts = self.detector.score_in_parts(self.values, self.with_contributions)
-        start = 0
-        for part in parts:
+        start = self.first
+        for part in _from(self.first, parts):
             stop = start + len(part.normality_score)
-            if recorder and self.first < stop:
-                first = max(0, self.first - start)
-                recorder.returned(self.values[start:stop], [part], first)
+            if recorder:
+                recorder.returned(self.values[start:stop], [part])
             start = stop
             yield part
 
@@ -191,21 +207,18 @@ class _Rows:
     """The rows of an answer, some at a time, as often as they are asked for."""
 
     scored: Iterable[Scores]
-    """All rows of the table, in order."""
+    """Those to return, in order."""
     frame: Frame
-    """What the request holds beside their series."""
+    """What the request holds beside the series of the whole table."""
     first: int
     """The first row that is returned, counted from 0."""
 
     def __iter__(self) -> Iterator[tuple[Scores, Frame]]:
         """Yield the scores of some rows, and what is beside them."""
-        start = 0
+        start = self.first
         for part in self.scored:
             stop = start + len(part.normality_score)
-            if self.first < stop:
-                skipped = max(0, self.first - start)
-                rows = part.at(slice(skipped, None)) if skipped else part
-                yield rows, self.frame.rows(slice(start + skipped, stop))
+            yield part, self.frame.rows(slice(start, stop))
             start = stop
 
     def written(

@@ -75,15 +75,15 @@ class ModelRecorder:
     decision: Decision
     """The model's own."""
 
-    def returned(self, values: FloatArray, parts: Sequence[Scores], first: int) -> None:
-        """Count the rows of an answer: see :meth:`recorder.RowRecorder.returned`."""
-        scores = np.concatenate([part.normality_score for part in parts])[first:]
-        is_anomaly = np.concatenate([part.anomalies(self.decision) for part in parts])
+    def returned(self, values: FloatArray, parts: Sequence[Scores]) -> None:
+        """Count the rows of an answer: see :meth:`recorder.RowCounter.returned`."""
+        is_scored = [~np.isnan(part.normality_score) for part in parts]
+        is_anomaly = [part.anomalies(self.decision) for part in parts]
         found = {
-            "rows": len(scores),
-            "scored": np.count_nonzero(~np.isnan(scores)),
-            "anomalies": np.count_nonzero(is_anomaly[first:]),
-            "missing": np.count_nonzero(np.isnan(values[first:])),
+            "rows": len(values),
+            "scored": sum(map(np.count_nonzero, is_scored)),
+            "anomalies": sum(map(np.count_nonzero, is_anomaly)),
+            "missing": np.count_nonzero(np.isnan(values)),
         }
         with self.lock:
             for field, number in found.items():

@@ -70,8 +70,13 @@ class RequestRecorder:
 class RowCounter(Protocol):
     """What counts the rows of answers."""
 
-    def returned(self, values: FloatArray, parts: Sequence[Scores], first: int) -> None:
-        """Count the rows of an answer."""
+    def returned(self, values: FloatArray, parts: Sequence[Scores]) -> None:
+        """Count the rows of an answer.
+
+        Args:
+            values: The series of these rows, of shape ``(T, D)``.
+            parts: What the detector says of them, some at a time and in order.
+        """
 
 
 class RowRecorder:
@@ -96,23 +101,17 @@ class RowRecorder:
         # Held while numbers are added, never while something is computed.
         self._lock = threading.Lock()
 
-    def returned(self, values: FloatArray, parts: Sequence[Scores], first: int) -> None:
-        """Count the rows of an answer.
-
-        Args:
-            values: The series of the request, of shape ``(T, D)``.
-            parts: What the detector says of its rows, some at a time.
-            first: The first row that is returned: those before it were sent for the
-                sake of the others, and were returned by an earlier request.
-        """
-        values = values[first:]
-        scores = np.concatenate([part.normality_score for part in parts])[first:]
-        bins = self._reference.bins(scores)
-        is_anomaly = np.concatenate([part.anomalies(self._decision) for part in parts])
-        n_anomalies = np.count_nonzero(is_anomaly[first:])
+    def returned(self, values: FloatArray, parts: Sequence[Scores]) -> None:
+        """Count the rows of an answer: see :meth:`RowCounter.returned`."""
+        bins = self._reference.bins(
+            np.concatenate([part.normality_score for part in parts])
+        )
+        n_anomalies = sum(
+            np.count_nonzero(part.anomalies(self._decision)) for part in parts
+        )
         n_missing = int(np.count_nonzero(np.isnan(values)))
         counts = count(bins)
-        is_off = _is_off(parts, first)
+        is_off = _is_off(parts)
         blocks = list(self._blocks(values, bins, is_off, n_missing > 0))
         with self._lock:
             self._bins += counts
@@ -174,7 +173,7 @@ class _Sums(NamedTuple):
     sums: FloatArray
 
 
-def _is_off(parts: Sequence[Scores], first: int) -> BoolArray | None:
-    """Return in which of the rows that are returned the machine is off, if known."""
+def _is_off(parts: Sequence[Scores]) -> BoolArray | None:
+    """Return in which rows the machine is off, if it is known."""
     found = [part.is_off for part in parts if part.is_off is not None]
-    return np.concatenate(found)[first:] if found else None
+    return np.concatenate(found) if found else None

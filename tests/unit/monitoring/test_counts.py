@@ -61,10 +61,10 @@ def test_the_last_rows_are_those_of_all_workers_by_time(
     near = make_series(n_each)
     parts = [Scores(np.full(n_each, np.nan), near)]
     for _ in range(-(-WINDOW_ROWS // n_each)):
-        idle.rows.returned(far, parts, 0)
+        idle.rows.returned(far, parts)
     before = counts.last_rows(2)
     for _ in range(-(-WINDOW_ROWS // n_each)):
-        busy.rows.returned(near, parts, 0)
+        busy.rows.returned(near, parts)
     after = counts.last_rows(2)
 
     for blocks, is_far in ((before, True), (after, False)):

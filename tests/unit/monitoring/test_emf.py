@@ -115,9 +115,9 @@ def test_a_line_a_minute_is_about_all_workers(
         if tick == 30:
             missing = series.copy()
             missing[:11, 0] = np.nan
-            parts = list(detector.score_in_parts(series))
-            worker(0).rows.returned(missing, parts, 0)
-            worker(1).rows.returned(series, parts, 100)
+            scores = detector.score(series)
+            worker(0).rows.returned(missing, [scores])
+            worker(1).rows.returned(series[100:], [scores.at(slice(100, None))])
             worker(1).requests.sent(0.02)
         for one in workers[:: 1 if tick % 2 else -1]:
             one.write_if_due()
@@ -141,7 +141,7 @@ def test_a_line_says_how_far_the_data_have_drifted(
     """Under the name that an operator gave the model."""
     series = make_series(5_000)
     parts = list(detector.score_in_parts(series))
-    worker(0).rows.returned(series + 100, parts, 0)
+    worker(0).rows.returned(series + 100, parts)
 
     EmfWriter("LSTM-AD", "pump-7", counts, model, lines.append).write()
 

@@ -33,7 +33,7 @@ def test_a_scrape_is_about_all_workers(worker, counts, model, make_series, detec
         monitor = worker(slot)
         monitor.requests.answered(200)
         monitor.requests.sent(0.004)
-        monitor.rows.returned(series, list(detector.score_in_parts(series)), 0)
+        monitor.rows.returned(series, list(detector.score_in_parts(series)))
     found = scraped(counts, model)
 
     assert found["lstm_ad_requests_total", "200"] == 2
@@ -69,7 +69,7 @@ def test_drift_is_told_from_enough_rows_on(counts: Counts, model: ServedModel) -
     )
     values = np.random.default_rng(0).normal(size=(5000, 60)) + np.arange(60) / 10
     recorder = RowRecorder(counts.slot(0), wide.reference, wide.decision)
-    recorder.returned(values, [Scores(np.zeros(len(values)), values)], 0)
+    recorder.returned(values, [Scores(np.zeros(len(values)), values)])
 
     found = scraped(counts, wide)
     shifts = {name[1] for name in found if name[0] == "lstm_ad_series_shift"}

@@ -14,16 +14,18 @@ from sagemaker_container.monitoring.model import ServedModel
 from sagemaker_container.monitoring.recorder import RowRecorder
 
 
-def test_rows_that_are_returned_count_once(worker, counts, detector, make_series):
-    """Those before them were sent for their sake, and counted when they were new."""
+def test_the_rows_that_all_workers_return_are_counted(
+    worker, counts, detector, make_series
+):
+    """Those without a score as well, in however many parts they come."""
     series = make_series(300)
-    parts = list(detector.score_in_parts(series))
-    scores = detector.score(series).normality_score
-    worker(0).rows.returned(series, parts, first=0)
-    worker(1).rows.returned(series, parts, first=260)
+    scores = detector.score(series)
+    last = [scores.at(slice(260, 290)), scores.at(slice(290, None))]
+    worker(0).rows.returned(series, [scores])
+    worker(1).rows.returned(series[260:], last)
     totals = counts.totals()
 
-    anomalies = detector.decision.is_anomaly(scores)
+    anomalies = scores.anomalies(detector.decision)
     assert totals.rows == 340
     assert totals.scored == 290 + 40
     assert totals.anomalies == anomalies.sum() + anomalies[260:].sum()
@@ -36,7 +38,7 @@ def test_anomalies_and_ranks_are_counted(worker, counts, detector, make_series):
     series = make_series(200)
     series[100:103, 0] += 1e6
 
-    worker(0).rows.returned(series, list(detector.score_in_parts(series)), 0)
+    worker(0).rows.returned(series, list(detector.score_in_parts(series)))
 
     totals = counts.totals()
     assert totals.anomalies >= 3
@@ -46,13 +48,13 @@ def test_anomalies_and_ranks_are_counted(worker, counts, detector, make_series):
 def test_missing_values_are_counted(worker, counts: Counts, detector, make_series):
     """They are no values of any series."""
     series = make_series(200)
-    parts = list(detector.score_in_parts(series))
+    scores = detector.score(series)
     series[20:30, 1] = np.nan
 
-    worker(0).rows.returned(series, parts, first=10)
+    worker(0).rows.returned(series, [scores])
 
     assert counts.totals().missing == 10
-    assert counts.last_rows(2).n_values.sum(axis=0).tolist() == [190, 180]
+    assert counts.last_rows(2).n_values.sum(axis=0).tolist() == [200, 190]
     assert np.isfinite(counts.last_rows(2).sums).all()
 
 
@@ -62,7 +64,7 @@ def test_of_many_rows_all_count_and_the_last_are_kept(
 ) -> None:
     """The sums of one large request are those of its last rows."""
     series = make_series(n_rows)
-    worker(0).rows.returned(series, list(detector.score_in_parts(series)), 0)
+    worker(0).rows.returned(series, list(detector.score_in_parts(series)))
     blocks = counts.last_rows(2)
 
     n_kept = int(blocks.n_values[:, 0].sum())
@@ -116,10 +118,10 @@ def test_rows_in_which_the_machine_is_off_do_not_drift(
     parts = list(knows_off.score_in_parts(series))
     recorder = RowRecorder(counts.slot(0), model.reference, model.decision)
 
-    recorder.returned(series, parts, first=50)
+    recorder.returned(series, parts)
 
     blocks = counts.last_rows(2)
-    assert counts.totals().rows == 4_950
-    assert counts.totals().scored <= 2_050
-    assert blocks.n_values.sum(axis=0).tolist() == [2_050, 2_050]
+    assert counts.totals().rows == 5_000
+    assert counts.totals().scored <= 2_100
+    assert blocks.n_values.sum(axis=0).tolist() == [2_100, 2_100]
     assert abs(blocks.sums.sum() / blocks.n_values.sum()) < 0.1

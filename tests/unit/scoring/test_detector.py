@@ -152,11 +152,9 @@ def test_the_reconstruction_is_the_mean_of_a_rows_reconstructions(
 
     scores = plain.score(series)
 
-    _, parts = zip(*plain.reconstructor.reconstruct(series), strict=True)
+    _, parts, errors = zip(*plain.reconstructor.with_errors(series), strict=True)
     expected = np.concatenate(parts).mean(axis=1)
-    likelihood = plain.gaussian.log_likelihood(
-        np.vstack([*plain.reconstructor.errors(series)])
-    )
+    likelihood = plain.gaussian.log_likelihood(np.vstack(errors))
     assert np.concatenate(parts).shape == (46, 3, 2)
     assert scores.reconstruction[N_UNSCORED:].tolist() == expected.tolist()
     assert scores.normality_score[N_UNSCORED:].tolist() == likelihood.tolist()

@@ -56,7 +56,7 @@ def test_every_row_is_reconstructed_once_in_order_and_in_bounded_parts(
     """However long the series is, one batch of sequences is in memory."""
     series = np.zeros((1001, 2))
 
-    parts, reconstructions = zip(*reconstructor.reconstruct(series), strict=True)
+    parts, reconstructions, _ = zip(*reconstructor.with_errors(series), strict=True)
 
     rows = np.concatenate([np.arange(1001)[rows] for rows in parts])
     values = np.concatenate(reconstructions)[:, 0]
@@ -156,7 +156,7 @@ def test_overlapping_reconstructions_are_those_of_the_whole_series_at_once(
 
     for n_timesteps in range(layout.n_unscored + 1, layout.n_unscored + 41):
         series = whole[:n_timesteps]
-        parts, values = zip(*reconstructor.reconstruct(series), strict=True)
+        parts, values, _ = zip(*reconstructor.with_errors(series), strict=True)
         rows = np.concatenate([np.arange(n_timesteps)[part] for part in parts])
         scaled = reconstructor.scaler.transform(series)
         expected = brute_force(network, scaled) * [1.0, 10.0] + [10.0, 100.0]
@@ -170,7 +170,7 @@ def test_a_long_series_is_read_in_parts_of_bounded_size() -> None:
     reconstructor = overlapping_reconstructor(random_network(layout))
 
     series = np.zeros((3000, 2))
-    sizes = [len(values) for _, values in reconstructor.reconstruct(series)]
+    sizes = [len(errors) for errors in reconstructor.errors(series)]
 
     assert len(sizes) == 3
     assert max(sizes) <= runtime.RUN_ROWS + layout.stride
@@ -211,7 +211,7 @@ def test_whatever_computes_waits_for_its_turn(layout: Layout) -> None:
 
     def compute() -> None:
         """Reconstruct a short series."""
-        list(reconstructor.reconstruct(np.zeros((9, n_series))))
+        list(reconstructor.errors(np.zeros((9, n_series))))
         done.set()
 
     thread = threading.Thread(target=compute)

@@ -127,7 +127,7 @@ def test_an_alarm_is_on_a_metric_of_the_log_of_its_model(
     settings = ServerSettings.from_variables(Limits(2, 8 * 2**30))
     monitor = Monitor.alone(detector)
     series = make_series(5_000) + 100
-    monitor.rows.returned(series, list(detector.score_in_parts(series)), 0)
+    monitor.rows.returned(series, list(detector.score_in_parts(series)))
     lines: list[str] = []
     EmfWriter(
         settings.emf_namespace,
