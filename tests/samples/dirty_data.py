@@ -112,6 +112,7 @@ def clock(series: int, x: FloatArray) -> Dirty:
 
 POSITIVE = np.abs(50 + 7 * np.sin(T / 3)) + noise(0.2)
 HUNDRED = np.sort(np.random.default_rng(1).choice(N, 100, replace=False)).tolist()
+LINE = np.linspace(50, 55, 200)
 FAHRENHEIT = clean()[:, 1] * 1.8 + 32
 NOISY = clean()[:, 1] + noise(15)
 START_UP = clean()
@@ -246,6 +247,16 @@ DIRTY = {
     "a constant of 0.004": Dirty("constant", 2, None, beside(np.full(N, 0.004))),
     "1.7e15 and a little": Dirty("constant", 2, None, beside(1.7e15 + T % 997)),
     "a stuck sensor": Dirty("stuck", 0, 401, changed(slice(400, 480), 0, 1.25)),
+    "interpolated rows": Dirty(
+        "straight line", 1, 602, changed(slice(600, 800), 1, LINE), margin=1
+    ),
+    "interpolated and rounded rows": Dirty(
+        "straight line",
+        1,
+        602,
+        np.round(changed(slice(600, 800), 1, LINE), 5),
+        margin=1,
+    ),
     "two files alike": Dirty(
         "copied file", None, None, {"a.csv": clean(), "b.csv": clean()}
     ),
@@ -303,5 +314,9 @@ CLEAN = {
     ),
     "a season longer than the rows": beside(30 * np.sin(T / 600) + noise()),
     "noise over all integers of 16 bits": beside(RNG.integers(0, 2**16, N)),
+    "a few rows in a line": changed(slice(600, 618), 1, np.linspace(50, 55, 18)),
+    "ramps": beside(np.where(T % 100 < 30, T % 100, 30 + noise())),
+    "a set point": beside(np.where(T < 1500, np.clip(T, 500, 800), 650) / 7),
+    "a smooth curve": beside(np.sin(T / 300)),
     "bursts": beside(noise(0.01) + (T // 50 % 8 == 3) * 5),
 }

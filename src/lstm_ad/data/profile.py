@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.extremes import N_STRETCHES, Extreme, Extremes, Far
@@ -20,6 +21,8 @@ from lstm_ad.data.states import StateCounter, States
 from lstm_ad.model.fences import fences, quantiles, sample
 
 _CHUNK, _CHUNK_ROWS = 2**18, 2048
+_MAX_BENDS = 2**18
+_ROUNDING = 8 * np.finfo(np.float64).eps
 _NORMAL_MAD = 1.482602218505602
 """Standard deviation of a Gaussian per median absolute deviation."""
 
@@ -51,6 +54,12 @@ class Profile:
     value is missing, the median of its series."""
     sample_rows: IndexArray
     """Their row numbers, of shape ``(n,)``, rising."""
+    bends: npt.NDArray[np.float32]
+    """How much the line through the rows before and after bends there, as a fraction of
+    its slope; infinite at the ends of a file and where it is level. Of every sampled
+    row, or of every k-th where there are many series: ``(len(sample[::k]), D)``."""
+    bends_every: int
+    """``k``."""
     n_steps: int
     """How many steps there are."""
     n_rises: IndexArray
@@ -117,6 +126,7 @@ def profile(files: Sequence[FloatArray]) -> Profile:
     sample_rows, sampled = sample(files)
     extremes, steps = Extremes(fences(sampled)), Steps(sampled.shape[1])
     states, missing = StateCounter(sampled.shape[1]), Missing(sampled.shape[1])
+    every = 1 + sampled.size // _MAX_BENDS
     edges = np.arange(N_STRETCHES + 1) * sum(n_timesteps) // N_STRETCHES
     for first, has_previous, rows in _chunks(files, edges):
         block = np.ascontiguousarray(rows.T)  # (D, rows): what is read is adjacent
@@ -141,6 +151,8 @@ def profile(files: Sequence[FloatArray]) -> Profile:
             np.isnan(sampled), np.nan_to_num(quantiles(sampled, [0.5])[0]), sampled
         ),
         sample_rows=sample_rows,
+        bends=_bends(files, sample_rows[::every]),
+        bends_every=every,
         n_steps=steps.n_steps,
         n_rises=steps.n_rises,
         n_falls=steps.n_falls,
@@ -156,6 +168,24 @@ def profile(files: Sequence[FloatArray]) -> Profile:
         states=states.result(),
         far=extremes.far(),
     )
+
+
+def _bends(files: Sequence[FloatArray], rows: IndexArray) -> npt.NDArray[np.float32]:
+    """Return how much the line through their neighbours bends at some rows."""
+    found = np.full((len(rows), files[0].shape[1]), np.inf, dtype=np.float32)
+    start = 0
+    for file in files:
+        first, stop = np.searchsorted(rows, [start + 1, start + len(file) - 1])
+        at = rows[first:stop] - start
+        x, before, after = file[at], file[at - 1], file[at + 1]
+        slope = np.abs(after - before) / 2
+        bend = np.abs(before - 2 * x + after) - _ROUNDING * np.abs(x)
+        has_slope = slope > _ROUNDING * np.abs(x)
+        np.divide(
+            bend, slope, out=found[first:stop], where=has_slope, casting="same_kind"
+        )
+        start += len(file)
+    return found
 
 
 def _chunks(

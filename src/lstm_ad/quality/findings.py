@@ -43,6 +43,8 @@ overflow               check        likewise, and goes through nearly all intege
                                     16 or 32 bits, with or without a sign
 restarting counter     check        only rises, but for falls of most of its range
 stuck                  check        changes in nearly every row, but for one stretch
+straight line          check        20 rows or more lie on one line, not level, and at
+                                    most 1 % of the others on any
 copied file            check        the values of two files are the same
 copied rows            check        2 % of the rows are copies of others, or 2 % of the
                                     validation rows are in the training channel
@@ -71,6 +73,7 @@ from lstm_ad.quality import (
     files,
     labels,
     outlying,
+    straight,
 )
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.reasons import Reason
@@ -93,6 +96,7 @@ RULES: tuple[Rule, ...] = (
     counters.find_counters,
     counters.find_wraps,
     columns.find_stuck,
+    straight.find_straight_lines,
     copies.find_copied_files,
     copies.find_copied_rows,
     copies.find_copied_series,

@@ -127,6 +127,19 @@ def test_states_are_counted_and_many_values_are_none(described: Profile) -> None
         assert states.first_rows[index] == (x == value).argmax()
 
 
+def test_bends_are_those_of_the_line_through_both_neighbours() -> None:
+    """None at the ends of a file and where the line is level."""
+    values = np.array([0.0, 1.0, 2.0, 4.0, 4.0, 4.0])[:, np.newaxis]
+    found = profile([values, values[:3]])
+
+    np.testing.assert_allclose(
+        found.bends[:, 0],
+        [np.inf, 0, 1 / 1.5, 2, np.inf, np.inf, np.inf, 0, np.inf],
+        atol=1e-12,
+        rtol=1e-6,
+    )
+
+
 def test_a_value_far_away_is_kept_with_its_row(described: Profile) -> None:
     """And the range of all others."""
     x = np.delete(np.concatenate(some_files())[:, 5], 700)
