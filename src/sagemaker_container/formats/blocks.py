@@ -13,7 +13,7 @@ from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.parallel import Cores
 from sagemaker_container.formats.table import Cells
-from sagemaker_container.formats.times import Form
+from sagemaker_container.formats.time_text import Form
 
 _MAX_COLUMNS = 100_000
 """Cells of a row: far more than the covariance of a model can have, and few enough to

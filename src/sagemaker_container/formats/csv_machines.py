@@ -19,7 +19,7 @@ from lstm_ad.data.machines import rows_of_each
 from lstm_ad.data.rows import VALIDATION, Block, Source, append, mapped
 from lstm_ad.data.schema import Schema
 from lstm_ad.exceptions import SeriesError
-from sagemaker_container.formats import times
+from sagemaker_container.formats import time_text, times
 from sagemaker_container.formats.csv_file import FileColumns, Read, named, read_rows
 from sagemaker_container.formats.header import Columns
 from sagemaker_container.formats.sampler import Sampler, steps_of
@@ -40,7 +40,7 @@ class _Divided(NamedTuple):
     """Of shape ``(T, D)``, mapped."""
     times: IndexArray | None
     """Of shape ``(T,)``; None without a column of times."""
-    form: times.Form | None
+    form: time_text.Form | None
     """How they are written."""
 
 

@@ -27,7 +27,7 @@ from lstm_ad.axes import IndexArray
 from lstm_ad.data.schema import Schema
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.parallel import Cores
-from sagemaker_container.formats import carried, csv_text, times
+from sagemaker_container.formats import carried, csv_text, time_text
 from sagemaker_container.formats.blocks import Block, Parsed, gather, no_data
 from sagemaker_container.formats.cells import number_problem, row_length_problem
 from sagemaker_container.formats.first_row import refuse_column_numbers
@@ -149,7 +149,7 @@ class BlockReader:
 
     def __init__(self, columns: Columns, allows_missing: bool) -> None:
         self._columns = columns
-        self._form: times.Form | None = None
+        self._form: time_text.Form | None = None
         self._allows_missing = allows_missing
         self._numbers = (
             csv_text.numbers_or_nothing if allows_missing else csv_text.numbers
@@ -175,7 +175,7 @@ class BlockReader:
             numbers = numbers.reshape(-1, n_series)[:, self._order].ravel()
         if columns.timestamp is None:
             return Parsed(block, numbers, n_series, cells)
-        moments = times.parse(cells[[*columns.carried].index(columns.timestamp)])
+        moments = time_text.parse(cells[[*columns.carried].index(columns.timestamp)])
         if moments is None:
             return Parsed(block, None)
         return Parsed(block, numbers, n_series, cells, *moments)
@@ -231,9 +231,9 @@ class BlockReader:
         for column, cell in enumerate(cells):
             problem = None
             if column == time:
-                problem = times.problem(cell, self._form)
+                problem = time_text.problem(cell, self._form)
                 if not problem:
-                    self._form = times.form_of(cell)
+                    self._form = time_text.form_of(cell)
             elif column in columns.series:
                 if self._allows_missing and csv_text.NO_NUMBER.fullmatch(cell):
                     continue

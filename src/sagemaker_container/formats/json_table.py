@@ -8,7 +8,7 @@ import numpy as np
 from lstm_ad.axes import FloatArray
 from lstm_ad.data.schema import Role, Schema
 from lstm_ad.exceptions import SeriesError
-from sagemaker_container.formats import times
+from sagemaker_container.formats import time_text
 from sagemaker_container.formats.header import Columns, matched
 from sagemaker_container.formats.json import Document, read_document
 from sagemaker_container.formats.messages import counted, shown
@@ -44,7 +44,7 @@ def read_table(
     )  # for the places in messages alone: there is no header
     moments, form = None, None
     if schema.timestamp is not None and schema.timestamp in carried:
-        found = times.parse(carried[schema.timestamp])
+        found = time_text.parse(carried[schema.timestamp])
         if found is None:
             raise _time_problem(carried[schema.timestamp], columns)
         moments, form = found
@@ -127,7 +127,7 @@ def _time_problem(cells: Cells, columns: Columns) -> SeriesError:
     """Return the error about the first time that cannot be read."""
     form = None
     for row, cell in enumerate(cells, start=1):
-        if problem := times.problem(cell, form):
+        if problem := time_text.problem(cell, form):
             return SeriesError(f'{columns.place(row)}, "timestamps": {problem}')
-        form = times.form_of(cell)
+        form = time_text.form_of(cell)
     raise AssertionError("times that cannot be parsed hold one that cannot")

@@ -10,7 +10,7 @@ from lstm_ad.data.rows import Block
 from lstm_ad.data.schema import Clock, Schema
 from sagemaker_container.formats import times
 from sagemaker_container.formats.header import Columns
-from sagemaker_container.formats.times import Form
+from sagemaker_container.formats.time_text import Form
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ from lstm_ad.data.rows import Block
 from lstm_ad.data.schema import Clock, TimeForm
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.model.off import Mask
-from sagemaker_container.formats import carried, times
+from sagemaker_container.formats import carried, time_text
 from sagemaker_container.formats.csv_file import opened
 from sagemaker_container.formats.header import Columns
 from sagemaker_container.formats.messages import counted
@@ -64,13 +64,13 @@ class TimeRanges:
                 and the column where there is one.
         """
         bounds: list[list[bytes]] = []
-        form: times.Form | None = None
+        form: time_text.Form | None = None
         with opened(path, name) as stream:
             for row, line in enumerate(stream, start=1):
                 cells = _cells(line)
                 if problem := _problem(cells, row, form):
                     raise SeriesError(problem)
-                form = times.form_of(cells[0])
+                form = time_text.form_of(cells[0])
                 bounds.append(cells)
             start, end = (
                 _moments(some) for some in (zip(*bounds, strict=True) if bounds else ())
@@ -131,7 +131,7 @@ def holds_ranges(path: Path, name: str, has_times: bool) -> bool:
         SeriesError: If the file cannot be read, or if there are no times.
     """
     with opened(path, name) as stream:
-        forms = [times.form_of(cell) for cell in _cells(stream.readline(10_000))]
+        forms = [time_text.form_of(cell) for cell in _cells(stream.readline(10_000))]
         if len(forms) != 2 or None in forms:
             return False
         is_iso = forms[0] is not None and forms[0][0] == TimeForm.ISO
@@ -182,7 +182,7 @@ def _cells(line: bytes) -> list[bytes]:
     return carried.split(line.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n"))
 
 
-def _problem(cells: list[bytes], row: int, form: times.Form | None) -> str | None:
+def _problem(cells: list[bytes], row: int, form: time_text.Form | None) -> str | None:
     """Return what is wrong with a row in one sentence, or None."""
     if len(cells) != 2:
         found = counted(len(cells), "cell")
@@ -192,14 +192,14 @@ def _problem(cells: list[bytes], row: int, form: times.Form | None) -> str | Non
             cell.decode()
         except UnicodeDecodeError:
             return f"{_COLUMNS.place(row, column)} is not encoded as UTF-8; use UTF-8."
-        if problem := times.problem(cell, form):
+        if problem := time_text.problem(cell, form):
             return f"{_COLUMNS.place(row, column)}: {problem}"
-        form = form or times.form_of(cell)
+        form = form or time_text.form_of(cell)
     return None
 
 
 def _moments(cells: tuple[bytes, ...]) -> IndexArray:
     """Return times that are known to be right."""
-    found = times.parse(Cells.of(cells))
+    found = time_text.parse(Cells.of(cells))
     assert found is not None
     return found[0]

@@ -9,14 +9,14 @@ from lstm_ad.axes import IndexArray
 from lstm_ad.data.machines import rows_of_each
 from lstm_ad.data.sampling import means
 from lstm_ad.data.schema import Clock, Schema
-from sagemaker_container.formats import times
+from sagemaker_container.formats import time_text, times
 from sagemaker_container.formats.header import Columns
 from sagemaker_container.formats.table import Cells, Table, plain
 
 
 def timed(
     table: Table,
-    form: times.Form | None,
+    form: time_text.Form | None,
     columns: Columns,
     schema: Schema,
     allows_missing: bool,
@@ -67,7 +67,7 @@ def machines_of(cells: Sequence[bytes]) -> IndexArray:
 
 def _sampled(
     table: Table,
-    form: times.Form,
+    form: time_text.Form,
     columns: Columns,
     schema: Schema,
     clock: Clock,

@@ -1,11 +1,9 @@
-"""Read the times of rows strictly, and check that they rise by steps of one clock.
+"""Check that the times of rows rise by steps of one clock.
 
-Times are ISO 8601 or integers; one table has one form. Nothing is rounded or put in
-order: a time that is not a whole number of steps after the one before, within a tenth
-of a step, is refused.
+Nothing is rounded or put in order: a time that is not a whole number of steps after the
+one before, within a tenth of a step, is refused.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
@@ -18,116 +16,14 @@ from lstm_ad.data.schema import Clock, TimeForm
 from lstm_ad.exceptions import SeriesError
 from sagemaker_container.formats.header import Columns
 from sagemaker_container.formats.messages import counted, shown
-from sagemaker_container.formats.table import Cells, plain
+from sagemaker_container.formats.time_text import Form
 
 TOLERANCE = 0.1
 """By how much of a step rows may come early or late."""
 
-ACCEPTED = (
-    'ISO 8601 ("2024-05-01 13:45:00", with "T" or a space, a fraction, "Z" or an '
-    "offset), or integers"
-)
-
-_YEARS = 1678, 2261
-"""What nanoseconds since 1970 can say, whole years alone."""
 _MOST_STEPS = np.uint64(2**62)
 _MOST_PAIRS = 2**18
 """Rows that are compared at a time: what bounds the memory."""
-_DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
-_ZONE = rb"(Z|[-+]00(:?00)?)"
-_ISO = re.compile(rb"0000-00-00([T ]00:00(:00(\.0{1,9})?)?" + _ZONE + rb"?)?")
-_ZONED = re.compile(rb".{11}.*" + _ZONE)
-_INTEGER = re.compile(rb"-?0{1,18}")
-
-Form = tuple[TimeForm, bool]
-"""How times are written, and whether they name their zone."""
-
-
-def parse(cells: Cells) -> tuple[IndexArray, Form] | None:
-    """Return times of consecutive rows, or None if one is bad or of another form.
-
-    Args:
-        cells: At least one, valid UTF-8 and without line ends.
-
-    Returns:
-        Of shape ``(T,)``: nanoseconds since 1970, or integers; and how all are written.
-    """
-    if (fixed := cells.fixed) is not None and (found := _parse_fixed(fixed)):
-        return found
-    text = b"\n".join(cells)
-    if b'"' in text or text.startswith(b" ") or b"\n " in text or b" \n" in text:
-        text = "\n".join(map(plain, cells)).encode()
-    text = text.removesuffix(b" ")
-    forms = {_form(shape) for shape in set(text.translate(_DIGITS).split(b"\n"))}
-    form = forms.pop()
-    if forms or form is None:
-        return None
-    words = text.decode().split("\n")
-    if form[0] == TimeForm.INTEGER:
-        return np.array(words, dtype=np.int64), form
-    try:
-        moments = pd.to_datetime(words, format="ISO8601", utc=True).as_unit("ns")
-    except ValueError:  # no such day or hour, or out of the range of nanoseconds
-        return None
-    return moments.asi8, form
-
-
-def _parse_fixed(cells: npt.NDArray[np.bytes_]) -> tuple[IndexArray, Form] | None:
-    """Return equally long times, read by NumPy in a fifth of the time, or None.
-
-    Args:
-        cells: Of shape ``(T,)``. What is not all in one shape, has an offset or is no
-            time is left to pandas.
-    """
-    width = cells.dtype.itemsize
-    text = cells.tobytes()
-    shapes = np.frombuffer(text.translate(_DIGITS), np.uint8).reshape(-1, width)
-    if (shapes != shapes[0]).any():
-        return None
-    form = _form(shapes[0].tobytes())
-    if form == (TimeForm.INTEGER, False):
-        return cells.astype(np.int64), form
-    is_utc = shapes[0, -1] == ord("Z")
-    if form is None or form[1] != is_utc:
-        return None
-    centuries = np.frombuffer(text, np.uint8).reshape(-1, width)[:, :2] - ord("0")
-    century = 10 * centuries[:, 0] + centuries[:, 1]
-    if century.min() <= _YEARS[0] // 100 or century.max() >= _YEARS[1] // 100:
-        return None  # beyond nanoseconds, or near their end
-    try:
-        moments = cells.astype(f"S{width - is_utc}").astype("datetime64[ns]")
-    except ValueError:
-        return None
-    return moments.view(np.int64), form
-
-
-def form_of(cell: bytes) -> Form | None:
-    """Return how a time is written, or None if it is no time."""
-    found = parse(Cells.of([cell]))
-    return found[1] if found else None
-
-
-def problem(cell: bytes, form: Form | None) -> str | None:
-    """Return what is wrong with a time, in the rest of a sentence, or None.
-
-    Args:
-        cell: The text, valid UTF-8 and without line ends.
-        form: How the times before it are written; None for the first.
-    """
-    if not cell.strip(b" "):
-        return f"the time is missing; use {ACCEPTED}."
-    found = form_of(cell)
-    if found is None:
-        return (
-            f"{shown(cell)} is no time between {_YEARS[0]} and {_YEARS[1]}; use "
-            f"{ACCEPTED}."
-        )
-    if form is not None and found != form:
-        return (
-            f"{shown(cell)} is written unlike the times before it; use one form, with "
-            f"or without a zone in all rows."
-        )
-    return None
 
 
 def refuse_other_form(form: Form | None, clock: Clock | None) -> None:
@@ -324,12 +220,3 @@ def _advice(words: str, apart: int, clock: Clock | None) -> str:
         f", {clock.spelled(apart)} later; the step is {step}, and "
         f"rows must be that far apart, within a tenth."
     )
-
-
-def _form(shape: bytes) -> Form | None:
-    """Return the form of a time whose digits are all 0, or None if it is no time."""
-    if _INTEGER.fullmatch(shape):
-        return TimeForm.INTEGER, False
-    if _ISO.fullmatch(shape):
-        return TimeForm.ISO, _ZONED.fullmatch(shape) is not None
-    return None
