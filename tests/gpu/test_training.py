@@ -10,7 +10,9 @@ import torch
 
 from lstm_ad.exceptions import TrainingError
 from lstm_ad.hyperparameters import BF16, FP32, Hyperparameters
-from lstm_ad.training import device, loop
+from lstm_ad.training import device
+from lstm_ad.training.control import Control
+from lstm_ad.training.loop import Trained
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="there is no GPU here"
@@ -19,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 TINY = {"sequence-length": "10", "hidden-size": "8", "epochs": "2"}
 
 
-def bits(trained: loop.Trained) -> list[bytes]:
+def bits(trained: Trained) -> list[bytes]:
     """Return the weights of a network, byte for byte."""
     return [value.numpy().tobytes() for value in trained.network.state_dict().values()]
 
@@ -52,30 +54,34 @@ def test_the_same_seed_gives_the_same_bits_wherever_the_rows_are(
 
 
 def test_a_step_does_not_wait_for_the_gpu(
-    train,
-    settings: Hyperparameters,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
+    train, settings: Hyperparameters, request: pytest.FixtureRequest
 ) -> None:
-    """CUDA raises at whatever would: only the losses of an epoch are read."""
+    """CUDA raises at whatever would, from the end of one step to that of the next.
+
+    Between epochs their losses are read, and for that training has to wait.
+    """
     request.addfinalizer(lambda: torch.cuda.set_sync_debug_mode("default"))
-    deal, summed = loop._Loop._deal, loop.sum_in_place
+    n_asked = 0
 
-    def unwatched(sums, group):
-        """Read what an epoch gave: for that, training has to wait."""
-        torch.cuda.set_sync_debug_mode("default")
-        return summed(sums, group)
+    def count() -> bool:
+        """Count the steps: whether to stop is asked at the end of each."""
+        nonlocal n_asked
+        n_asked += 1
+        return False
 
-    def watched(self, epoch):
-        """Deal the segments; from here on nothing may wait."""
-        dealt = deal(self, epoch)
-        torch.cuda.set_sync_debug_mode("error")
-        return dealt
+    train(settings, Control(should_stop=count))
+    n_steps = n_asked // settings.epochs
 
-    monkeypatch.setattr(loop._Loop, "_deal", watched)
-    monkeypatch.setattr(loop, "sum_in_place", unwatched)
+    def watch() -> bool:
+        """Allow the next step to wait for nothing."""
+        count()
+        is_last = n_asked % n_steps == 0
+        torch.cuda.set_sync_debug_mode("default" if is_last else "error")
+        return False
 
-    assert len(train(settings).history) == settings.epochs
+    assert n_steps > 1
+    assert len(train(settings, Control(should_stop=watch)).history) == settings.epochs
+    assert n_asked == 2 * n_steps * settings.epochs
 
 
 def test_users_read_what_trains_and_no_warning(

@@ -42,10 +42,13 @@ from lstm_ad.processes import ALONE, ProcessGroup, share
 from lstm_ad.training.adam import Adam
 from lstm_ad.training.checkpoints import Checkpoint, CheckpointFolder
 from lstm_ad.training.control import Control
-from lstm_ad.training.device import home, learning_on, sent, training_device
+from lstm_ad.training.dealing import Drawn, deal, torch_seed
+from lstm_ad.training.device import learning_on, training_device
+from lstm_ad.training.evaluation import evaluate, loss_of, sums_of
 from lstm_ad.training.precision import usable_precision
-from lstm_ad.training.processes import any_soon, sum_in_place
+from lstm_ad.training.processes import any_soon, sum_gradients, sum_in_place
 from lstm_ad.training.schedule import last_epoch, learning_rate
+from lstm_ad.training.windows import Windows
 
 logger = logging.getLogger(__name__)
 
@@ -139,36 +142,6 @@ def train_network(
         return loop.result()
 
 
-@dataclasses.dataclass(frozen=True)
-class _Chance:
-    """Everything random in an epoch, or in what a part of the files has of it."""
-
-    order: np.random.Generator
-    """What the grid of segments and their order are drawn from."""
-    levels: torch.Generator
-    """What levels and scales are drawn from."""
-    dropout: torch.Generator
-    """What hidden units to drop are drawn from."""
-
-    @classmethod
-    def of(cls, device: torch.device, seed: int, epoch: int, *part: int) -> "_Chance":
-        """Return the chance of an epoch.
-
-        Args:
-            device: Where the network learns: a GPU draws for itself what is large.
-            seed: The hyperparameter.
-            epoch: Its number, from 1.
-            part: The number of a part of the files that is drawn by itself, if any.
-        """
-        sequence = np.random.SeedSequence((seed, epoch, *part))
-        state = _state(sequence)
-        return cls(
-            np.random.default_rng(sequence),
-            torch.Generator(device).manual_seed(state),
-            torch.Generator(device).manual_seed(state),
-        )
-
-
 class _Loop:
     """The state of training, epoch by epoch."""
 
@@ -182,15 +155,14 @@ class _Loop:
         self.hyperparameters = hyperparameters
         self.group = group
         self.rows = rows
-        self.segments = Segments.of(
+        segments = Segments.of(
             hyperparameters.layout,
             np.concatenate([owned.ranges.n_timesteps for owned in rows.fitting]),
         )
         self.device = device
         self.precision = usable_precision(hyperparameters.precision, self.device)
         # What is drawn before the first epoch are the initial weights.
-        torch.manual_seed(_state(np.random.SeedSequence((hyperparameters.seed, 0))))
-        self.chance = _Chance.of(device, hyperparameters.seed, epoch=1)
+        torch.manual_seed(torch_seed(np.random.SeedSequence((hyperparameters.seed, 0))))
         self.network = StackedLSTM(
             n_series=rows.values.shape[1],
             layout=hyperparameters.layout,
@@ -202,11 +174,7 @@ class _Loop:
         if torch.cuda.device_count() > 1 and group.size == 1:
             self.parallel = nn.DataParallel(self.network)
         self.optimiser = Adam(self.network.parameters())
-        kept_on = home(self.device, rows.values.nbytes)
-        self.values = torch.from_numpy(rows.values).to(kept_on)
-        self.observed = None
-        if rows.observed is not None:
-            self.observed = torch.from_numpy(rows.observed).to(kept_on)
+        self.windows = Windows(rows.values, rows.observed, segments, device)
         self.history: tuple[EpochMetrics, ...] = ()
         self.best_epoch = 0
         self.best: dict[str, Tensor] = {}
@@ -237,7 +205,7 @@ class _Loop:
         if train is None:
             logger.info("Training was asked to stop in epoch %d.", epoch)
             return False
-        selection = self._evaluate(self.rows.evaluated[self.rows.selection])
+        selection = self._evaluated(self.rows.selection)
         if not math.isfinite(train.mse + selection.mse):
             self._diverge(epoch)
             return False
@@ -304,7 +272,7 @@ class _Loop:
         self.network.load_state_dict(
             {name: torch.from_numpy(array.copy()) for name, array in weights.items()}
         )
-        loss = self._evaluate(self.rows.evaluated[self.rows.selection]).mse
+        loss = self._evaluated(self.rows.selection).mse
         if math.isfinite(loss):
             self.first_loss, self.best = loss, _copied(self.network)
 
@@ -318,212 +286,68 @@ class _Loop:
             self.network.load_state_dict(self.best)
         elif not all(p.isfinite().all() for p in self.network.parameters()):
             self._diverge(epoch=1)
-        losses = {
-            name: self._evaluate(owned) for name, owned in self.rows.evaluated.items()
-        }
+        losses = {name: self._evaluated(name) for name in self.rows.evaluated}
         network = self.network.cpu().eval()
         return Trained(network, self.history, self.best_epoch, self.precision, losses)
 
     def _learn(self, epoch: int, should_stop: Callable[[], bool]) -> Loss | None:
         """Take one optimiser step per batch; return the loss, or None if stopped."""
-        settings = self.hyperparameters
+        settings, segments = self.hyperparameters, self.windows.segments
         self.parallel.train()
         sums = torch.zeros(3, dtype=torch.float64, device=self.device)
         n_elements = 0
-        shares, sizes, seat = self._deal(epoch)
-        last = self.last_epoch
-        for step, (starts, n_segments) in enumerate(zip(shares, sizes, strict=True)):
-            done = epoch - 1 + (step + 0.5) / len(sizes)
+        dealt = deal(
+            self.rows.fitting, segments, settings, epoch, self.group.rank, self.device
+        )
+        last, batches = self.last_epoch, zip(dealt.starts, dealt.sizes, strict=True)
+        for step, (starts, n_segments) in enumerate(batches):
+            done = epoch - 1 + (step + 0.5) / len(dealt.sizes)
             stops = any_soon(should_stop, self.group)
             self.optimiser.forget_gradients()
-            n_in_batch = n_segments * self.segments.n_targets * self.values.shape[1]
-            mine = share(len(starts), *seat)
-            drawn = self._draw(len(starts), mine)
+            n_in_batch = n_segments * segments.n_targets * self.windows.n_series
+            mine = share(len(starts), *dealt.seat)
+            drawn = dealt.chance.draw(self.network, len(starts), segments.n_read, mine)
             if len(starts[mine]):  # of a small batch, not every process has a part
-                windows = self._windows(self.values, starts[mine])
-                windows = windows.clamp(-INPUT_BOUND, INPUT_BOUND)
-                with torch.autocast(
-                    self.device.type,
-                    torch.bfloat16,
-                    enabled=self.precision == BF16,
-                ):
-                    errors = self._errors(windows, *drawn)
-                missing = self._missing(starts[mine])
-                if missing is not None:
-                    errors = errors.masked_fill(missing, 0.0)
-                    sums[2] += missing.sum()
-                loss = errors.square().sum() / n_in_batch
-                loss.backward()  # type: ignore[no-untyped-call]
-                sums[:2] += _sums(errors.detach())
-            self._sum_gradients()
+                sums += self._add_gradients(starts[mine], drawn, n_in_batch)
+            sum_gradients(self.network.parameters(), self.group)
             nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
             rate = learning_rate(done, settings.epochs, last, settings.lr)
             self.optimiser.step(rate)
             n_elements += n_in_batch
             if stops():
                 return None
-        *losses, n_missing = sum_in_place(sums, self.group)
-        return _loss(torch.stack(losses), n_elements - int(n_missing))
+        return loss_of(sum_in_place(sums, self.group), n_elements)
 
-    def _deal(self, epoch: int) -> tuple[list[IndexArray], list[int], tuple[int, int]]:
-        """Deal the segments of an epoch to its batches.
-
-        Where the files are divided between hosts, each host's segments are dealt evenly
-        to all batches. Everyone draws for all hosts, to know how large the batches are.
-
-        Returns:
-            Where the segments of each batch start that the host of this process has;
-            the segments of each whole batch; and the number of this process among the
-            ones that have those rows, and how many these are.
-        """
-        fitting, drawn = self.rows.fitting, []
-        for number, owned in enumerate(fitting):
-            part = (number,) if len(fitting) > 1 else ()
-            chance = _Chance.of(self.device, self.hyperparameters.seed, epoch, *part)
-            starts = owned.ranges.training_starts(self.segments, chance.order)
-            drawn.append((owned.owners, chance.order.permutation(starts), chance))
-        n_segments = sum(len(order) for _, order, _ in drawn)
-        n_batches = math.ceil(n_segments / self.hyperparameters.batch_size)
-        sizes = np.zeros(n_batches, dtype=np.int64)
-        dealt, seat = [np.empty(0, dtype=np.int64)] * n_batches, (0, 1)
-        for owners, order, chance in drawn:
-            parts = np.array_split(order, n_batches)
-            sizes += [len(part) for part in parts]
-            if self.group.rank in owners:
-                dealt, self.chance = parts, chance
-                seat = owners.index(self.group.rank), len(owners)
-        return dealt, sizes.tolist(), seat
-
-    def _sum_gradients(self) -> None:
-        """Give every process the gradients of the whole batch, in one message."""
-        if self.group.size == 1:
-            return
-        parameters = list(self.network.parameters())
-        gradients = [
-            p.new_zeros(p.numel()) if p.grad is None else p.grad.flatten()
-            for p in parameters
-        ]
-        total = sum_in_place(torch.cat(gradients), self.group)
-        parts = torch.split(total, [p.numel() for p in parameters])
-        for parameter, part in zip(parameters, parts, strict=True):
-            parameter.grad = part.view_as(parameter)
-
-    def _windows(self, values: Tensor, starts: IndexArray) -> Tensor:
-        """Return the rows of some segments, where the network is.
-
-        Args:
-            values: Of all rows, of shape ``(rows, D)``.
-            starts: The first rows of segments, of shape ``(N,)``.
-
-        Returns:
-            Of shape ``(N, rows, D)``. Rows beyond the last are taken as the last.
-        """
-        kept_on = values.device
-        rows = torch.arange(self.segments.n_rows, device=kept_on)
-        positions = sent(torch.from_numpy(starts), kept_on)[:, None] + rows
-        windows = values[positions.clamp(max=len(values) - 1)]
-        return windows if kept_on == self.device else sent(windows, self.device)
-
-    def _draw(
-        self, n_segments: int, mine: slice
-    ) -> tuple[Tensor | None, tuple[Tensor, ...] | None]:
-        """Draw how the network learns from this process's part of a share.
-
-        It is drawn for all of the share, so that it is the same whoever computes it.
-
-        Args:
-            n_segments: Those of the share.
-            mine: Which of them are this process's.
-
-        Returns:
-            What :meth:`StackedLSTM.variation` and :meth:`StackedLSTM.kept_units` give.
-        """
-        chance, n_read = self.chance, self.segments.n_read
-        variation = self.network.variation(n_segments, chance.levels)
-        kept_units = self.network.kept_units(n_segments, n_read, chance.dropout)
-        if variation is not None:
-            variation = variation[mine]
-        if kept_units is not None:
-            kept_units = tuple(units[mine] for units in kept_units)
-        return variation, kept_units
-
-    def _errors(
-        self,
-        windows: Tensor,
-        variation: Tensor | None = None,
-        kept_units: tuple[Tensor, ...] | None = None,
+    def _add_gradients(
+        self, starts: IndexArray, drawn: Drawn, n_in_batch: int
     ) -> Tensor:
-        """Return target minus reconstruction of each sequence of some segments.
+        """Compute what some segments of a batch add to its gradients.
 
         Args:
-            windows: Their rows, of shape ``(N, rows, D)``.
-            variation: How they are varied, of shape ``(N, 2)``, if they are.
-            kept_units: Their hidden units that are not dropped, if any are.
+            starts: The first rows of the segments.
+            drawn: What is random in how the network learns from them.
+            n_in_batch: The elements of the whole batch, whose mean is the loss.
 
         Returns:
-            Of shape ``(N, M, P, D)``.
+            The sums of :func:`sums_of` over the segments.
         """
-        read = windows[:, : self.segments.n_read]
-        outputs: Tensor = self.parallel(read, variation, kept_units)
-        return self._targets(windows) - outputs
+        windows = self.windows.of(starts).clamp(-INPUT_BOUND, INPUT_BOUND)
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.precision == BF16
+        ):
+            errors = self.windows.errors(self.parallel, windows, *drawn)
+        missing = self.windows.missing(starts)
+        if missing is not None:
+            errors = errors.masked_fill(missing, 0.0)
+        loss = errors.square().sum() / n_in_batch
+        loss.backward()  # type: ignore[no-untyped-call]
+        return sums_of(errors.detach(), missing)
 
-    def _missing(self, starts: IndexArray) -> Tensor | None:
-        """Return which targets of some segments are missing, ``(N, M, P, D)``.
-
-        Args:
-            starts: As for :meth:`_windows`.
-        """
-        if self.observed is None:
-            return None
-        return ~self._targets(self._windows(self.observed, starts))
-
-    def _targets(self, windows: Tensor) -> Tensor:
-        """Return the sequences of some segments' rows, of shape ``(N, M, P, D)``."""
-        zero = torch.zeros(1, dtype=torch.int64, device=windows.device)
-        return windows[:, self._target_rows(zero)[0]]
-
-    def _target_rows(self, starts: Tensor) -> Tensor:
-        """Return the rows of each sequence of some segments, of shape ``(N, M, P)``."""
-        layout = self.segments.layout
-        first = starts + layout.context_length
-        to_sequence = torch.arange(
-            0, self.segments.step, layout.stride, device=starts.device
-        )
-        within = torch.arange(layout.prediction_length, device=starts.device)
-        return first[:, None, None] + to_sequence[:, None] + within
-
-    @torch.no_grad()
-    def _evaluate(self, everything: tuple[Owned, ...]) -> Loss:
-        """Return the loss over every sequence of some ranges, also partial ones.
-
-        Args:
-            everything: The ranges; their owners share the segments evenly.
-        """
-        self.parallel.eval()
-        sums = torch.zeros(4, dtype=torch.float64, device=self.device)
+    def _evaluated(self, name: str) -> Loss:
+        """Return the loss over what is evaluated under a name."""
+        everything = self.rows.evaluated[name]
         batch_size = self.hyperparameters.batch_size
-        for owned in everything:
-            if self.group.rank not in owned.owners:
-                continue
-            seat = owned.owners.index(self.group.rank), len(owned.owners)
-            starts, ends = owned.ranges.scored_starts(self.segments)
-            mine = share(len(starts), *seat)
-            for first in range(mine.start, mine.stop, batch_size):
-                batch = slice(first, min(first + batch_size, mine.stop))
-                positions = sent(torch.from_numpy(starts[batch]), self.device)
-                end = sent(torch.from_numpy(ends[batch]), self.device)
-                errors = self._errors(self._windows(self.values, starts[batch]))
-                exists = self._target_rows(positions) < end[:, None, None]  # (N, M, P)
-                errors = errors * exists[..., None]
-                sums[2] += exists.sum()
-                missing = self._missing(starts[batch])
-                if missing is not None:
-                    errors = errors.masked_fill(missing, 0.0)
-                    sums[3] += (missing & exists[..., None]).sum()
-                sums[:2] += _sums(errors)
-        *losses, n_rows, n_missing = sum_in_place(sums, self.group)
-        n_elements = int(n_rows) * self.values.shape[1] - int(n_missing)
-        return _loss(torch.stack(losses), n_elements)
+        return evaluate(self.parallel, self.windows, everything, batch_size, self.group)
 
     def _diverge(self, epoch: int) -> None:
         """End training with the best weights so far, or without any."""
@@ -538,25 +362,6 @@ class _Loop:
             reason,
             self.best_epoch,
         )
-
-
-def _state(sequence: np.random.SeedSequence) -> int:
-    """Return a seed for torch."""
-    return int(sequence.generate_state(1, np.uint64)[0])
-
-
-def _loss(sums: Tensor, n_elements: int) -> Loss:
-    """Return the loss from the sums that :func:`_sums` returns."""
-    mse, mae = (sums / n_elements).tolist()
-    return Loss(mse=mse, mae=mae)
-
-
-def _sums(errors: Tensor) -> Tensor:
-    """Return the sums of squares and of absolute values, without reading them.
-
-    They stay where the errors are: reading a number at each step would stall a GPU.
-    """
-    return torch.stack([errors.square().sum(), errors.abs().sum()]).double()
 
 
 def _copied(network: nn.Module) -> dict[str, Tensor]:

@@ -1,13 +1,13 @@
 """Join the processes of a job with torch.distributed: gloo on CPUs, NCCL on GPUs."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from lstm_ad.axes import FloatArray
 from lstm_ad.processes import LostError, ProcessGroup
@@ -47,6 +47,26 @@ def sum_in_place(tensor: Tensor, group: ProcessGroup) -> Tensor:
         with _reaching_others():
             dist.all_reduce(tensor)
     return tensor
+
+
+def sum_gradients(parameters: Iterable[nn.Parameter], group: ProcessGroup) -> None:
+    """Give every process the gradients of the whole batch, in one message.
+
+    Args:
+        parameters: Those of the network; one without a gradient counts as 0.
+        group: The processes that have computed a part of the batch, or none of it.
+    """
+    if group.size == 1:
+        return
+    parameters = list(parameters)
+    gradients = [
+        p.new_zeros(p.numel()) if p.grad is None else p.grad.flatten()
+        for p in parameters
+    ]
+    total = sum_in_place(torch.cat(gradients), group)
+    parts = torch.split(total, [p.numel() for p in parameters])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.grad = part.view_as(parameter)
 
 
 def any_soon(claim: Callable[[], bool], group: ProcessGroup) -> Callable[[], bool]:
