@@ -201,6 +201,12 @@ DIRTY = {
     "a label column of few ones": Dirty(
         "label", 2, 501, beside(switch(range(500, 540), range(1700, 1720)))
     ),
+    "a label column of unlike runs": Dirty(
+        "label",
+        2,
+        301,
+        beside(switch(range(300, 312), range(900, 930), range(1300, 1340))),
+    ),
     "an index from 1000": clock(2, beside(1000 + T)),
     "a clock in tenths": clock(0, np.column_stack([T * 0.1, clean()])),
     "a clock that counts down": clock(2, beside(5000 - 2 * T)),
@@ -318,5 +324,8 @@ CLEAN = {
     "ramps": beside(np.where(T % 100 < 30, T % 100, 30 + noise())),
     "a set point": beside(np.where(T < 1500, np.clip(T, 500, 800), 650) / 7),
     "a smooth curve": beside(np.sin(T / 300)),
+    "a valve that opens for about as long each time": beside(
+        switch(*(range(k, k + 10 + k // 200) for k in range(0, N, 180)))
+    ),
     "bursts": beside(noise(0.01) + (T // 50 % 8 == 3) * 5),
 }

@@ -36,7 +36,9 @@ unit number            check        constant within each file, but not in all
 missing values         check        more than a fifth of the values of a part
 label                  check        0 and 1 in a column with the name of a label; or
                                     without names, in the last column alone, with ones
-                                    in at most a tenth of the rows, 5 on average
+                                    in at most a tenth of the rows, 5 on average, in
+                                    one or two runs, or in up to 20 of which one is
+                                    over twice as long as another
 counter                check        never falls (or never rises), but changes
 angle                  check        jumps by nearly its range, which is 360 or 2 pi
 overflow               check        likewise, and goes through nearly all integers of
@@ -111,7 +113,7 @@ _EXPLAINED = {
     "change": ("unlike stretch", "parts differ", *_WRAPS),
     "unlike stretch": ("counter", *_WRAPS),
     "copied rows": ("copied file",),
-    "label": ("parts differ",),
+    "parts differ": ("label",),
 }
 """Findings that say nothing new beside others of the same series, or files."""
 
