@@ -51,7 +51,7 @@ class Profile:
     """The mean of all rows."""
     sample: FloatArray
     """A random row of each of at most ``SAMPLE_ROWS`` stretches, ``(n, D)``; where a
-    value is missing, the median of its series."""
+    value is missing, the last one sampled before it."""
     sample_rows: IndexArray
     """Their row numbers, of shape ``(n,)``, rising."""
     bends: npt.NDArray[np.float32]
@@ -147,9 +147,7 @@ def profile(files: Sequence[FloatArray]) -> Profile:
         high_rows=extremes.rows[1],
         extremes=extremes.extremes(),
         mean=mean,
-        sample=np.where(
-            np.isnan(sampled), np.nan_to_num(quantiles(sampled, [0.5])[0]), sampled
-        ),
+        sample=_held(sampled),
         sample_rows=sample_rows,
         bends=_bends(files, sample_rows[::every]),
         bends_every=every,
@@ -168,6 +166,21 @@ def profile(files: Sequence[FloatArray]) -> Profile:
         states=states.result(),
         far=extremes.far(),
     )
+
+
+def _held(sampled: FloatArray) -> FloatArray:
+    """Return sampled rows, ``(n, D)``, with the last value where one is missing.
+
+    Before the first one, and where there is none, it is the median, or 0.
+    """
+    is_missing = np.isnan(sampled)
+    if not is_missing.any():
+        return sampled
+    numbers = np.arange(len(sampled))[:, np.newaxis]
+    last = np.maximum.accumulate(np.where(is_missing, 0, numbers), axis=0)
+    held = np.take_along_axis(sampled, last, axis=0)
+    median = np.nan_to_num(quantiles(sampled, [0.5])[0])
+    return np.where(np.isnan(held), median, held)
 
 
 def _bends(files: Sequence[FloatArray], rows: IndexArray) -> npt.NDArray[np.float32]:

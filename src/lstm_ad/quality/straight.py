@@ -32,7 +32,7 @@ def find_straight_lines(data: Data) -> Iterator[Finding]:
                 stop - start < _MIN_SAMPLED
                 or rows[stop - 1] - rows[start] < _MIN_ROWS
                 or n_others > _MAX_OTHERS * len(others)
-                or np.median(np.where(np.isinf(others), 0, others)) < _MIN_BEND
+                or np.median(np.where(np.isfinite(others), others, 0)) < _MIN_BEND
             ):
                 continue
             file, row = part.place(int(rows[start]))

@@ -176,6 +176,21 @@ def test_many_missing_values_are_said() -> None:
     )
 
 
+def test_missing_values_hide_no_change_and_make_no_line() -> None:
+    """What is missing is held in the sample, so that no other level comes in."""
+    rng = np.random.default_rng(4)
+    name = "degrees Fahrenheit from the middle on"
+    changed = next(iter(DIRTY[name].files.values())).copy()
+    smooth = CLEAN["a smooth curve"].copy()
+    for values in (changed, smooth):
+        values[rng.random(values.shape) < 0.1] = np.nan
+
+    assert [one.name for one in find(described(Dirty("", None, None, changed)))] == [
+        "change"
+    ]
+    assert find(described(Dirty("", None, None, smooth))) == []
+
+
 def test_stretches_of_one_file_are_no_copies_of_each_other() -> None:
     """Labels or gaps have cut it; a fourth copy of a file is told, too."""
     values = np.random.default_rng(0).normal(size=(1000, 2))
