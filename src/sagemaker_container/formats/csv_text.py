@@ -21,7 +21,8 @@ _LF, _COMMA, _ZERO = 10, 44, 48
 NUMBER = re.compile(rb" *[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)? *")
 NO_NUMBER = re.compile(rb" *(nan|NaN)? *")
 _WORDS = re.compile(rb"(?:nan|NaN)(?<=[,\n]...)(?=[,\n])")
-_SPACE_WITHIN = re.compile(rb"[^,\n ] +[^,\n ]")
+_SPACE_WITHIN = re.compile(rb" (?<=[^,\n ] ) *[^,\n ]")
+"""Begins with a space: so spaces alone are looked at, not each byte of a cell."""
 _IN_NUMBERS = b"0123456789+-.eE"
 """Bytes of decimal numbers. With no others, pandas takes nothing else for a number: not
 ``nan``, ``True``, ``0x10`` or quotes."""
