@@ -70,13 +70,15 @@ def main() -> None:
         environment = TrainingEnvironment.from_files()
         with scratch_folder() as folder:
             environment, rows, problem = _read(environment, folder)
+            limits = Limits.of_container()
+            limits.warn_of_unused_gpu()
             environment = dataclasses.replace(
                 environment,
                 cluster=divided(
                     environment.cluster,
                     environment.hyperparameters,
                     rows,
-                    Limits.of_container(),
+                    limits,
                 ),
             )
             # Bad input was refused by now: only then torch, which takes seconds.
@@ -129,11 +131,6 @@ def run(
         n_hosts = len(environment.cluster.hosts)
         logger.info("Training with %d processes on %d instances.", group.size, n_hosts)
     limits, parent = Limits.of_container(), None
-    if limits.has_gpu and not limits.trains_on_gpu:
-        logger.warning(
-            "This instance has a GPU, but torch is a build for processors: use an "
-            "image with a CUDA build of torch, or an instance without GPUs."
-        )
     if environment.parent_dir:
         n_cores = n_threads(default=limits.n_cores)
         parent = Parent.load(environment.parent_dir, n_cores, group)

@@ -9,10 +9,13 @@ directories above it count as well.
 
 import dataclasses
 import importlib.metadata
+import logging
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +52,14 @@ class Limits:
             trains_on_gpu=_n_gpus(root) > 0 and not _is_cpu_build(),
             has_gpu=_n_gpus(root) > 0,
         )
+
+    def warn_of_unused_gpu(self) -> None:
+        """Warn where torch cannot train on a GPU that is paid for."""
+        if self.has_gpu and not self.trains_on_gpu:
+            logger.warning(
+                "This instance has a GPU, but torch is a build for processors: use an "
+                "image with a CUDA build of torch, or an instance without GPUs."
+            )
 
 
 def _core_limits(root: Path) -> Iterator[float]:

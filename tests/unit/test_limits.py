@@ -132,16 +132,21 @@ def test_a_gpu_trains_with_a_build_of_torch_for_it(
     torch: str,
     trains_on_gpu: bool,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What its version says, without importing it; that there is one is said too."""
+    """What its version says, without importing it; a GPU without one is named."""
     monkeypatch.setattr(importlib.metadata, "version", lambda name: torch)
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / device).touch()
 
     limits = Limits.of_container(tmp_path)
+    limits.warn_of_unused_gpu()
 
     assert limits.trains_on_gpu == trains_on_gpu
     assert limits.has_gpu == (device == "nvidia0")
+    unused = "This instance has a GPU, but torch is a build for processors: use an "
+    is_named = [text.startswith(unused) for text in caplog.messages]
+    assert is_named == [True] * (limits.has_gpu and not trains_on_gpu)
 
 
 def test_without_control_groups_the_machine_is_the_limit(

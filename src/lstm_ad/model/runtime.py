@@ -62,7 +62,7 @@ class OnnxNetwork:
         available = onnxruntime.get_available_providers()
         if has_gpu := GPU in available:
             onnxruntime.preload_dlls()  # the CUDA libraries that pip installs
-            # Each session would warn that no plugin was found, which none is needed.
+            # Each session would warn that it finds no plugin; none is needed.
             onnxruntime.set_default_logger_severity(3)
         try:
             with _in_memory(model) as source:

@@ -1,4 +1,4 @@
-"""How long a series of dependent terms remembers: its autocorrelations, added up."""
+"""The autocorrelations of dependent terms, and their sum: how long they depend."""
 
 import itertools
 from collections.abc import Sequence
@@ -31,11 +31,16 @@ def autocorrelation_time(terms: FloatArray, lengths: Sequence[int]) -> float:
 def correlogram(
     terms: FloatArray, lengths: Sequence[int]
 ) -> tuple[FloatArray, FloatArray, float]:
-    """Return autocorrelations, their weights, and the integrated time; as above.
+    """Return autocorrelations, their weights, and the integrated time.
+
+    Args:
+        terms: As for :func:`autocorrelation_time`.
+        lengths: As for :func:`autocorrelation_time`.
 
     Returns:
         For each lag from 0 on, the autocorrelation, corrected for the estimated mean,
-        and the number of pairs of terms, as a part of all terms.
+        and the number of pairs of terms over that of all terms; and what
+        :func:`autocorrelation_time` returns.
     """
     n_terms = len(terms)
     ends = np.cumsum(lengths)
@@ -48,7 +53,7 @@ def correlogram(
         covariance[: end - start] += np.fft.irfft(np.abs(spectrum) ** 2)[: end - start]
     if not covariance[0] > 0:
         return np.ones(1), np.ones(1), 1.0
-    # Pairs of terms at each lag, as a part of all terms.
+    # Pairs of terms at each lag, over all terms.
     longer = len(pieces) - np.searchsorted(np.sort(pieces), np.arange(len(covariance)))
     n_pairs = np.cumsum(longer[::-1])[::-1]
     weight = n_pairs / n_terms

@@ -90,10 +90,10 @@ def _extreme(
 
 
 def _warn_of_few_rows(decision: Decision, rows_per_independent_row: float) -> None:
-    """Warn where they tell too little of a rate as rare as the target.
+    """Warn where the calibration rows are too few for a rate as low as the target.
 
-    Rows that are worth one over the target are enough in 99 of 100 cases: where there
-    are nearly as many, or more, twice as many are asked for.
+    With a target r, rows worth 1 / r independent ones are enough in 99 of 100 cases.
+    The warning asks for as many, but for twice the rows that there are at least.
     """
     if decision.is_uncertain:
         low, high = decision.rate_range

@@ -86,7 +86,7 @@ class Decision:
 
     @property
     def is_uncertain(self) -> bool:
-        """Whether the calibration rows tell too little of a rate as rare as this.
+        """Whether the calibration rows are too few for a rate as low as the target.
 
         The interval says it, rather than the number of effective rows: how many are
         enough depends on the tail. With a rate r it takes about 0.1 / r of them where

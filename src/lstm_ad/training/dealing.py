@@ -17,14 +17,15 @@ from lstm_ad.data.partition import Owned
 from lstm_ad.hyperparameters import Hyperparameters
 from lstm_ad.model.network import StackedLSTM
 from lstm_ad.model.sequences import Segments
+from lstm_ad.processes import share
 
 Drawn = tuple[Tensor | None, tuple[Tensor, ...] | None]
 """What :meth:`StackedLSTM.variation` and :meth:`StackedLSTM.kept_units` give."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Chance:
-    """Everything random in an epoch, or in what a part of the files has of it."""
+class Generators:
+    """What is random in an epoch, or in the part of it that some files have."""
 
     order: np.random.Generator
     """What the grid of segments and their order are drawn from."""
@@ -34,8 +35,10 @@ class Chance:
     """What hidden units to drop are drawn from."""
 
     @classmethod
-    def of(cls, device: torch.device, seed: int, epoch: int, *part: int) -> "Chance":
-        """Return the chance of an epoch.
+    def of(
+        cls, device: torch.device, seed: int, epoch: int, *part: int
+    ) -> "Generators":
+        """Return the generators of an epoch.
 
         Args:
             device: Where the network learns: a GPU draws for itself what is large.
@@ -74,18 +77,15 @@ class Chance:
 
 
 @dataclasses.dataclass(frozen=True)
-class Dealt:
-    """The batches of an epoch, as one process knows them."""
+class Batch:
+    """The segments of one step, as one process knows them."""
 
-    starts: Sequence[IndexArray]
-    """Where the segments of each batch start that the host of this process has."""
-    sizes: Sequence[int]
-    """The segments of each whole batch, of all hosts."""
-    seat: tuple[int, int]
-    """The number of this process among those that share the host's segments, and how
-    many these are."""
-    chance: Chance
-    """What else is random in what the host has."""
+    starts: IndexArray
+    """Where the segments start that the host of this process has."""
+    mine: slice
+    """Those of them that this process computes."""
+    size: int
+    """How many segments all hosts have."""
 
 
 def deal(
@@ -95,7 +95,7 @@ def deal(
     epoch: int,
     rank: int,
     device: torch.device,
-) -> Dealt:
+) -> tuple[list[Batch], Generators]:
     """Deal the segments of an epoch to its batches.
 
     Where the files are divided between hosts, each host's segments are dealt evenly to
@@ -108,25 +108,30 @@ def deal(
         epoch: Its number, from 1.
         rank: The number of this process.
         device: Where the network learns.
+
+    Returns:
+        The batches, and what else is random in them.
     """
     drawn = []
     for number, owned in enumerate(fitting):
         part = (number,) if len(fitting) > 1 else ()
-        chance = Chance.of(device, hyperparameters.seed, epoch, *part)
-        starts = owned.ranges.training_starts(segments, chance.order)
-        drawn.append((owned.owners, chance.order.permutation(starts), chance))
+        random = Generators.of(device, hyperparameters.seed, epoch, *part)
+        starts = owned.ranges.training_starts(segments, random.order)
+        drawn.append((owned.owners, random.order.permutation(starts), random))
     n_segments = sum(len(order) for _, order, _ in drawn)
     n_batches = math.ceil(n_segments / hyperparameters.batch_size)
     sizes = np.zeros(n_batches, dtype=np.int64)
-    nothing = [np.empty(0, dtype=np.int64)] * n_batches
-    mine = nothing, (0, 1), Chance.of(device, hyperparameters.seed, epoch)
-    for owners, order, chance in drawn:
+    dealt: list[IndexArray] = [np.empty(0, dtype=np.int64)] * n_batches
+    mine = [slice(0, 0)] * n_batches
+    generators = Generators.of(device, hyperparameters.seed, epoch)
+    for owners, order, random in drawn:
         parts = np.array_split(order, n_batches)
         sizes += [len(part) for part in parts]
         if rank in owners:
-            mine = parts, (owners.index(rank), len(owners)), chance
-    dealt, seat, chance = mine
-    return Dealt(dealt, sizes.tolist(), seat, chance)
+            place = owners.index(rank)
+            mine = [share(len(part), place, len(owners)) for part in parts]
+            dealt, generators = parts, random
+    return list(map(Batch, dealt, mine, sizes.tolist())), generators
 
 
 def torch_seed(sequence: np.random.SeedSequence) -> int:

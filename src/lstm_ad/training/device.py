@@ -2,7 +2,7 @@
 
 A GPU works through what it is given while the processor goes on. It stalls when the
 processor waits for it, so nothing is read back within a step, and what is sent to it
-is sent from pinned memory, which nobody has to wait for.
+is sent from pinned memory, without waiting for the copy.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from lstm_ad.exceptions import TrainingError
 logger = logging.getLogger(__name__)
 
 MAX_GPU_SHARE = 0.5
-"""The part of a GPU's free memory that the rows may take; more stay on the host."""
+"""The fraction of a GPU's free memory that the rows may take; more stay on the host."""
 
 
 def training_device(local_rank: int) -> torch.device:
@@ -32,7 +32,7 @@ def training_device(local_rank: int) -> torch.device:
     return torch.device("cpu")
 
 
-def home(device: torch.device, n_bytes: int) -> torch.device:
+def storage_device(device: torch.device, n_bytes: int) -> torch.device:
     """Return where rows are kept: with the network, if there is room.
 
     Args:
@@ -55,11 +55,11 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
 
 @contextlib.contextmanager
 def learning_on(device: torch.device, batch_size: int) -> Iterator[None]:
-    """Learn on a device, with nobody's random numbers changed.
+    """Learn on a device, and leave the random states of the caller as they are.
 
     Args:
         device: From :func:`training_device`.
-        batch_size: What is to be smaller if the GPU's memory is too small.
+        batch_size: What a user can lower if the GPU's memory is too small.
 
     Raises:
         TrainingError: If the GPU's memory is too small.

@@ -34,9 +34,9 @@ def evaluate(
     for owned in everything:
         if group.rank not in owned.owners:
             continue
-        seat = owned.owners.index(group.rank), len(owned.owners)
         starts, ends = owned.ranges.scored_starts(windows.segments)
-        mine = share(len(starts), *seat)
+        place = owned.owners.index(group.rank)
+        mine = share(len(starts), place, len(owned.owners))
         for first in range(mine.start, mine.stop, batch_size):
             batch = slice(first, min(first + batch_size, mine.stop))
             errors = windows.errors(network, windows.of(starts[batch]))

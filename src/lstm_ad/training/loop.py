@@ -38,7 +38,7 @@ from lstm_ad.model.export import EARLY_DIFFERENCE, export, export_difference
 from lstm_ad.model.network import StackedLSTM
 from lstm_ad.model.scaling import INPUT_BOUND
 from lstm_ad.model.sequences import Segments
-from lstm_ad.processes import ALONE, ProcessGroup, share
+from lstm_ad.processes import ALONE, ProcessGroup
 from lstm_ad.training.adam import Adam
 from lstm_ad.training.checkpoints import Checkpoint, CheckpointFolder
 from lstm_ad.training.control import Control
@@ -55,8 +55,8 @@ logger = logging.getLogger(__name__)
 MAX_GRADIENT_NORM = 1.0
 
 MAX_CHECKPOINT_SHARE = 0.05
-"""The part of the time that writing checkpoints may take: epochs of a few milliseconds
-are not each worth one."""
+"""The fraction of the time that writing checkpoints may take: epochs of a few
+milliseconds are not each worth one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -296,19 +296,21 @@ class _Loop:
         self.parallel.train()
         sums = torch.zeros(3, dtype=torch.float64, device=self.device)
         n_elements = 0
-        dealt = deal(
+        batches, generators = deal(
             self.rows.fitting, segments, settings, epoch, self.group.rank, self.device
         )
-        last, batches = self.last_epoch, zip(dealt.starts, dealt.sizes, strict=True)
-        for step, (starts, n_segments) in enumerate(batches):
-            done = epoch - 1 + (step + 0.5) / len(dealt.sizes)
+        last = self.last_epoch
+        for step, batch in enumerate(batches):
+            done = epoch - 1 + (step + 0.5) / len(batches)
             stops = any_soon(should_stop, self.group)
             self.optimiser.forget_gradients()
-            n_in_batch = n_segments * segments.n_targets * self.windows.n_series
-            mine = share(len(starts), *dealt.seat)
-            drawn = dealt.chance.draw(self.network, len(starts), segments.n_read, mine)
-            if len(starts[mine]):  # of a small batch, not every process has a part
-                sums += self._add_gradients(starts[mine], drawn, n_in_batch)
+            n_in_batch = batch.size * segments.n_targets * self.windows.n_series
+            drawn = generators.draw(
+                self.network, len(batch.starts), segments.n_read, batch.mine
+            )
+            starts = batch.starts[batch.mine]
+            if len(starts):  # of a small batch, not every process has a part
+                sums += self._add_gradients(starts, drawn, n_in_batch)
             sum_gradients(self.network.parameters(), self.group)
             nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
             rate = learning_rate(done, settings.epochs, last, settings.lr)

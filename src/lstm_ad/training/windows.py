@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lstm_ad.axes import IndexArray, ScaledArray
 from lstm_ad.model.sequences import Segments
-from lstm_ad.training.device import home, sent
+from lstm_ad.training.device import sent, storage_device
 
 
 class Windows:
@@ -30,7 +30,7 @@ class Windows:
         device: torch.device,
     ) -> None:
         self.segments, self.device = segments, device
-        kept_on = home(device, values.nbytes)
+        kept_on = storage_device(device, values.nbytes)
         self._values = torch.from_numpy(values).to(kept_on)
         self._observed: Tensor | None = None
         if observed is not None:
