@@ -112,6 +112,7 @@ def clock(series: int, x: FloatArray) -> Dirty:
 
 POSITIVE = np.abs(50 + 7 * np.sin(T / 3)) + noise(0.2)
 HUNDRED = np.sort(np.random.default_rng(1).choice(N, 100, replace=False)).tolist()
+THREE = np.isin(T, [*range(300, 340), *range(700, 780), *range(1200, 1260)])
 LINE = np.linspace(50, 55, 200)
 FAHRENHEIT = clean()[:, 1] * 1.8 + 32
 NOISY = clean()[:, 1] + noise(15)
@@ -260,7 +261,14 @@ DIRTY = {
         "straight line",
         1,
         602,
-        np.round(changed(slice(600, 800), 1, LINE), 5),
+        np.round(changed(slice(600, 800), 1, LINE), 2),
+        margin=1,
+    ),
+    "three runs of interpolated rows": Dirty(
+        "straight line",
+        2,
+        301,
+        beside(np.where(THREE, np.interp(T, T[~THREE], clean()[~THREE, 1]), POSITIVE)),
         margin=1,
     ),
     "two files alike": Dirty(
@@ -321,6 +329,15 @@ CLEAN = {
     "a season longer than the rows": beside(30 * np.sin(T / 600) + noise()),
     "noise over all integers of 16 bits": beside(RNG.integers(0, 2**16, N)),
     "a few rows in a line": changed(slice(600, 618), 1, np.linspace(50, 55, 18)),
+    "a ramp that recurs": beside(
+        np.where(np.isin(T // 100, [3, 12]), T % 100 / 3, 30 + noise())
+    ),
+    "ramps as a thermostat makes them": beside(
+        np.round(18 + np.abs(T % 240 - 120) / 30 + noise(0.02), 1)
+    ),
+    "a set point with one ramp": beside(
+        np.interp(T, [0, 500, 800, 1200, 1300], [20, 20, 50, 50, 20])
+    ),
     "ramps": beside(np.where(T % 100 < 30, T % 100, 30 + noise())),
     "a set point": beside(np.where(T < 1500, np.clip(T, 500, 800), 650) / 7),
     "a smooth curve": beside(np.sin(T / 300)),

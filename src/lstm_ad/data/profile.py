@@ -12,17 +12,15 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.extremes import N_STRETCHES, Extreme, Extremes, Far
+from lstm_ad.data.lines import Line, Lines
 from lstm_ad.data.running import Missing, Steps
 from lstm_ad.data.states import StateCounter, States
 from lstm_ad.model.fences import fences, quantiles, sample
 
 _CHUNK, _CHUNK_ROWS = 2**18, 2048
-_MAX_BENDS = 2**18
-_ROUNDING = 8 * np.finfo(np.float64).eps
 _NORMAL_MAD = 1.482602218505602
 """Standard deviation of a Gaussian per median absolute deviation."""
 
@@ -54,12 +52,6 @@ class Profile:
     value is missing, the last one sampled before it."""
     sample_rows: IndexArray
     """Their row numbers, of shape ``(n,)``, rising."""
-    bends: npt.NDArray[np.float32]
-    """How much the line through the rows before and after bends there, as a fraction of
-    its slope; infinite at the ends of a file and where it is level. Of every sampled
-    row, or of every k-th where there are many series: ``(len(sample[::k]), D)``."""
-    bends_every: int
-    """``k``."""
     n_steps: int
     """How many steps there are."""
     n_rises: IndexArray
@@ -85,6 +77,12 @@ class Profile:
     """The rows of the longest run of missing values."""
     longest_missing_first: IndexArray
     """Its first row."""
+    lines: tuple[tuple[Line, ...], ...]
+    """Of each series the first straight lines, which are not level."""
+    straight_share: FloatArray
+    """The fraction of rows, estimated, that lie on a line with both neighbours."""
+    n_on_lines: IndexArray
+    """How many rows lie on straight lines that are not level."""
     states: tuple[States | None, ...]
     """Of each series the values it has, or None if there are many."""
     far: tuple[Far, ...]
@@ -126,7 +124,7 @@ def profile(files: Sequence[FloatArray]) -> Profile:
     sample_rows, sampled = sample(files)
     extremes, steps = Extremes(fences(sampled)), Steps(sampled.shape[1])
     states, missing = StateCounter(sampled.shape[1]), Missing(sampled.shape[1])
-    every = 1 + sampled.size // _MAX_BENDS
+    lines = Lines(sampled)
     edges = np.arange(N_STRETCHES + 1) * sum(n_timesteps) // N_STRETCHES
     for first, has_previous, rows in _chunks(files, edges):
         block = np.ascontiguousarray(rows.T)  # (D, rows): what is read is adjacent
@@ -135,7 +133,9 @@ def profile(files: Sequence[FloatArray]) -> Profile:
         steps.add(first, has_previous, block)
         states.add(first, has_previous, block)
         missing.add(first, has_previous, block)
+        lines.add(first, has_previous, block)
     steps.end(sum(n_timesteps))
+    lines.end(sum(n_timesteps))
     with np.errstate(invalid="ignore"):
         stretch_mean = extremes.sums / extremes.n_values
         mean = extremes.sums.sum(axis=0) / extremes.n_values.sum(axis=0)
@@ -149,8 +149,6 @@ def profile(files: Sequence[FloatArray]) -> Profile:
         mean=mean,
         sample=_held(sampled),
         sample_rows=sample_rows,
-        bends=_bends(files, sample_rows[::every]),
-        bends_every=every,
         n_steps=steps.n_steps,
         n_rises=steps.n_rises,
         n_falls=steps.n_falls,
@@ -163,6 +161,9 @@ def profile(files: Sequence[FloatArray]) -> Profile:
         n_missing=missing.n_missing,
         longest_missing=missing.longest,
         longest_missing_first=missing.longest_first,
+        lines=lines.result(),
+        straight_share=lines.n_straight / np.maximum(lines.n_tested, 1),
+        n_on_lines=lines.n_on_lines,
         states=states.result(),
         far=extremes.far(),
     )
@@ -181,24 +182,6 @@ def _held(sampled: FloatArray) -> FloatArray:
     held = np.take_along_axis(sampled, last, axis=0)
     median = np.nan_to_num(quantiles(sampled, [0.5])[0])
     return np.where(np.isnan(held), median, held)
-
-
-def _bends(files: Sequence[FloatArray], rows: IndexArray) -> npt.NDArray[np.float32]:
-    """Return how much the line through their neighbours bends at some rows."""
-    found = np.full((len(rows), files[0].shape[1]), np.inf, dtype=np.float32)
-    start = 0
-    for file in files:
-        first, stop = np.searchsorted(rows, [start + 1, start + len(file) - 1])
-        at = rows[first:stop] - start
-        x, before, after = file[at], file[at - 1], file[at + 1]
-        slope = np.abs(after - before) / 2
-        bend = np.abs(before - 2 * x + after) - _ROUNDING * np.abs(x)
-        has_slope = slope > _ROUNDING * np.abs(x)
-        np.divide(
-            bend, slope, out=found[first:stop], where=has_slope, casting="same_kind"
-        )
-        start += len(file)
-    return found
 
 
 def _chunks(

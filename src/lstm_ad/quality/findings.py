@@ -45,8 +45,10 @@ overflow               check        likewise, and goes through nearly all intege
                                     16 or 32 bits, with or without a sign
 restarting counter     check        only rises, but for falls of most of its range
 stuck                  check        changes in nearly every row, but for one stretch
-straight line          check        20 rows or more lie on one line, not level, and at
-                                    most 1 % of the others on any
+straight line          check        30 rows or more lie on one line, not level, as
+                                    exactly as printed, at most 7 times, none of them
+                                    as long and steep as another, and at most
+                                    5 % of the others on a line with both neighbours
 copied file            check        the values of two files are the same
 copied rows            check        2 % of the rows are copies of others, or 2 % of the
                                     validation rows are in the training channel

@@ -1,69 +1,68 @@
 """Find stretches of rows that were interpolated rather than measured."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from lstm_ad.axes import FloatArray, IndexArray
-from lstm_ad.quality.data_parts import Data, Finding
+from lstm_ad.data.lines import MAX_LINES, Line
+from lstm_ad.quality.data_parts import Data, Finding, Part
 from lstm_ad.quality.reasons import Level
 
-_MIN_SAMPLED, _MIN_ROWS = 5, 20
-_MAX_OTHERS = 0.01  # the fraction of all other rows that may lie on lines, too
-_MAX_BEND, _MIN_BEND = 1e-3, 0.1  # of the slope: on a line, as numbers are rounded; of
-# the others, whose median is to be larger: smooth curves are nearly straight in places
-_SAME = 1e-2  # what slopes of one line may differ by, of their size
+_MAX_SHARE = 1 / 3
+"""The fraction of rows on lines: a series of which more are is made of lines."""
+
+_MAX_OTHERS = 0.05
+"""The fraction of other rows on a line with both neighbours: more often, the series is
+level, smooth or coarse."""
+
+_SAME = 0.02
+"""What the slopes of two lines may differ by, and still be the same."""
 
 
 def find_straight_lines(data: Data) -> Iterator[Finding]:
-    """Yield series that are a straight line in one stretch, and in no other row."""
+    """Yield series that are straight lines in some rows, and in no other ones."""
     for part in data.parts:
         p = part.profile
-        rows, once = np.unique(p.sample_rows[:: p.bends_every], return_index=True)
-        is_straight = p.bends[once] <= _MAX_BEND
-        n_straight = np.count_nonzero(is_straight, axis=0)
-        for series in map(int, np.flatnonzero(n_straight >= _MIN_SAMPLED)):
-            values = p.sample[:: p.bends_every, series][once]
-            start, stop = _longest(rows, values, is_straight[:, series])
-            others = np.delete(p.bends[once, series], slice(start, stop))
-            n_others = n_straight[series] - (stop - start)
-            if (
-                stop - start < _MIN_SAMPLED
-                or rows[stop - 1] - rows[start] < _MIN_ROWS
-                or n_others > _MAX_OTHERS * len(others)
-                or np.median(np.where(np.isfinite(others), others, 0)) < _MIN_BEND
-            ):
+        share = p.n_on_lines / p.n_rows
+        is_odd = (share > 0) & (share <= _MAX_SHARE)
+        is_odd &= p.straight_share - share <= _MAX_OTHERS
+        for series in map(int, np.flatnonzero(is_odd)):
+            lines = p.lines[series]
+            every = [x.profile.lines[series] for x in data.parts]
+            whole = [line for x in data.parts for line in _whole(x, series)]
+            if max(map(len, every)) == MAX_LINES or _recur(whole):
                 continue
-            file, row = part.place(int(rows[start]))
-            low, high, n_rows = (
-                values[start],
-                values[stop - 1],
-                rows[stop - 1] - rows[start],
-            )
+            line = lines[0]
+            file, row = part.place(line.first)
+            _, last = part.place(line.last)
+            more = f" (as in {len(lines) - 1} more stretches)" * (len(lines) > 1)
             yield Finding(
                 "straight line",
                 Level.CHECK,
                 (series,),
                 file,
                 row,
-                f"{file}: {data.named(series)} goes from {low:.6g} to {high:.6g} in "
-                f"about {n_rows:,} rows in a straight line, from row {row} on, but "
-                f"on no other line: they look interpolated.",
+                f"{file}: in rows {row} to {last}, {data.named(series)} goes from "
+                f"{line.start:.6g} to {line.end:.6g} in a straight line{more}, but "
+                f"nowhere else: they look interpolated.",
                 "What was not measured would count as normal.",
                 "Leave these rows out, or their values empty with missing-values=hold.",
             )
 
 
-def _longest(
-    rows: IndexArray, values: FloatArray, is_straight: npt.NDArray[np.bool_]
-) -> tuple[int, int]:
-    """Return the longest run of sampled rows on one line: the first, and after it."""
-    slopes = np.diff(values) / np.diff(rows)
-    bends = np.abs(np.diff(slopes)) > _SAME * np.abs(slopes[1:])
-    is_on = is_straight.copy()
-    is_on[1:-1] &= ~bends
-    edges = np.flatnonzero(np.diff(is_on, prepend=False, append=False))
-    starts, stops = edges.reshape(-1, 2).T
-    longest = int(np.argmax(stops - starts)) if len(starts) else 0
-    return (int(starts[longest]), int(stops[longest])) if len(starts) else (0, 0)
+def _whole(part: Part, series: int) -> list[Line]:
+    """Return the lines of a series that no end of a file cuts."""
+    ends = np.cumsum(part.profile.n_timesteps)
+    cuts = {0, *ends.tolist()}
+    lines = part.profile.lines[series]
+    return [one for one in lines if one.first not in cuts and one.last + 1 not in cuts]
+
+
+def _recur(lines: Sequence[Line]) -> bool:
+    """Return whether two lines are as long and as steep: a ramp of the machine."""
+    return any(
+        abs(one.last - one.first - two.last + two.first) <= 1
+        and abs(one.slope - two.slope) <= _SAME * abs(one.slope)
+        for one, two in itertools.combinations(lines, 2)
+    )

@@ -127,17 +127,29 @@ def test_states_are_counted_and_many_values_are_none(described: Profile) -> None
         assert states.first_rows[index] == (x == value).argmax()
 
 
-def test_bends_are_those_of_the_line_through_both_neighbours() -> None:
-    """None at the ends of a file and where the line is level."""
-    values = np.array([0.0, 1.0, 2.0, 4.0, 4.0, 4.0])[:, np.newaxis]
-    found = profile([values, values[:3]])
+@pytest.mark.parametrize(
+    ("first", "last", "end", "decimals", "is_line"),
+    [
+        (600, 800, 55, 15, True),
+        (600, 800, 55, 2, True),
+        (600, 629, 55, 15, True),
+        (600, 628, 55, 15, False),
+        (600, 800, 50, 15, False),
+        (0, 100, 55, 3, True),
+        (980, 1019, 55, 3, False),  # in two files
+        (1900, 1999, 45, 3, True),
+    ],
+)
+def test_lines_have_their_first_and_last_row(
+    first: int, last: int, end: float, decimals: int, is_line: bool
+) -> None:
+    """Rounded or not, across blocks and to the ends of a file, but not level ones."""
+    x = 50 + np.random.default_rng(0).normal(scale=9, size=(2000, 3))
+    x[first : last + 1, 1] = np.linspace(50, end, last - first + 1)
+    found = profile(np.split(x.round(decimals), [1000])).lines
 
-    np.testing.assert_allclose(
-        found.bends[:, 0],
-        [np.inf, 0, 1 / 1.5, 2, np.inf, np.inf, np.inf, 0, np.inf],
-        atol=1e-12,
-        rtol=1e-6,
-    )
+    assert found[0] == found[2] == ()
+    assert [(one.first, one.last) for one in found[1]] == [(first, last)] * is_line
 
 
 def test_a_value_far_away_is_kept_with_its_row(described: Profile) -> None:
