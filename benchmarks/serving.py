@@ -8,6 +8,8 @@ threads for a batch transform. Measured on this machine, one after the other:
 - throughput: a 100 000 x 8 CSV through HTTP, against the network alone on its arrays,
   in turn: as a batch transform sends it, both with a thread per core; and to an
   endpoint, both with one thread;
+- times: the CPU time of reading a CSV with a column of times, against that of the same
+  numbers alone, in turn;
 - formats: the same with every other answer, against the default one;
 - latency: a 200 x 2 CSV, one caller and sixteen, in turn, and a growing series;
 - cold start: process start to the first ping, against ``python -c "import torch"``;
@@ -22,6 +24,7 @@ import argparse
 import contextlib
 import dataclasses
 import http.client
+import io
 import os
 import platform
 import selectors
@@ -43,10 +46,12 @@ sys.path[:0] = [str(REPOSITORY / "src"), str(REPOSITORY / "scripts")]
 
 import laptop  # noqa: E402  # the path comes first
 from lstm_ad import artifacts  # noqa: E402  # the path comes first
+from lstm_ad.data.schema import Column, Role, Schema  # noqa: E402  # the path comes first
 from lstm_ad.hyperparameters import Hyperparameters  # noqa: E402
 from lstm_ad.model.runtime import ROWS  # noqa: E402
 from lstm_ad.model.sequences import input_sequences  # noqa: E402
 from sagemaker_container.formats.columns import OUTPUTS  # noqa: E402
+from sagemaker_container.formats.csv_table import read_table  # noqa: E402
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
@@ -71,6 +76,7 @@ def main() -> None:
         measures = {
             "cold-start": lambda: cold_start(narrow),
             "throughput": lambda: throughput(wide),
+            "times": times,
             "formats": lambda: formats(wide),
             "latency": lambda: latency(narrow, options.seconds),
             "memory": lambda: memory(wide, narrow, options.requests),
@@ -107,6 +113,32 @@ def throughput(base: Path) -> None:
             [("bare network", network), ("server", served)],
         )
         print(f"{100_000 / served:,.0f} rows/s through HTTP")
+
+
+def times() -> None:
+    """Compare reading numbers with times before them and without."""
+    generator = np.random.default_rng(5)
+    for n_series in (4, 13):
+        rows = generator.normal(size=(2_000_000 // n_series, n_series)).round(4)
+        lines = to_csv(rows).decode().splitlines()
+        began = np.datetime64("2026-01-01T00:00:00")
+        stamps = (began + np.arange(len(lines))).astype(str).tolist()
+        joined = map(",".join, zip(stamps, lines, strict=True))
+        texts = ["\n".join(part).encode() + b"\n" for part in (lines, joined)]
+        series = [Column(str(number), Role.SERIES) for number in range(n_series)]
+        stamp = Column("time", Role.TIMESTAMP)
+        schemas = [Schema((*some, *series), is_named=True) for some in ((), (stamp,))]
+        seconds: list[list[float]] = [[], []]
+        for _ in range(7):
+            for text, schema, spent in zip(texts, schemas, seconds, strict=True):
+                before = time.process_time()
+                read_table(io.BytesIO(text), schema)
+                spent.append(time.process_time() - before)
+        alone, timed_ones = map(statistics.median, seconds)
+        table(
+            f"Reading {len(rows)} x {n_series} ({len(texts[0]) / 1e6:.0f} MB), CPU",
+            [("numbers alone", alone), ("with times", timed_ones)],
+        )
 
 
 def formats(base: Path) -> None:

@@ -56,6 +56,27 @@ def cut(
     return characters[keep].tobytes(), cells
 
 
+def leading(text: bytes) -> Cells | None:
+    """Return the cells of the first column if they are equally long, or None.
+
+    Args:
+        text: Whole lines that end with LF. Cells in quotes are left to :func:`cut`.
+    """
+    characters = np.frombuffer(text, dtype=np.uint8)
+    width = text.find(b",")
+    line_ends = np.flatnonzero(characters == _LF)
+    starts = np.concatenate([[0], line_ends[:-1] + 1])
+    if width < 1 or (line_ends - starts).min() <= width:
+        return None
+    if (characters[starts + width] != _COMMA).any():
+        return None
+    places = np.ndarray(len(text) - width, f"V{width}", text, strides=(1,))
+    cells = places[starts].tobytes()
+    if b"," in cells or b'"' in cells:
+        return None
+    return Cells([(cells, np.arange(0, len(cells) + 1, width, dtype=np.int32))])
+
+
 def split(line: bytes) -> list[bytes]:
     """Return the cells of a line; quotes that do not match divide none."""
     characters = np.frombuffer(line + b"\n", dtype=np.uint8)

@@ -23,7 +23,7 @@ from typing import BinaryIO, TypeVar
 
 import numpy as np
 
-from lstm_ad.axes import IndexArray
+from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.schema import Schema
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.parallel import Cores
@@ -160,6 +160,28 @@ class BlockReader:
 
     def parse(self, block: Block) -> Parsed:
         """Return a block and what it holds; no numbers if something is wrong."""
+        return self._parse_stamped(block) or self._parse_any(block)
+
+    def _parse_stamped(self, block: Block) -> Parsed | None:
+        """Return what a block holds whose lines begin with equally long times, or None.
+
+        The reader of numbers skips the times in less time than it takes to cut them
+        out.
+        """
+        columns, n_series = self._columns, len(self._columns.series)
+        if [*columns.carried.items()] != [(columns.timestamp, 0)]:
+            return None
+        if self._allows_missing or (cells := carried.leading(block.text)) is None:
+            return None
+        if (moments := time_text.parse(cells)) is None:
+            return None
+        numbers = csv_text.numbers_after(block.text, n_series, cells[0])
+        if numbers is None:
+            return None
+        return Parsed(block, self._ordered(numbers), n_series, (cells,), *moments)
+
+    def _parse_any(self, block: Block) -> Parsed:
+        """Return a block and what it holds; no numbers if something is wrong."""
         columns, text = self._columns, block.text
         cells: tuple[Cells, ...] = ()
         if columns.carried:
@@ -171,14 +193,20 @@ class BlockReader:
             text, cells = found
         n_series = len(columns.series)
         numbers = self._numbers(text, n_series)
-        if numbers is not None and self._order is not None:
-            numbers = numbers.reshape(-1, n_series)[:, self._order].ravel()
+        if numbers is not None:
+            numbers = self._ordered(numbers)
         if columns.timestamp is None:
             return Parsed(block, numbers, n_series, cells)
         moments = time_text.parse(cells[[*columns.carried].index(columns.timestamp)])
         if moments is None:
             return Parsed(block, None)
         return Parsed(block, numbers, n_series, cells, *moments)
+
+    def _ordered(self, numbers: FloatArray) -> FloatArray:
+        """Return numbers of rows in the order of the series of the model."""
+        if self._order is None:
+            return numbers
+        return numbers.reshape(-1, len(self._order))[:, self._order].ravel()
 
     def check_form(self, parsed: Parsed, n_rows_before: int) -> None:
         """Refuse a block whose times are written unlike those before it.

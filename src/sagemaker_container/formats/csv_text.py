@@ -76,17 +76,40 @@ def n_cells(text: bytes) -> int:
 def numbers(text: bytes, n_columns: int) -> FloatArray | None:
     """Return the numbers in lines of text, or None if a cell is bad."""
     cells = _without_spaces(text)
-    ends = cells.translate(None, _IN_NUMBERS)
-    n_rows = ends.count(b"\n")
-    if len(ends) != n_rows * n_columns:
-        return None
-    if ends != (b"," * (n_columns - 1) + b"\n") * n_rows:
+    if not _are_rows(cells, b"," * (n_columns - 1) + b"\n"):
         return None
     try:
         found = _parse_few(cells) if len(cells) < FEW else _parse_many(cells, n_columns)
     except ValueError:
         return None
     return found if np.abs(found).max() <= MAX_MAGNITUDE else None
+
+
+def numbers_after(text: bytes, n_columns: int, cell: bytes) -> FloatArray | None:
+    """Return the numbers that follow a first cell, or None; few are left to others.
+
+    Args:
+        text: Whole lines, which begin with cells of times and a comma.
+        n_columns: The numbers in each line.
+        cell: The first cell of the first line.
+    """
+    before = cell.translate(None, _IN_NUMBERS)
+    if len(text) < FEW or n_columns >= FEW_COLUMNS:
+        return None
+    if not _are_rows(text, before + b"," * n_columns + b"\n"):
+        return None
+    try:
+        found = _parse_many(text, n_columns, n_before=1)
+    except ValueError:
+        return None
+    return found if np.abs(found).max() <= MAX_MAGNITUDE else None
+
+
+def _are_rows(text: bytes, row: bytes) -> bool:
+    """Return whether each line is a row of numbers, given what else a row holds."""
+    ends = text.translate(None, _IN_NUMBERS)
+    n_rows = ends.count(b"\n")
+    return len(ends) == n_rows * len(row) and ends == row * n_rows
 
 
 def numbers_or_nothing(text: bytes, n_columns: int) -> FloatArray | None:
@@ -129,11 +152,18 @@ def _parse_few(text: bytes) -> FloatArray:
     return np.array([float(cell) for cell in cells[:-1].split(b"\n")])
 
 
-def _parse_many(text: bytes, n_columns: int) -> FloatArray:
-    """Return the numbers; to the last bit those that :func:`float` returns."""
+def _parse_many(text: bytes, n_columns: int, n_before: int = 0) -> FloatArray:
+    """Return the numbers; to the last bit those that :func:`float` returns.
+
+    Args:
+        text: Whole lines.
+        n_columns: The numbers in each line.
+        n_before: The cells before them, which are skipped.
+    """
     table = pd.read_csv(
         io.BytesIO(text if n_columns <= FEW_COLUMNS else text.replace(b",", b"\n")),
         header=None,
+        usecols=range(n_before, n_before + n_columns) if n_before else None,
         dtype=np.float64,
         na_filter=False,
         skip_blank_lines=False,

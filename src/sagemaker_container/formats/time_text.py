@@ -74,6 +74,8 @@ def _parse_fixed(cells: npt.NDArray[np.bytes_]) -> tuple[IndexArray, Form] | Non
         cells: Of shape ``(T,)``. What is not all in one shape, or is no time, is left
             to pandas.
     """
+    if len(cells) == 1:
+        return _parse_one(cells)
     columns = np.frombuffer(cells.tobytes(), np.uint8).reshape(len(cells), -1)
     columns = np.ascontiguousarray(columns.T)  # a character of each time per row
     form = _form(shape := columns[:, 0].tobytes().translate(_DIGITS))
@@ -88,6 +90,17 @@ def _parse_fixed(cells: npt.NDArray[np.bytes_]) -> tuple[IndexArray, Form] | Non
     if not is_digit.all():  # below 0
         return cells.astype(np.int64), form
     return _number(digits[:-9]) * np.int64(10**9) + _number(digits[-9:]), form
+
+
+def _parse_one(cells: npt.NDArray[np.bytes_]) -> tuple[IndexArray, Form] | None:
+    """Return a single time, or None; messages look at one after the other."""
+    cell = cells.tobytes()  # with a NUL at its end, if there is one
+    form = _form(cell.translate(_DIGITS))
+    if form is not None and form[0] == TimeForm.INTEGER:
+        return cells.astype(np.int64), form
+    if form is None or not _YEARS[0] // 100 < int(cell[:2]) < _YEARS[1] // 100:
+        return None  # no time, beyond nanoseconds, or near their end
+    return _parse_whole(cells, form)
 
 
 def _parse_iso(
@@ -176,6 +189,9 @@ def _parse_whole(
 
 def form_of(cell: bytes) -> Form | None:
     """Return how a time is written, or None if it is no time."""
+    form = _form(cell.translate(_DIGITS))
+    if form is not None and form[0] == TimeForm.INTEGER:
+        return form
     found = parse(Cells.of([cell]))
     return found[1] if found else None
 

@@ -49,6 +49,13 @@ def test_one_bad_time_among_many_is_found(bad: str) -> None:
     assert time_text.parse(Cells.of([text.encode() for text in texts])) is None
 
 
+@pytest.mark.parametrize("n_times", [1, 5])
+@pytest.mark.parametrize("text", ["5\0", "2024-03-01\0"])
+def test_a_nul_is_no_part_of_a_time(text: str, n_times: int) -> None:
+    """Arrays of NumPy leave out those at the end."""
+    assert time_text.parse(Cells.of([text.encode()] * n_times)) is None
+
+
 def test_an_offset_takes_no_time_beyond_nanoseconds() -> None:
     """From a day that begins within them."""
     texts = [f"2262-04-11T{hour:02}:00:00-05:30" for hour in range(24)]
