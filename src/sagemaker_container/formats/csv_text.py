@@ -17,7 +17,7 @@ from sagemaker_container.formats.blocks import refuse_too_many
 from sagemaker_container.formats.cells import MAX_MAGNITUDE, kind_of
 from sagemaker_container.formats.messages import counted, shown
 
-_LF, _COMMA, _ZERO = 10, 44, 48
+_LF, _SPACE, _COMMA, _ZERO = 10, 32, 44, 48
 NUMBER = re.compile(rb" *[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)? *")
 NO_NUMBER = re.compile(rb" *(nan|NaN)? *")
 _WORDS = re.compile(rb"(?:nan|NaN)(?<=[,\n]...)(?=[,\n])")
@@ -135,7 +135,16 @@ def numbers_or_nothing(text: bytes, n_columns: int) -> FloatArray | None:
 
 def _without_spaces(text: bytes) -> bytes:
     """Return lines of text without the spaces around cells, if none has one within."""
-    if b" " not in text or _SPACE_WITHIN.search(text):
+    if b" " not in text:
+        return text
+    characters = np.frombuffer(text, dtype=np.uint8)
+    is_space = characters == _SPACE
+    is_end = (characters == _COMMA) | (characters == _LF)
+    is_other = ~(is_space | is_end)
+    # Padding on one side is told in a fraction of the time of the expression.
+    follows = (is_space[1:] & is_other[:-1]).any()
+    precedes = (is_space[:-1] & is_other[1:]).any()
+    if follows and precedes and _SPACE_WITHIN.search(text):
         return text
     return text.replace(b" ", b"")
 
