@@ -9,7 +9,12 @@ from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.extremes import N_STRETCHES
 from lstm_ad.model.fences import TAIL, varying
 from lstm_ad.quality.data_parts import Data, Finding
-from lstm_ad.quality.outlying import DISTANCE, MIN_ROWS, training_sample
+from lstm_ad.quality.outlying import (
+    DISTANCE,
+    MIN_ROWS,
+    stretch_medians,
+    training_sample,
+)
 from lstm_ad.quality.reasons import Level
 
 _N_BLOCKS = 12
@@ -81,7 +86,7 @@ def _may_change(sample: FloatArray, bounds: IndexArray) -> npt.NDArray[np.bool_]
 
     What keeps all values apart keeps the medians of the stretches apart.
     """
-    medians = np.stack([np.median(x, axis=0) for x in np.split(sample, bounds[1:-1])])
+    medians = stretch_medians(sample, bounds)
     found = np.zeros(sample.shape[1], dtype=np.bool_)
     for cut in range(N_STRETCHES // 3, 2 * N_STRETCHES // 3 + 1):
         before, after = medians[:cut], medians[cut:]

@@ -1,7 +1,6 @@
 """Find values, and stretches of rows, far from all others of a series."""
 
 import dataclasses
-import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -108,6 +107,17 @@ def training_sample(data: Data) -> tuple[FloatArray, IndexArray]:
     )
 
 
+def stretch_medians(sample: FloatArray, bounds: IndexArray) -> FloatArray:
+    """Return the median of each stretch of sampled rows, of shape ``(stretches, D)``.
+
+    Args:
+        sample: The rows, of shape ``(n, D)``.
+        bounds: Where each stretch starts, and where the last one ends.
+    """
+    stretches = np.split(sample, bounds[1:-1])
+    return np.stack([np.median(rows, axis=0) for rows in stretches])
+
+
 def find_unlike_stretches(data: Data) -> Iterator[Finding]:
     """Yield one stretch of the training files that is unlike all others."""
     fitting = data.fitting.profile
@@ -116,8 +126,9 @@ def find_unlike_stretches(data: Data) -> Iterator[Finding]:
         return
     sample, rows = training_sample(data)
     bounds = np.searchsorted(rows, np.arange(N_STRETCHES + 1) * n_rows / N_STRETCHES)
+    medians = stretch_medians(sample, bounds)
     for series in map(int, np.flatnonzero(fitting.quantiles[2] > fitting.quantiles[0])):
-        odd = _odd_run(sample[:, series], bounds)
+        odd = _odd_run(sample[:, series], bounds, medians[:, series])
         if odd is None:
             continue
         first, last = int(rows[bounds[odd.start]]), int(rows[bounds[odd.stop] - 1])
@@ -156,10 +167,16 @@ class _Odd:
     """Likewise the largest."""
 
 
-def _odd_run(values: FloatArray, bounds: IndexArray) -> _Odd | None:
-    """Return the longest run of at most a third of the stretches apart from all."""
-    pairs = list(itertools.pairwise(map(int, bounds)))
-    medians = np.array([np.median(values[a:b]) for a, b in pairs])
+def _odd_run(
+    values: FloatArray, bounds: IndexArray, medians: FloatArray
+) -> _Odd | None:
+    """Return the longest run of at most a third of the stretches apart from all.
+
+    Args:
+        values: Of one series.
+        bounds: Those of the stretches.
+        medians: Of each stretch.
+    """
     order = np.argsort(medians, kind="stable")
     for count in range(len(medians) // 3, 0, -1):
         for few, many in (
