@@ -14,9 +14,9 @@ from sagemaker_container.limits import Limits
 PRODUCTS_PER_SECOND = 1e10
 """What one core multiplies and adds while it trains: of each row read, every weight."""
 
-SECONDS_WORTH_SHARING = 30
+SECONDS_WORTH_SHARING = 12
 """The training of one process from which on several are started: they take 2.5 CPU
-seconds more to start, which a machine that is busy makes several seconds."""
+seconds more to start, which cores that other work shares make several seconds."""
 
 SEQUENCES_WORTH_A_PROCESS = 32
 """Of a batch: the smallest share for which a gain was measured."""

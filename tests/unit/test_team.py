@@ -24,7 +24,8 @@ def rows() -> Rows:
 @pytest.mark.parametrize(
     ("changes", "limits", "n_processes"),
     [
-        ({}, SIXTEEN, 1),  # a quarter of a minute of one core
+        ({}, SIXTEEN, 2),  # a quarter of a minute of one core
+        ({"epochs": 70}, SIXTEEN, 1),
         ({"epochs": 250}, SIXTEEN, 2),  # 32 sequences of a batch each
         ({"epochs": 250, "batch_size": 1024}, SIXTEEN, 16),  # a core each
         ({"epochs": 250, "batch_size": 63}, SIXTEEN, 1),
