@@ -63,9 +63,7 @@ def _changed(
     (low, high), (low_there, high_there) = (
         np.quantile(x, [0.1, 0.9]) for x in (here, there)
     )
-    file, row = data.place(int(rows[start]))
-    last_file, last = data.place(int(rows[stop - 1]))
-    to = f"{last}" if last_file == file else f"{last} of {last_file}"
+    file, row, to = data.place_range(int(rows[start]), int(rows[stop - 1]))
     return Finding(
         "change",
         Level.CHECK,

@@ -169,6 +169,15 @@ class Data:
             return self.fitting.place(row)
         return self.calibration.place(row - n_fitting)
 
+    def place_range(self, first: int, last: int) -> tuple[str, int, str]:
+        """Return what :meth:`place` does of a first row, and where the last one is.
+
+        The last one is in words, with its file where that is another.
+        """
+        file, row = self.place(first)
+        last_file, last_row = self.place(last)
+        return file, row, f"{last_row}" + f" of {last_file}" * (last_file != file)
+
     @property
     def names(self) -> tuple[str, ...]:
         """What the series are called, of length ``D``."""

@@ -132,9 +132,7 @@ def find_unlike_stretches(data: Data) -> Iterator[Finding]:
         if odd is None:
             continue
         first, last = int(rows[bounds[odd.start]]), int(rows[bounds[odd.stop] - 1])
-        file, row = data.place(first)
-        last_file, last_row = data.place(last)
-        to = f"{last_row}" if last_file == file else f"{last_row} of {last_file}"
+        file, row, to = data.place_range(first, last)
         yield Finding(
             "unlike stretch",
             Level.CHECK,
