@@ -34,6 +34,10 @@ class Far:
 class Extreme:
     """The smallest, or the largest, value of each series: arrays of shape ``(D,)``."""
 
+    value: FloatArray
+    """The value itself."""
+    rows: IndexArray
+    """The first and the last row that has it, of shape ``(2, D)``."""
     n_rows: IndexArray
     """How many rows have exactly this value."""
     n_visits: IndexArray
@@ -47,9 +51,9 @@ class Extremes:
 
     def __init__(self, bounds: FloatArray) -> None:
         n_series = bounds.shape[1]
-        self.rows = np.zeros((2, 2, n_series), dtype=np.int64)
         self.sums, self.n_values = np.zeros((2, N_STRETCHES, n_series))
         self.ranges = np.full((2, N_STRETCHES, n_series), np.nan)
+        self._rows = np.zeros((2, 2, n_series), dtype=np.int64)
         self._best = np.array([np.inf, -np.inf])[:, np.newaxis] * np.ones(n_series)
         self._nearest = self._best.copy()
         self._n_rows, self._n_visits = np.zeros((2, 2, n_series), dtype=np.int64)
@@ -87,8 +91,14 @@ class Extremes:
     def extremes(self) -> tuple[Extreme, Extreme]:
         """Return who takes the smallest and the largest values."""
         low, high = (
-            Extreme(self._n_rows[side], self._n_visits[side], self._nearest[side])
-            for side in (0, 1)
+            Extreme(
+                extreme.reduce(self.ranges[side]),
+                self._rows[side],
+                self._n_rows[side],
+                self._n_visits[side],
+                self._nearest[side],
+            )
+            for side, extreme in enumerate((np.fmin, np.fmax))
         )
         return low, high
 
@@ -122,7 +132,7 @@ class Extremes:
         x[is_there] = np.nan
         rest = extreme.reduce(x, axis=1)
         nearest[series] = extreme(nearest[series], rest)
-        rows = self.rows[side]
+        rows = self._rows[side]
         at = first + is_there.argmax(axis=1)
         rows[0, is_new] = at[is_new[series]]
         rows[1, series] = first + new.shape[1] - 1

@@ -35,16 +35,8 @@ class Profile:
 
     n_timesteps: tuple[int, ...]
     """The rows of each file."""
-    low: FloatArray
-    """The smallest value."""
-    high: FloatArray
-    """The largest value."""
-    low_rows: IndexArray
-    """The first and the last row of the smallest value, of shape ``(2, D)``."""
-    high_rows: IndexArray
-    """Likewise of the largest."""
     extremes: tuple[Extreme, Extreme]
-    """Who takes the smallest and the largest value."""
+    """The smallest and the largest value, and who takes it."""
     mean: FloatArray
     """The mean of all rows."""
     sample: FloatArray
@@ -92,6 +84,16 @@ class Profile:
     def n_rows(self) -> int:
         """The rows of all files together."""
         return sum(self.n_timesteps)
+
+    @property
+    def low(self) -> FloatArray:
+        """The smallest value."""
+        return self.extremes[0].value
+
+    @property
+    def high(self) -> FloatArray:
+        """The largest value."""
+        return self.extremes[1].value
 
     @functools.cached_property
     def quantiles(self) -> FloatArray:
@@ -141,10 +143,6 @@ def profile(files: Sequence[FloatArray]) -> Profile:
         mean = extremes.sums.sum(axis=0) / extremes.n_values.sum(axis=0)
     return Profile(
         n_timesteps=n_timesteps,
-        low=np.fmin.reduce(extremes.ranges[0]),
-        high=np.fmax.reduce(extremes.ranges[1]),
-        low_rows=extremes.rows[0],
-        high_rows=extremes.rows[1],
         extremes=extremes.extremes(),
         mean=mean,
         sample=_held(sampled),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lstm_ad.data.extremes import Extreme
 from lstm_ad.model.fences import TAIL, varying
 from lstm_ad.quality.data_parts import Data, Finding, Part
 from lstm_ad.quality.outlying import BLINDS, DISTANCE, FAR_DISTANCE, far_rows
@@ -40,26 +41,19 @@ def find_sentinels(data: Data) -> Iterator[Finding]:
     """Yield codes for missing readings that are no far values: too frequent or near."""
     for part in data.parts:
         varies = varying(part.profile.sample)
-        for side, (code, extreme) in enumerate(
-            zip(
-                (part.profile.low, part.profile.high),
-                part.profile.extremes,
-                strict=True,
-            )
-        ):
+        for extreme in part.profile.extremes:
             share = extreme.n_rows / part.profile.n_rows
-            has_code = np.isin(code, SENTINELS) | (
+            has_code = np.isin(extreme.value, SENTINELS) | (
                 varies & (share >= TAIL) & (share <= _MAX_SHARE)
             )
             has_code &= np.isfinite(extreme.nearest)
             for series in map(int, np.flatnonzero(has_code)):
-                yield from _code(data, part, side, series)
+                yield from _code(data, part, extreme, series)
 
 
-def _code(data: Data, part: Part, side: int, series: int) -> Iterator[Finding]:
+def _code(data: Data, part: Part, extreme: Extreme, series: int) -> Iterator[Finding]:
     """Yield the extreme of a series if it is a code."""
-    profile, extreme = part.profile, part.profile.extremes[side]
-    code = float((profile.low, profile.high)[side][series])
+    profile, code = part.profile, float(extreme.value[series])
     n_rows, nearest = int(extreme.n_rows[series]), float(extreme.nearest[series])
     x = profile.sample[:, series]
     rest = x[x != code]
@@ -74,8 +68,7 @@ def _code(data: Data, part: Part, side: int, series: int) -> Iterator[Finding]:
     is_told = code in profile.far[series].values[far_rows(profile, series)]
     if ranges < DISTANCE or is_told or not (is_known or is_isolated or is_short):
         return
-    first_rows = (profile.low_rows, profile.high_rows)[side]
-    file, row = part.place(int(first_rows[0, series]))
+    file, row = part.place(int(extreme.rows[0, series]))
     times = "once" if n_jumps == 1 else f"{n_jumps:,} times"
     is_sure = is_known or is_isolated
     what = "that is" if is_sure else "it looks like"
@@ -100,26 +93,25 @@ def find_limits(data: Data) -> Iterator[Finding]:
     for part in data.parts:
         varies = varying(part.profile.sample)
         for side, extreme in enumerate(part.profile.extremes):
-            limit = (part.profile.low, part.profile.high)[side]
             least, most = (share * part.profile.n_rows for share in _LIMIT_SHARES)
             is_limit = (
                 varies
-                & ~np.isin(limit, _BOUNDS)
+                & ~np.isin(extreme.value, _BOUNDS)
                 & (extreme.n_visits >= _MIN_VISITS)
                 & (extreme.n_rows >= _MIN_RUN * extreme.n_visits)
                 & (extreme.n_rows >= least)
                 & (extreme.n_rows <= most)
             )
             for series in map(int, np.flatnonzero(is_limit)):
-                if (side, series) not in told and _is_continued(part, side, series):
+                if (side, series) not in told and _is_continued(part, extreme, series):
                     told.add((side, series))
                     yield _limit(data, part, side, series)
 
 
-def _is_continued(part: Part, side: int, series: int) -> bool:
+def _is_continued(part: Part, extreme: Extreme, series: int) -> bool:
     """Return whether the other values of a series are distinct, and go up to it."""
-    limit = (part.profile.low, part.profile.high)[side][series]
-    gap = abs(float(part.profile.extremes[side].nearest[series] - limit))
+    limit = extreme.value[series]
+    gap = abs(float(extreme.nearest[series] - limit))
     x = part.profile.sample[:, series]
     rest = x[x != limit]
     is_distinct = len(np.unique(rest)) >= _MIN_DISTINCT * len(rest)
@@ -128,10 +120,8 @@ def _is_continued(part: Part, side: int, series: int) -> bool:
 
 def _limit(data: Data, part: Part, side: int, series: int) -> Finding:
     """Return that a series is often at its limit."""
-    profile, extreme = part.profile, part.profile.extremes[side]
-    limit = (profile.low, profile.high)[side][series]
-    first_rows = (profile.low_rows, profile.high_rows)[side]
-    file, row = part.place(int(first_rows[0, series]))
+    extreme = part.profile.extremes[side]
+    file, row = part.place(int(extreme.rows[0, series]))
     return Finding(
         "at its limit",
         Level.CHECK,
@@ -139,7 +129,7 @@ def _limit(data: Data, part: Part, side: int, series: int) -> Finding:
         file,
         row,
         f"{file}: from row {row} on, {data.named(series)} stays at exactly "
-        f"{limit:.6g} {extreme.n_visits[series]:,} times, in "
+        f"{extreme.value[series]:.6g} {extreme.n_visits[series]:,} times, in "
         f"{extreme.n_rows[series]:,} rows of {part.name}; it is never "
         f"{('smaller', 'larger')[side]}, and varies freely in all others.",
         "If the sensor is at its limit there, nothing beyond it is seen.",

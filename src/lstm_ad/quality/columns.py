@@ -86,8 +86,9 @@ def find_constants(data: Data) -> Iterator[Finding]:
             part = others[0]
             is_switch = part.profile.states[series] is not None
             low, high = part.profile.low[series], part.profile.high[series]
-            at = part.profile.low_rows if low != value else part.profile.high_rows
-            file, row = part.place(int(at[0, series]))
+            side = int(low == value)  # the one that is another value
+            at = part.profile.extremes[side].rows[0, series]
+            file, row = part.place(int(at))
             yield Finding(
                 "constant until later",
                 Level.CHECK if is_switch else Level.DO_NOT_USE,

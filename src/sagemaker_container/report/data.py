@@ -109,8 +109,8 @@ def _numbers(part: Part, series: int) -> dict[str, Any]:
     profile = part.profile
     states = profile.states[series]
     rows = {
-        "lowest_rows": profile.low_rows[:, series],
-        "highest_rows": profile.high_rows[:, series],
+        "lowest_rows": profile.extremes[0].rows[:, series],
+        "highest_rows": profile.extremes[1].rows[:, series],
         "longest_constant_row": profile.longest_first[series : series + 1],
     }
     lower, median, upper = profile.quantiles[:, series].tolist()

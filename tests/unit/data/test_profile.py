@@ -45,10 +45,10 @@ def test_extremes_are_exact_and_have_their_first_and_last_row(
     np.testing.assert_array_equal(described.low, x.min(axis=0))
     np.testing.assert_array_equal(described.high, x.max(axis=0))
     np.testing.assert_array_equal(
-        described.low_rows, [x.argmin(axis=0), last - x[::-1].argmin(axis=0)]
+        described.extremes[0].rows, [x.argmin(axis=0), last - x[::-1].argmin(axis=0)]
     )
     np.testing.assert_array_equal(
-        described.high_rows, [x.argmax(axis=0), last - x[::-1].argmax(axis=0)]
+        described.extremes[1].rows, [x.argmax(axis=0), last - x[::-1].argmax(axis=0)]
     )
     np.testing.assert_allclose(described.mean, x.mean(axis=0))
 
