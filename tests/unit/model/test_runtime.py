@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -75,6 +77,28 @@ def test_a_gpu_is_used_where_it_can_be(
     cpu = "CPUExecutionProvider"
 
     assert runtime.providers([*others, cpu], gpu=3) == [*expected, (cpu, {})]
+
+
+@pytest.mark.parametrize(("stride", "is_said"), [(4, True), (1, False)])
+def test_a_gpu_that_cannot_be_used_is_said(
+    stride: int,
+    is_said: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """And the processor computes; not said of a network that belongs there anyway."""
+    runs_on = onnxruntime.get_available_providers()
+    available = [runtime.GPU, *(name for name in runs_on if name != runtime.GPU)]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # nor is there one where tests run
+
+    with warnings.catch_warnings(action="ignore"):  # ONNX Runtime's own
+        network = zeros_network(Layout(4, 4, stride), 2)
+
+    rows = np.zeros((4, 4, 2)[stride == 1 :], dtype=np.float32)
+    reconstructions, _ = network.run(rows, network.initial_states())
+    assert reconstructions.shape == (4, 4, 2)
+    assert ("ONNX Runtime cannot use GPU 0" in caplog.text) == is_said
 
 
 def test_what_is_no_network_or_half_of_one_is_refused(detector: LSTMAD) -> None:
