@@ -136,6 +136,7 @@ def run(
         parent = Parent.load(environment.parent_dir, n_cores, group)
         logger.info("Starting from the model %s.", parent.digest)
     examination = examine(rows, environment.hyperparameters, group)
+    rows = dataclasses.replace(rows, codes=examination.codes)
     result = fit(
         rows,
         environment.hyperparameters,

@@ -107,7 +107,7 @@ def prepare(
         check_memory(partition.n_series, settings, n_processes, memory_bytes)
     learnt_from = partition.fitting or partition.calibration
     shares = [part.share(rows, group) for part in learnt_from]
-    fences = Fences.of(shares, group)
+    fences = Fences.of(shares, group, rows.codes)
     names = partition.schema.series
     level = Scaler.fit([fences.repair(part) for part in shares], group, names)
     scaler = level

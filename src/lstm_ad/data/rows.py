@@ -26,6 +26,7 @@ from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.blocks import Number
 from lstm_ad.data.schema import Schema
 from lstm_ad.exceptions import SettingError
+from lstm_ad.model.fences import Codes
 from lstm_ad.model.gaps import Runs, stretches
 from lstm_ad.processes import ProcessGroup
 
@@ -174,6 +175,8 @@ class Rows:
     """The scratch folder of the store."""
     files: tuple[File, ...]
     """Those of training and of validation first, so they have a common axis of rows."""
+    codes: Codes = dataclasses.field(default_factory=dict)
+    """The values that were found to stand for missing readings, of all hosts."""
 
     @classmethod
     def of(
@@ -201,7 +204,7 @@ class Rows:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Send no values to another process: it maps the store itself."""
-        return Rows, (self.folder, self.files)
+        return Rows, (self.folder, self.files, self.codes)
 
     def find(self, file: File) -> File | None:
         """Return what this host has under the name of a file, if anything."""

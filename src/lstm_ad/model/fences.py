@@ -11,12 +11,13 @@ rows but for half a per cent on each side, widened by itself on each side (7.7 s
 deviations of a Gaussian). There are no fences where a series does not vary by itself
 (its outer tenths are equal): rare states and switches that seldom close are no dirt.
 Nor is what happens in more than one row in a thousand, or, from ten times as far away
-on, in more than one in two hundred.
+on, in more than one in two hundred. But a value that was found to be a code for a
+missing reading (:mod:`lstm_ad.quality.codes`) is absurd however often it comes.
 """
 
 import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,12 @@ MAX_SHARES = {1.0: 0.001, 10.0: 0.005}
 """The fraction of rows up to which they are dirt, by the distance beyond the range of
 the others, in such ranges; one row always is."""
 
+MAX_CODE_SHARE = 1 / 3
+"""What more training rows have is no code, whatever some files look like."""
+
+Codes = Mapping[int, Sequence[float]]
+"""Of each series, counted from 0, the values that stand for a missing reading."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Fences:
@@ -47,20 +54,38 @@ class Fences:
     """Of shape ``(D,)``; minus infinity where there is none."""
     high: FloatArray
     """Likewise; infinity where there is none."""
+    codes: tuple[FloatArray, ...] = ()
+    """Values that stand for a missing reading, each of shape ``(D,)``; NaN where a
+    series has no such one."""
 
     @classmethod
-    def of(cls, parts: Sequence[FloatArray], group: ProcessGroup = ALONE) -> "Fences":
+    def of(
+        cls,
+        parts: Sequence[FloatArray],
+        group: ProcessGroup = ALONE,
+        codes: Codes | None = None,
+    ) -> "Fences":
         """Return the fences of the training rows of all processes.
 
         Args:
             parts: Those of this process, each of shape ``(T, D)``; maybe no rows.
             group: The processes.
+            codes: What was found to stand for missing readings, the same in all of
+                them.
         """
         _, own = sample(parts, max(1, SAMPLE_ROWS // group.size))
         rows = np.concatenate(group.gather(own))
+        found = []
+        for row in _in_rows(codes or {}, rows.shape[1]):
+            is_code = rows == row
+            is_dirt = is_code.mean(axis=0) <= MAX_CODE_SHARE
+            rows = np.where(is_code & is_dirt, np.nan, rows)
+            found.append(np.where(is_dirt, row, np.nan))
         low, high = fences(rows)
         varies = varying(rows)
-        return cls(np.where(varies, low, -np.inf), np.where(varies, high, np.inf))
+        return cls(
+            np.where(varies, low, -np.inf), np.where(varies, high, np.inf), tuple(found)
+        )
 
     def repair(self, values: FloatArray) -> FloatArray:
         """Return ``values``, of shape ``(T, D)``, with a few absurd ones replaced.
@@ -68,6 +93,7 @@ class Fences:
         By linear interpolation, or by the only plausible neighbour. Without any,
         ``values`` itself is returned.
         """
+        values = self._without_codes(values)
         if not any(self._is_beyond(block).any() for block in in_blocks(values)):
             return values
         has_fences = np.isfinite(self.low)
@@ -82,9 +108,33 @@ class Fences:
                 values = _interpolated(values, is_absurd, np.flatnonzero(few))
         return values
 
+    def _without_codes(self, values: FloatArray) -> FloatArray:
+        """Return ``values`` with plausible ones in place of codes."""
+        if not self.codes:
+            return values
+        is_code = np.logical_or.reduce([values == row for row in self.codes])
+        n_codes = np.count_nonzero(is_code, axis=0)
+        some = n_codes > 0
+        some &= n_codes < np.count_nonzero(~np.isnan(values), axis=0)
+        if not some.any():
+            return values
+        return _interpolated(values, is_code, np.flatnonzero(some))
+
     def _is_beyond(self, values: FloatArray) -> npt.NDArray[np.bool_]:
         """Return which cells are beyond the fences."""
         return np.asarray((values < self.low) | (values > self.high))
+
+
+def _in_rows(codes: Codes, n_series: int) -> list[FloatArray]:
+    """Return codes as arrays of shape ``(D,)`` that have one of each series, or NaN."""
+    found = [
+        np.full(n_series, np.nan)
+        for _ in range(max(map(len, codes.values()), default=0))
+    ]
+    for series, values in codes.items():
+        for row, value in zip(found, values, strict=False):
+            row[series] = value
+    return found
 
 
 def _interpolated(

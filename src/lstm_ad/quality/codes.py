@@ -23,8 +23,18 @@ _MIN_JUMPS, _MAX_ISOLATED, _MAX_SHARE = 3, 2.0, 0.2
 """An unknown code comes at least so often, in so few rows at a time on average, and in
 at most this fraction of the rows: what lasts longer may be a machine at rest."""
 
+_MAX_KNOWN = 10.0
+"""A known code is replaced in so few rows at a time on average: what lies between the
+values before and after says little of more."""
+
 _MAX_RUN_SHARE = 0.01
 """One run of rows is a code up to this fraction of them, if it is as far as that."""
+
+REPLACED = (
+    "Wherever something is learnt, what lies between the values before and after it "
+    "takes its place; in a request it is an anomaly."
+)
+"""What is done about a code that is certain."""
 
 _BOUNDS = (0.0, 1.0, -1.0, 100.0, -100.0)
 """What shares, switches and loads reach without any sensor being at its limit."""
@@ -72,6 +82,7 @@ def _code(data: Data, part: Part, extreme: Extreme, series: int) -> Iterator[Fin
     times = "once" if n_jumps == 1 else f"{n_jumps:,} times"
     is_sure = is_known or is_isolated
     what = "that is" if is_sure else "it looks like"
+    is_replaced = is_sure and all(_is_dirt(each, series, code) for each in data.parts)
     yield Finding(
         "sentinel",
         Level.DO_NOT_USE if is_sure else Level.CHECK,
@@ -81,10 +92,27 @@ def _code(data: Data, part: Part, extreme: Extreme, series: int) -> Iterator[Fin
         f"{file}: from row {row} on, {data.named(series)} is {code:.6g} in {n_rows:,} "
         f"rows of {part.name} (entered {times}), while its other values go from "
         f"{low:.6g} to {high:.6g}: {what} a code for a missing reading.",
-        BLINDS,
+        REPLACED if is_replaced else BLINDS,
         "Replace it by the value before it, or train on rows without it; if the "
         "machine was off, name it in off-when.",
+        code=code if is_replaced else None,
     )
+
+
+def _is_dirt(part: Part, series: int, code: float) -> bool:
+    """Return whether a code is in few rows of a part at a time, and not in most."""
+    profile = part.profile
+    for value, extreme in zip(
+        (profile.low, profile.high), profile.extremes, strict=True
+    ):
+        if value[series] == code:
+            n_rows, n_visits = (
+                int(extreme.n_rows[series]),
+                int(extreme.n_visits[series]),
+            )
+            longest = _MAX_KNOWN if code in SENTINELS else _MAX_ISOLATED
+            return n_rows <= min(longest * n_visits, _MAX_SHARE * profile.n_rows)
+    return not (profile.sample[:, series] == code).any()
 
 
 def find_limits(data: Data) -> Iterator[Finding]:

@@ -36,6 +36,8 @@ class Finding:
     """What to do, in a sentence."""
     is_refused: bool = False
     """Whether no model can be made of such data."""
+    code: float | None = None
+    """The value of the series that certainly stands for a missing reading."""
 
     @property
     def importance(self) -> int:

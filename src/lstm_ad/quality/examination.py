@@ -8,6 +8,7 @@ from lstm_ad.data.partition import Partition
 from lstm_ad.data.rows import File, Rows
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.hyperparameters import Hyperparameters
+from lstm_ad.model.fences import Codes
 from lstm_ad.processes import ALONE, ProcessGroup
 from lstm_ad.quality.data_parts import Data, Finding, Source
 from lstm_ad.quality.findings import find, reasons
@@ -23,6 +24,16 @@ class Examination:
     """Those of the files that this process described; None if it described none."""
     findings: tuple[Finding, ...]
     """Of all files, the worst first."""
+
+    @property
+    def codes(self) -> Codes:
+        """What certainly stands for missing readings: the same in all processes."""
+        found: dict[int, set[float]] = {}
+        for finding in self.findings:
+            if finding.code is not None:
+                (series,) = finding.series
+                found.setdefault(series, set()).add(finding.code)
+        return {series: sorted(found[series]) for series in sorted(found)}
 
 
 NOT_EXAMINED = Examination(None, ())

@@ -16,7 +16,9 @@ sentinel               do not use   the extreme of a part is at least a range of
                                     others from them and is a known code for a missing
                                     reading, or one exact value that at most a fifth of
                                     the rows have, one or two at a time; check if up to
-                                    1 % of the rows have it in a run
+                                    1 % of the rows have it in a run. It is replaced
+                                    wherever something is learnt, if it comes in one or
+                                    two rows at a time (known codes: ten)
 at its limit           check        1 % to 40 % of the rows have the extreme, in 5 runs
                                     or more of 2 rows on average; other values are
                                     distinct and near; 0, 1 and 100 are no limits

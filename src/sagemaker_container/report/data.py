@@ -100,7 +100,7 @@ def data_numbers(examination: Examination) -> dict[str, Any]:
 def _finding(finding: Finding) -> dict[str, Any]:
     """Return a finding for programs: series are counted from 1, as in its text."""
     numbers = dataclasses.asdict(finding)
-    del numbers["is_refused"]
+    del numbers["is_refused"], numbers["code"]
     return numbers | {"series": [series + 1 for series in finding.series]}
 
 

@@ -86,6 +86,34 @@ def test_what_happens_often_is_no_dirt_unless_it_is_far_away() -> None:
         assert (Fences.of([series]).repair(series) is not series) == is_repaired
 
 
+def test_codes_are_interpolated_however_often_they_come() -> None:
+    """Two kinds side by side, too; nothing else changes, and what is missing stays."""
+    codes = np.arange(4000) % 5 == 1
+    series = np.where(codes[:, np.newaxis], -200.0, NOISE)
+    series[2:4000:100] = 999.0
+    series[50] = np.nan
+
+    repaired = Fences.of([series], codes={0: [-200.0, 999.0]}).repair(series)
+
+    other = ~codes
+    other[2:4000:100] = False
+    np.testing.assert_array_equal(repaired[other], series[other])
+    np.testing.assert_allclose(repaired[6], (NOISE[5] + NOISE[7]) / 2)
+    np.testing.assert_allclose(
+        repaired[[101, 102]],
+        [(2 * NOISE[100] + NOISE[103]) / 3, (NOISE[100] + 2 * NOISE[103]) / 3],
+    )
+
+
+def test_a_code_that_most_training_rows_have_is_none() -> None:
+    """Whatever another host found: that is what the machine does."""
+    rows = np.arange(4000)[:, np.newaxis]
+    for period, is_repaired in ((4, True), (2, False)):
+        series = np.where(rows % period, NOISE, 0.0)
+        repaired = Fences.of([series], codes={0: [0.0]}).repair(series)
+        assert (repaired is not series) == is_repaired
+
+
 def test_a_sample_has_a_row_of_each_stretch_whatever_the_period() -> None:
     """Rows at equal distances would see one phase of a series of that period."""
     files = [np.arange(30_000.0)[:, np.newaxis], np.arange(30_000.0, 80_000)[:, None]]

@@ -119,6 +119,45 @@ def test_a_label_is_known_by_its_name(name: str, is_label: bool) -> None:
     assert [(one.name, one.series) for one in found] == [("label", (0,))] * is_label
 
 
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("-200 in every twentieth row", -200.0),
+        ("999.99 in every thirteenth row", 999.99),
+        ("0 in a hundred rows of 50s", 0.0),
+        ("a run of ten of -1", None),
+    ],
+)
+def test_a_code_that_is_certain_is_replaced(name: str, code: float | None) -> None:
+    """And the finding says so; one that may be a state is not."""
+    found = find(described(DIRTY[name]))
+
+    assert {finding.code for finding in found} == {code}
+    assert all(("its place" in one.harm) == (code is not None) for one in found)
+
+
+@pytest.mark.parametrize(
+    ("length", "value", "is_replaced"),
+    [
+        *((2, 0.0, True), (3, 0.0, False)),
+        *((10, -9999.0, True), (11, -9999.0, False)),
+    ],
+)
+def test_a_code_in_runs_is_no_code_in_any_part(
+    length: int, value: float, is_replaced: bool
+) -> None:
+    """A machine may rest at 0; known codes may come for some rows at a time."""
+    series = clean()
+    series[np.arange(N) % 200 < length, 1] = value
+    series[1600:, 1] = np.where(np.arange(400) % 20 == 3, value, clean(400)[:, 1])
+
+    found = find(described(Dirty("", None, None, series)))
+
+    codes = [one for one in found if one.name == "sentinel" and one.series == (1,)]
+    assert codes
+    assert {one.code for one in codes} == {value if is_replaced else None}
+
+
 def test_two_files_and_two_kinds_of_files_are_not_told_apart() -> None:
     """None of them is the odd one."""
     kinds = {f"{k}.csv": clean(500, k) + (90 if k > 2 else 0) for k in range(5)}
