@@ -41,7 +41,6 @@ MISLEADING = {
     "a level of the last 20 % alone": "all is an alarm",
     "a stand-by pump": "all is an alarm",
     "a pump at one speed": "all is an alarm",
-    "a meter": "all is an alarm",
 }
 """So much dirt that nothing can be learnt but that: it is said, and that is all."""
 
@@ -52,6 +51,7 @@ MISLEADING_THE_PRESET = {
     "a label column of few ones": "no fault is found",
     "a level that overflows": "no fault is found",
     "a meter that starts again": "half of each fault is found",
+    "a meter of each batch": "twice as many alarms in rows without a fault",
 }
 """The same for the small network that is trained here."""
 
@@ -140,7 +140,7 @@ def test_dirt_is_named_and_hides_no_fault(
     job, end = run_job(dirty, SETTINGS[setting])
 
     if dirty.is_refused:
-        column = rf"train\.csv: column {(dirty.series or 0) + 1} goes .* Leave column"
+        column = rf"train\.csv: (column|series) {(dirty.series or 0) + 1} .* [Ll]eave "
         assert end.returncode == 1
         assert re.match(column, end.failure or "")
         return

@@ -237,7 +237,41 @@ DIRTY = {
     "a file in another unit, around 0": Dirty(
         "other file", 0, None, five(lambda x: x * [3, 1])
     ),
-    "a meter": Dirty("counter", 2, None, beside(np.cumsum(np.abs(noise())))),
+    "a meter": Dirty(
+        "counter",
+        2,
+        None,
+        beside(np.cumsum(np.abs(noise()))),
+        level=Level.DO_NOT_USE,
+        is_refused=True,
+    ),
+    "a reserve that is used up": Dirty(
+        "counter",
+        2,
+        None,
+        beside(9e5 - np.cumsum(np.maximum(noise(), 0))),
+        level=Level.DO_NOT_USE,
+        is_refused=True,
+    ),
+    "a date in digits": Dirty(
+        "counter",
+        2,
+        None,
+        beside(202_601_010_000 + 10_000 * (T // 1440) + T // 60 % 24 * 100 + T % 60),
+        level=Level.DO_NOT_USE,
+        is_refused=True,
+    ),
+    "a meter of each batch": Dirty(
+        "counter",
+        2,
+        None,
+        {
+            f"{n}.csv": np.column_stack(
+                [clean(400, n), np.cumsum(np.abs(noise(seed=n)[:400]))]
+            )
+            for n in range(5)
+        },
+    ),
     "an angle": Dirty("angle", 2, None, beside(np.cumsum(5 + noise()) % 360)),
     "an angle in radians": Dirty(
         "angle", 2, None, beside(np.cumsum(0.1 + noise(0.01)) % (2 * np.pi))

@@ -23,26 +23,35 @@ def _n_changes(data: Data) -> tuple[IndexArray, IndexArray]:
 
 
 def find_counters(data: Data) -> Iterator[Finding]:
-    """Yield series that only rise, or only fall."""
+    """Yield series that only rise, or only fall.
+
+    Where the calibration part goes on from there, the errors that the Gaussian is
+    fitted to are those of values that the LSTM never saw, as in every request: no model
+    can be made. Files that each begin anew are another matter.
+    """
     fitting, later = data.fitting.profile, data.calibration.profile
     n_rises, n_falls = _n_changes(data)
     enough = max(_MIN_CHANGES, _MIN_CHANGING * (fitting.n_steps + later.n_steps))
     is_counter = (np.minimum(n_rises, n_falls) == 0) & (n_rises + n_falls >= enough)
-    where = data.fitting.files[0]
+    where, beyond = data.fitting.files[0], ", beyond all that the LSTM is trained on"
     for series in map(int, np.flatnonzero(is_counter)):
         start, end, way = fitting.low[series], later.high[series], "rises"
+        goes_on = later.low[series] >= fitting.high[series]
         if n_falls[series]:
             start, end, way = fitting.high[series], later.low[series], "falls"
+            goes_on = later.high[series] <= fitting.low[series]
         yield Finding(
             "counter",
-            Level.CHECK,
+            Level.DO_NOT_USE if goes_on else Level.CHECK,
             (series,),
             where,
             None,
-            f"{where}: {data.named(series)} only {way}, from {start:.6g} to {end:.6g}: "
-            f"it looks like a counter.",
+            f"{where}: {data.named(series)} only {way}, from {start:.10g} to "
+            f"{end:.10g}{beyond if goes_on else ''}: it looks like a counter.",
             "Every new row lies outside of what was learnt.",
-            "Replace the series by its differences from row to row.",
+            "Replace the series by its differences from row to row, or leave it out, "
+            "here and in every request.",
+            is_refused=bool(goes_on),
         )
 
 
