@@ -14,8 +14,18 @@ import pytest
 
 from lstm_ad import artifacts
 from lstm_ad.artifacts import Fit
+from lstm_ad.data.rows import Rows
+from lstm_ad.fitting import fit
+from lstm_ad.hyperparameters import Hyperparameters
+from sagemaker_container.http.body import MB
+from sagemaker_container.http.model_routes import PAGE
+from sagemaker_container.http.models import BYTES_PER_PAYLOAD
+from sagemaker_container.limits import Limits
 
 MULTI_MODEL = {"SAGEMAKER_MULTI_MODEL": "true", "OMP_NUM_THREADS": "2"}
+
+ROOM_MB = 250
+"""What all models may take, and the server itself."""
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 REQUESTS: list[dict[str, str]] = [
@@ -26,7 +36,7 @@ REQUESTS: list[dict[str, str]] = [
 
 
 class Platform:
-    """SageMaker's side of the contract: it loads what is called, and unloads on 507.
+    """SageMaker's side of the contract: it loads what is called.
 
     Args:
         server: The running ``serve``.
@@ -145,16 +155,115 @@ def children(process: int) -> list[int]:
     return [int(child) for child in text.split()]
 
 
-def test_a_model_is_refused_where_memory_is_short(
-    folder: Path, tmp_path: Path, start_server: Callable[..., Any]
+def test_loading_a_model_keeps_no_other_request_waiting(
+    folder: Path, many_models: Any, make_series, as_csv
 ) -> None:
-    """What is kept for a request of the largest size is more than there is: 507."""
-    server = start_server(
-        tmp_path, **MULTI_MODEL, SAGEMAKER_MAX_PAYLOAD_IN_MB="9999999"
-    )
+    """Not even for that model, which is 404 until it is there."""
+    body = as_csv(make_series(123, seed=6))
+    platform = Platform(many_models, folder)
+    expected = platform.invoke("apart", body, {}).body
+    shutil.copytree(folder / "apart", folder / "slow")
+    description = folder / "slow" / "model.json"
+    text = description.read_bytes()
+    description.unlink()
+    os.mkfifo(description)
 
-    status, sentence = Platform(server, folder).load("apart")
+    with ThreadPoolExecutor(2) as pool:
+        loads = [pool.submit(platform.load, "slow")]
+        with description.open("wb") as pipe:  # which waits for the server to read
+            loads.append(pool.submit(platform.load, "slow"))
+            pinged = many_models.request("GET", "/ping").status
+            listed = platform.listed()
+            found = platform.invoke("apart", body, {}).body
+            early = many_models.request("POST", "/models/slow/invoke", body)
+            pipe.write(text)
+    platform.unload("apart")
+
+    assert (pinged, listed, found) == (200, ["apart"], expected)
+    assert early.status == 404
+    assert [load.result()[0] for load in loads] == [200, 409]
+    assert platform.invoke("slow", body, {}).body == expected
+    assert platform.unload("slow") == 200
+
+
+def test_a_folder_may_go_and_its_name_come_back(
+    folder: Path, many_models: Any, make_series, as_csv
+) -> None:
+    """Any name, in any script: SageMaker deletes what it has unloaded."""
+    body = as_csv(make_series(123, seed=6))
+    name = "ü b/%2F?#&.tar.gz"
+    platform = Platform(many_models, folder)
+    headers = {"Content-Type": "text/csv"}
+    path = f"/models/{quote(name, safe='')}"
+
+    def load_and_invoke(kind: str) -> bytes:
+        asked = {"model_name": name, "url": str(folder / kind)}
+        answer = many_models.request("POST", "/models", json.dumps(asked).encode())
+        assert answer.status == 200
+        shutil.rmtree(folder / kind)
+        found = [
+            many_models.request("POST", f"{path}/invoke", body, headers)
+            for _ in range(2)
+        ]
+        assert [answer.status for answer in found] == [200, 200]
+        assert json.loads(many_models.request("GET", path).body)["modelName"] == name
+        assert platform.listed() == [name]
+        assert platform.unload(name) == 200
+        return found[1].body
+
+    answers = [load_and_invoke(kind) for kind in ("apart", "overlapping")]
+
+    after = many_models.request("POST", f"{path}/invoke", body, headers)
+    assert after.status == 404
+    assert answers[0] != answers[1]
+
+
+def test_the_platform_pages_through_the_list(folder: Path, many_models: Any) -> None:
+    """Each model once, in the order of the names."""
+    platform = Platform(many_models, folder)
+    names = sorted(f"apart{'/.' * number}" for number in range(2 * PAGE + 1))
+
+    assert {platform.load(name)[0] for name in names} == {200}
+
+    assert platform.listed() == names
+    assert {platform.unload(name) for name in names} == {200}
+
+
+def test_a_model_that_is_unloaded_makes_room_for_another(
+    tmp_path: Path, start_server: Callable[..., Any], make_series, as_csv
+) -> None:
+    """507 until SageMaker has unloaded enough; the others go on answering."""
+    series = make_series(60)
+    large = fit(
+        Rows.of({"a.csv": series}),
+        hyperparameters=Hyperparameters(sequence_length=2, hidden_size=400, epochs=1),
+    )
+    artifacts.save(tmp_path / "large", large)
+    kept_mb = (Limits.of_container().memory_bytes // MB - ROOM_MB) // BYTES_PER_PAYLOAD
+    server = start_server(
+        tmp_path, **MULTI_MODEL, SAGEMAKER_MAX_PAYLOAD_IN_MB=str(kept_mb)
+    )
+    platform = Platform(server, tmp_path)
+
+    def load(name: str) -> tuple[int, str]:
+        asked = {"model_name": name, "url": str(tmp_path / "large")}
+        answer = server.request("POST", "/models", json.dumps(asked).encode())
+        return answer.status, answer.body.decode()
+
+    names = [f"model {number}" for number in range(ROOM_MB)]
+    refusals = ((name, *load(name)) for name in names)
+    refused, status, sentence = next(found for found in refusals if found[1] != 200)
+    loaded = platform.listed()
+    unloaded = []
+    while load(refused)[0] == 507:
+        unloaded.append(loaded.pop(0))
+        assert platform.unload(unloaded[-1]) == 200
+    path = f"/models/{quote(refused)}/invoke"
+    answer = server.request("POST", path, as_csv(series))
 
     assert status == 507
     assert sentence.endswith("are kept for a request; unload another model.\n")
+    assert 1 <= len(unloaded) <= 3
+    assert platform.listed() == sorted([*loaded, refused])
+    assert answer.status == 200
     assert server.request("GET", "/ping").status == 200

@@ -194,7 +194,7 @@ def start_container(engine: str) -> Iterator[Callable[..., Container]]:
 def trained(
     train_image: str, run_container: Run, make_opt_ml: Any, make_series: Any
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """Return a job's folder, trained by the image with no network and no other disk."""
+    """Return a job's folder, trained with no network, no rights and no other disk."""
     job = make_opt_ml()
     job.add_channel("training", {"train.csv": make_series(1000)})
     job.add_channel("validation", {"valid.csv": make_series(300, seed=1)})
@@ -202,10 +202,15 @@ def trained(
         "hyperparameters",
         {"sequence-length": "10", "hidden-size": "64", "epochs": "2"},
     )
+    for folder in (job.base, *job.base.rglob("*/")):
+        folder.chmod(0o777)
     process = run_container(
         train_image,
         "train",
-        options=("--read-only", "--tmpfs", "/tmp", "--volume", f"{job.base}:/opt/ml"),
+        options=(
+            *("--read-only", "--tmpfs", "/tmp", "--volume", f"{job.base}:/opt/ml"),
+            *("--user", "12345:54321", "--cap-drop", "all"),
+        ),
     )
     return job.base, process
 

@@ -16,10 +16,10 @@ pytestmark = pytest.mark.images
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_it_trains_without_a_network_and_writes_only_to_opt_ml(
+def test_it_trains_with_no_network_and_no_rights_and_writes_only_to_opt_ml(
     trained: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
-    """`docker run IMAGE train` leaves a model and nothing else, on a read-only disk."""
+    """`docker run IMAGE train` leaves a model and nothing else, as any user."""
     base, process = trained
 
     assert process.returncode == 0, process.stdout

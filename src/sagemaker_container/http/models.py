@@ -146,6 +146,7 @@ class Models:
         """
         detector = self._loaded.get(name)
         if detector is None:
+            self.location(name)  # what is unknown need not wait for another to load
             with self._changing:
                 location = self.location(name)
                 detector = self._loaded.get(name) or self._detector(name, location)
