@@ -12,13 +12,15 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.extremes import N_STRETCHES, Extreme, Extremes, Far
 from lstm_ad.data.lines import Line, Lines
 from lstm_ad.data.running import Missing, Steps
 from lstm_ad.data.states import StateCounter, States
-from lstm_ad.model.fences import fences, quantiles, sample
+from lstm_ad.model.fences import fences, sample, varying
+from lstm_ad.model.quantiles import Ordered
 
 _CHUNK, _CHUNK_ROWS = 2**18, 2048
 _NORMAL_MAD = 1.482602218505602
@@ -44,6 +46,8 @@ class Profile:
     value is missing, the last one sampled before it."""
     sample_rows: IndexArray
     """Their row numbers, of shape ``(n,)``, rising."""
+    ordered: Ordered
+    """The sampled values of each series in order, of shape ``(D, n)``."""
     n_steps: int
     """How many steps there are."""
     n_rises: IndexArray
@@ -98,8 +102,12 @@ class Profile:
     @functools.cached_property
     def quantiles(self) -> FloatArray:
         """Quartiles and median, estimated, of shape ``(3, D)``."""
-        found: FloatArray = np.quantile(self.sample, [0.25, 0.5, 0.75], axis=0)
-        return found
+        return self.ordered.quantiles(0.25, 0.5, 0.75)
+
+    @functools.cached_property
+    def varies(self) -> npt.NDArray[np.bool_]:
+        """Which series vary by themselves."""
+        return varying(self.ordered)
 
     @functools.cached_property
     def deviation(self) -> FloatArray:
@@ -124,9 +132,11 @@ def profile(files: Sequence[FloatArray]) -> Profile:
     """Return the profile of some files, each of shape ``(T, D)``, ``T`` at least 1."""
     n_timesteps = tuple(map(len, files))
     sample_rows, sampled = sample(files)
-    extremes, steps = Extremes(fences(sampled)), Steps(sampled.shape[1])
+    ordered = Ordered.of(sampled.T)
+    extremes, steps = Extremes(fences(ordered)), Steps(sampled.shape[1])
     states, missing = StateCounter(sampled.shape[1]), Missing(sampled.shape[1])
     lines = Lines(sampled)
+    held = _held(sampled, ordered)
     edges = np.arange(N_STRETCHES + 1) * sum(n_timesteps) // N_STRETCHES
     for first, has_previous, rows in _chunks(files, edges):
         block = np.ascontiguousarray(rows.T)  # (D, rows): what is read is adjacent
@@ -145,8 +155,9 @@ def profile(files: Sequence[FloatArray]) -> Profile:
         n_timesteps=n_timesteps,
         extremes=extremes.extremes(),
         mean=mean,
-        sample=_held(sampled),
+        sample=held,
         sample_rows=sample_rows,
+        ordered=ordered if held is sampled else Ordered.of(held.T),
         n_steps=steps.n_steps,
         n_rises=steps.n_rises,
         n_falls=steps.n_falls,
@@ -167,18 +178,18 @@ def profile(files: Sequence[FloatArray]) -> Profile:
     )
 
 
-def _held(sampled: FloatArray) -> FloatArray:
+def _held(sampled: FloatArray, ordered: Ordered) -> FloatArray:
     """Return sampled rows, ``(n, D)``, with the last value where one is missing.
 
     Before the first one, and where there is none, it is the median, or 0.
     """
-    is_missing = np.isnan(sampled)
-    if not is_missing.any():
+    if (ordered.n_values == len(sampled)).all():
         return sampled
+    is_missing = np.isnan(sampled)
     numbers = np.arange(len(sampled))[:, np.newaxis]
     last = np.maximum.accumulate(np.where(is_missing, 0, numbers), axis=0)
     held = np.take_along_axis(sampled, last, axis=0)
-    median = np.nan_to_num(quantiles(sampled, [0.5])[0])
+    median = np.nan_to_num(ordered.quantiles(0.5)[0])
     return np.where(np.isnan(held), median, held)
 
 

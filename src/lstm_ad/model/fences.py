@@ -16,7 +16,6 @@ missing reading (:mod:`lstm_ad.quality.codes`) is absurd however often it comes.
 """
 
 import dataclasses
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -24,6 +23,7 @@ import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.blocks import in_blocks
+from lstm_ad.model.quantiles import Ordered
 from lstm_ad.processes import ALONE, ProcessGroup
 
 SAMPLE_ROWS = 4096
@@ -81,8 +81,9 @@ class Fences:
             is_dirt = is_code.mean(axis=0) <= MAX_CODE_SHARE
             rows = np.where(is_code & is_dirt, np.nan, rows)
             found.append(np.where(is_dirt, row, np.nan))
-        low, high = fences(rows)
-        varies = varying(rows)
+        in_order = Ordered.of(rows.T)
+        low, high = fences(in_order)
+        varies = varying(in_order)
         return cls(
             np.where(varies, low, -np.inf), np.where(varies, high, np.inf), tuple(found)
         )
@@ -150,39 +151,19 @@ def _interpolated(
     return smooth
 
 
-def varying(rows: FloatArray) -> npt.NDArray[np.bool_]:
-    """Return which series vary by themselves: ``(D,)``, of rows of shape ``(n, D)``.
+def varying(in_order: Ordered) -> npt.NDArray[np.bool_]:
+    """Return which series vary by themselves, ``(D,)``, given their values in order.
 
     What rests for more than half of the time and then runs does vary; a switch that
     seldom closes does not.
     """
-    low, high = quantiles(rows, [OUTER, 1 - OUTER])
+    low, high = in_order.quantiles(OUTER, 1 - OUTER)
     return np.asarray(high > low)
 
 
-def quantiles(rows: FloatArray, probabilities: Sequence[float]) -> FloatArray:
-    """Return quantiles of each series, missing values left out.
-
-    Args:
-        rows: Of shape ``(n, D)``.
-        probabilities: Of ``k`` quantiles.
-
-    Returns:
-        Of shape ``(k, D)``; NaN for a series without values.
-    """
-    found: FloatArray
-    if np.isnan(rows).any():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # a series without values
-            found = np.nanquantile(rows, probabilities, axis=0)
-    else:
-        found = np.quantile(rows, probabilities, axis=0)
-    return found
-
-
-def fences(rows: FloatArray) -> FloatArray:
-    """Return the bounds that sampled rows, of shape ``(n, D)``, set: ``(2, D)``."""
-    low, high = quantiles(rows, [TAIL, 1 - TAIL])
+def fences(in_order: Ordered) -> FloatArray:
+    """Return the bounds that sampled values, in order, set: ``(2, D)``."""
+    low, high = in_order.quantiles(TAIL, 1 - TAIL)
     width = np.where(high > low, high - low, np.inf)
     return np.stack([low - width, high + width])
 

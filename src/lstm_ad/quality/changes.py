@@ -8,17 +8,11 @@ import numpy.typing as npt
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.extremes import N_STRETCHES
 from lstm_ad.model.fences import TAIL, varying
+from lstm_ad.model.quantiles import Ordered
 from lstm_ad.quality.data_parts import Data, Finding
-from lstm_ad.quality.outlying import (
-    DISTANCE,
-    MIN_ROWS,
-    stretch_medians,
-    training_sample,
-)
+from lstm_ad.quality.outlying import DISTANCE, MIN_ROWS
 from lstm_ad.quality.reasons import Level
-
-_N_BLOCKS = 12
-"""Equal stretches whose widths are compared."""
+from lstm_ad.quality.stretches import N_BLOCKS, Stretches
 
 _MIN_RATIO, _MAX_WIDER = 2.0, 8
 """How many ranges of all others the central 80 % of so many blocks have to be wide."""
@@ -29,23 +23,17 @@ def find_changes(data: Data) -> Iterator[Finding]:
     n_rows = data.fitting.profile.n_rows + data.calibration.profile.n_rows
     if n_rows < MIN_ROWS or len(set(data.fitting.files)) > 1:
         return
-    sample, rows = training_sample(data)
-    edges = np.arange(N_STRETCHES + 1) * n_rows / N_STRETCHES
-    bounds = np.searchsorted(rows, edges)
-    blocks = bounds[:: N_STRETCHES // _N_BLOCKS]
-    may_change = _may_change(sample, bounds)
-    widths = np.stack(
-        [
-            np.ptp(np.quantile(x, [0.1, 0.9], axis=0), axis=0)
-            for x in np.split(sample, blocks[1:-1])
-        ]
-    )
-    for series in map(int, np.flatnonzero(varying(sample))):
-        x = sample[:, series]
-        cut = _level_change(x, bounds) if may_change[series] else None
+    stretches = data.stretches
+    rows, blocks = stretches.rows, stretches.blocks
+    may_change, runs = _may_change(stretches.medians), _wide(stretches.widths)
+    for series in map(int, np.flatnonzero(may_change | runs.any(axis=0))):
+        x = stretches.sample[:, series]
+        if not varying(Ordered.of(x)):
+            continue
+        cut = _level_change(x, stretches.bounds) if may_change[series] else None
         if cut is not None:
             yield _changed(data, series, x, rows, (cut, len(rows)))
-        elif (run := _wider(x, blocks, widths[:, series])) is not None:
+        elif (run := _wider(stretches, series, runs[:, series])) is not None:
             start, stop = map(int, blocks[list(run)])
             yield _changed(data, series, x, rows, (start, stop))
 
@@ -79,21 +67,23 @@ def _changed(
     )
 
 
-def _may_change(sample: FloatArray, bounds: IndexArray) -> npt.NDArray[np.bool_]:
+def _may_change(medians: FloatArray) -> npt.NDArray[np.bool_]:
     """Return for which series :func:`_level_change` may find one: ``(D,)``.
 
     What keeps all values apart keeps the medians of the stretches apart.
+
+    Args:
+        medians: Of each stretch, of shape ``(N_STRETCHES, D)``.
     """
-    medians = stretch_medians(sample, bounds)
-    found = np.zeros(sample.shape[1], dtype=np.bool_)
-    for cut in range(N_STRETCHES // 3, 2 * N_STRETCHES // 3 + 1):
-        before, after = medians[:cut], medians[cut:]
-        width = np.maximum(np.ptp(before, axis=0), np.ptp(after, axis=0))
-        up = after.min(axis=0) - before.max(axis=0)
-        down = before.min(axis=0) - after.max(axis=0)
-        gap = np.maximum(up, down)
-        found |= (gap > 0) & (gap >= DISTANCE * width)
-    return found
+    cuts = slice(N_STRETCHES // 3 - 1, 2 * N_STRETCHES // 3)
+    low, high = (f.accumulate(medians)[cuts] for f in (np.minimum, np.maximum))
+    # The same of all stretches after those.
+    later_low, later_high = (
+        f.accumulate(medians[:0:-1])[::-1][cuts] for f in (np.minimum, np.maximum)
+    )
+    width = np.maximum(high - low, later_high - later_low)
+    gap = np.maximum(later_low - high, low - later_high)
+    return np.asarray(((gap > 0) & (gap >= DISTANCE * width)).any(axis=0))
 
 
 def _level_change(values: FloatArray, bounds: IndexArray) -> int | None:
@@ -113,31 +103,51 @@ def _level_change(values: FloatArray, bounds: IndexArray) -> int | None:
     return best[1] if best else None
 
 
-def _wider(
-    values: FloatArray, bounds: IndexArray, widths: FloatArray
-) -> tuple[int, int] | None:
-    """Return the longest run of blocks much wider than the range of all others.
+def _wide(widths: FloatArray) -> npt.NDArray[np.bool_]:
+    """Return which blocks are one run, much wider than others but for its neighbours.
 
     Those that are narrower are a machine at rest, more often than not.
 
     Args:
-        values: Of one series.
-        bounds: Those of the blocks.
-        widths: The central 80 % of the values of each block.
+        widths: The central 80 % of the values of each block, ``(N_BLOCKS, D)``.
+
+    Returns:
+        Whether the ``k + 1`` widest are, of shape ``(_MAX_WIDER, D)``.
     """
+    order = np.argsort(-widths, axis=0, kind="stable")[:_MAX_WIDER]
+    start, last = np.minimum.accumulate(order), np.maximum.accumulate(order)
+    is_run = last - start == np.arange(_MAX_WIDER)[:, np.newaxis]
+    # The widest of the first blocks, none to all, and of the last ones, all to none.
+    none = np.zeros((1, widths.shape[1]))
+    before = np.maximum.accumulate(np.concatenate([none, widths]))
+    after = np.maximum.accumulate(np.concatenate([none, widths[::-1]]))[::-1]
+    others = np.maximum(
+        np.take_along_axis(before, np.maximum(start - 1, 0), axis=0),
+        np.take_along_axis(after, np.minimum(last + 2, N_BLOCKS), axis=0),
+    )
+    least = np.take_along_axis(widths, order, axis=0)
+    return np.asarray(is_run & (least >= _MIN_RATIO * others))
+
+
+def _wider(
+    stretches: Stretches, series: int, runs: npt.NDArray[np.bool_]
+) -> tuple[int, int] | None:
+    """Return the longest run of blocks much wider than the range of all others.
+
+    Args:
+        stretches: Of all series.
+        series: The series to look at.
+        runs: What :func:`_wide` found of it, of shape ``(_MAX_WIDER,)``.
+    """
+    values, blocks = stretches.sample[:, series], stretches.blocks
+    widths = stretches.widths[:, series]
     order = np.argsort(-widths, kind="stable")
-    for count in range(_MAX_WIDER, 0, -1):
+    for count in np.flatnonzero(runs)[::-1] + 1:
         few = order[:count]
         start, stop = int(few.min()), int(few.max()) + 1
         # All blocks but one on either side, which may be wide in part.
-        others = np.delete(
-            np.arange(_N_BLOCKS), slice(max(start - 1, 0), min(stop + 1, _N_BLOCKS))
-        )
-        least = widths[few].min()
-        if stop - start > count or least < _MIN_RATIO * widths[others].max():
-            continue
-        rest = np.concatenate([values[bounds[k] : bounds[k + 1]] for k in others])
-        inner = float(np.ptp(np.quantile(rest, [TAIL, 1 - TAIL])))
-        if least >= _MIN_RATIO * inner > 0:
+        near = slice(blocks[max(start - 1, 0)], blocks[min(stop + 1, N_BLOCKS)])
+        inner = float(np.ptp(np.quantile(np.delete(values, near), [TAIL, 1 - TAIL])))
+        if widths[few].min() >= _MIN_RATIO * inner > 0:
             return start, stop
     return None

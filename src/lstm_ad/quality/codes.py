@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lstm_ad.data.extremes import Extreme
-from lstm_ad.model.fences import TAIL, varying
+from lstm_ad.model.fences import TAIL
 from lstm_ad.quality.data_parts import Data, Finding, Part
 from lstm_ad.quality.outlying import BLINDS, DISTANCE, FAR_DISTANCE, far_rows
 from lstm_ad.quality.reasons import Level
@@ -50,7 +50,7 @@ _MIN_DISTINCT, _MAX_GAP = 0.9, 0.05
 def find_sentinels(data: Data) -> Iterator[Finding]:
     """Yield codes for missing readings that are no far values: too frequent or near."""
     for part in data.parts:
-        varies = varying(part.profile.sample)
+        varies = part.profile.varies
         for extreme in part.profile.extremes:
             share = extreme.n_rows / part.profile.n_rows
             has_code = np.isin(extreme.value, SENTINELS) | (
@@ -119,7 +119,7 @@ def find_limits(data: Data) -> Iterator[Finding]:
     """Yield series that stay at one extreme value, as at the limit of a sensor."""
     told: set[tuple[int, int]] = set()
     for part in data.parts:
-        varies = varying(part.profile.sample)
+        varies = part.profile.varies
         for side, extreme in enumerate(part.profile.extremes):
             least, most = (share * part.profile.n_rows for share in _LIMIT_SHARES)
             is_limit = (

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
+from lstm_ad.axes import FloatArray
 from lstm_ad.model.fences import TAIL
 from lstm_ad.quality.data_parts import Data, Finding, Part
 from lstm_ad.quality.outlying import DISTANCE
@@ -58,32 +60,30 @@ def _missing_states(data: Data, one: Part, two: Part, series: int) -> Iterator[F
 
 def _other_level(data: Data, one: Part, two: Part) -> Iterator[Finding]:
     """Yield series whose values in two parts are far apart."""
-    levels = [0.05, 0.95, TAIL, 1 - TAIL]
-    first, second = (np.quantile(p.profile.sample, levels, axis=0) for p in (one, two))
-    for series in range(len(one.profile.low)):
-        is_apart = any(
-            max(inner[0] - outer[3], outer[2] - inner[1])
-            >= DISTANCE * (outer[3] - outer[2])
-            > 0
-            for inner, outer in (
-                (first[:, series], second[:, series]),
-                (second[:, series], first[:, series]),
-            )
+    levels = (0.05, 0.95, TAIL, 1 - TAIL)
+    first, second = (part.profile.ordered.quantiles(*levels) for part in (one, two))
+    is_apart = _is_apart(first, second) | _is_apart(second, first)
+    for series in map(int, np.flatnonzero(is_apart)):
+        file, row = two.place(0)
+        low, high = first[:2, series]
+        low_there, high_there = second[:2, series]
+        yield Finding(
+            "parts differ",
+            Level.CHECK,
+            (series,),
+            file,
+            row,
+            f"{file}: from row {row} on, in {two.name}, {data.named(series)} goes "
+            f"from {low_there:.6g} to {high_there:.6g}, but from {low:.6g} to "
+            f"{high:.6g} in {one.name}.",
+            "What the model makes of one of them was not learnt or not measured, "
+            "so the threshold does not hold there.",
+            "Train on data in which both parts hold all levels.",
         )
-        if is_apart:
-            file, row = two.place(0)
-            low, high = first[:2, series]
-            low_there, high_there = second[:2, series]
-            yield Finding(
-                "parts differ",
-                Level.CHECK,
-                (series,),
-                file,
-                row,
-                f"{file}: from row {row} on, in {two.name}, {data.named(series)} goes "
-                f"from {low_there:.6g} to {high_there:.6g}, but from {low:.6g} to "
-                f"{high:.6g} in {one.name}.",
-                "What the model makes of one of them was not learnt or not measured, "
-                "so the threshold does not hold there.",
-                "Train on data in which both parts hold all levels.",
-            )
+
+
+def _is_apart(inner: FloatArray, outer: FloatArray) -> npt.NDArray[np.bool_]:
+    """Return which series lie mostly, by quantiles of ``(4, D)``, far from another."""
+    width = outer[3] - outer[2]
+    gap = np.maximum(inner[0] - outer[3], outer[2] - inner[1])
+    return np.asarray((gap >= DISTANCE * width) & (width > 0))

@@ -1,6 +1,7 @@
 """Describe training data by their parts, and what is wrong with them as findings."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from lstm_ad.data.rows import sent_row
 from lstm_ad.data.schema import Schema
 from lstm_ad.model.scaling import name_series
 from lstm_ad.quality.reasons import Level
+from lstm_ad.quality.stretches import Stretches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,6 +165,11 @@ class Data:
         """All parts that there are."""
         every = (self.fitting, self.calibration, self.validation)
         return tuple(part for part in every if part is not None)
+
+    @functools.cached_property
+    def stretches(self) -> Stretches:
+        """Sampled rows of both training parts."""
+        return Stretches.of(self.fitting.profile, self.calibration.profile)
 
     def place(self, row: int) -> tuple[str, int]:
         """Return the file and the row there of a row of both training parts."""

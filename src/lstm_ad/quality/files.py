@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray
 from lstm_ad.model.fences import TAIL
+from lstm_ad.model.quantiles import Ordered
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.outlying import DISTANCE
 from lstm_ad.quality.reasons import Level
@@ -28,6 +29,8 @@ _LEVELS = (TAIL, 0.1, 0.5, 0.9, 1 - TAIL)
 
 def find_other_files(data: Data) -> Iterator[Finding]:
     """Yield files that are unlike all others, and those with columns in disorder."""
+    if len({*data.fitting.files, *data.calibration.files}) < _MIN_FILES:
+        return
     files = _Files.of(data)
     if len(files.names) < _MIN_FILES:
         return
@@ -103,7 +106,7 @@ class _Files:
             for name, rows in parts.items()
             if sum(map(len, rows)) >= _MIN_SAMPLED
         }
-        found = [np.quantile(rows, _LEVELS, axis=0) for rows in chosen.values()]
+        found = [Ordered.of(x.T).quantiles(*_LEVELS) for x in chosen.values()]
         shape = (len(_LEVELS), 0, data.n_series)
         return cls(tuple(chosen), np.stack(found, 1) if found else np.empty(shape))
 

@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, IndexArray
-from lstm_ad.data.extremes import N_STRETCHES
 from lstm_ad.data.profile import Profile
-from lstm_ad.model.fences import TAIL, varying
+from lstm_ad.model.fences import TAIL
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.reasons import Level
+from lstm_ad.quality.stretches import Stretches
 
 DISTANCE = 1.0
 """How many ranges of the others something lies from them to be far from them."""
@@ -30,7 +30,7 @@ def find_far_values(data: Data) -> Iterator[Finding]:
     """Yield single values far outside all others."""
     for part in data.parts:
         profile = part.profile
-        for series in map(int, np.flatnonzero(varying(profile.sample))):
+        for series in map(int, np.flatnonzero(profile.varies)):
             at = far_rows(profile, series)
             if part is not data.fitting:
                 at = at[_is_beyond(data.fitting.profile, series, profile, at)]
@@ -94,41 +94,17 @@ def far_rows(profile: Profile, series: int) -> IndexArray:
     return rows if len(rows) <= max(1, TAIL * profile.n_rows) else nothing
 
 
-def training_sample(data: Data) -> tuple[FloatArray, IndexArray]:
-    """Return sampled rows of both training parts, equally dense, and their numbers."""
-    fitting, later = data.fitting.profile, data.calibration.profile
-    n_kept = len(fitting.sample) * later.n_rows // fitting.n_rows
-    keep = np.linspace(0, len(later.sample) - 1, min(len(later.sample), n_kept)).astype(
-        np.int64
-    )
-    return (
-        np.concatenate([fitting.sample, later.sample[keep]]),
-        np.concatenate([fitting.sample_rows, fitting.n_rows + later.sample_rows[keep]]),
-    )
-
-
-def stretch_medians(sample: FloatArray, bounds: IndexArray) -> FloatArray:
-    """Return the median of each stretch of sampled rows, of shape ``(stretches, D)``.
-
-    Args:
-        sample: The rows, of shape ``(n, D)``.
-        bounds: Where each stretch starts, and where the last one ends.
-    """
-    stretches = np.split(sample, bounds[1:-1])
-    return np.stack([np.median(rows, axis=0) for rows in stretches])
-
-
 def find_unlike_stretches(data: Data) -> Iterator[Finding]:
     """Yield one stretch of the training files that is unlike all others."""
     fitting = data.fitting.profile
     n_rows = fitting.n_rows + data.calibration.profile.n_rows
     if n_rows < MIN_ROWS:
         return
-    sample, rows = training_sample(data)
-    bounds = np.searchsorted(rows, np.arange(N_STRETCHES + 1) * n_rows / N_STRETCHES)
-    medians = stretch_medians(sample, bounds)
-    for series in map(int, np.flatnonzero(fitting.quantiles[2] > fitting.quantiles[0])):
-        odd = _odd_run(sample[:, series], bounds, medians[:, series])
+    rows, bounds = data.stretches.rows, data.stretches.bounds
+    runs = _apart(data.stretches.medians)
+    runs &= fitting.quantiles[2] > fitting.quantiles[0]
+    for series in map(int, np.flatnonzero(runs.any(axis=(0, 1)))):
+        odd = _odd_run(data.stretches, series, runs[:, :, series])
         if odd is None:
             continue
         first, last = int(rows[bounds[odd.start]]), int(rows[bounds[odd.stop] - 1])
@@ -165,35 +141,50 @@ class _Odd:
     """Likewise the largest."""
 
 
-def _odd_run(
-    values: FloatArray, bounds: IndexArray, medians: FloatArray
-) -> _Odd | None:
-    """Return the longest run of at most a third of the stretches apart from all.
+def _apart(medians: FloatArray) -> npt.NDArray[np.bool_]:
+    """Return which stretches are one run, with medians apart from those of all others.
 
     Args:
-        values: Of one series.
-        bounds: Those of the stretches.
-        medians: Of each stretch.
+        medians: Of each stretch, of shape ``(stretches, D)``.
+
+    Returns:
+        Whether the ``k + 1`` lowest, and highest, are: ``(stretches // 3, 2, D)``.
     """
-    order = np.argsort(medians, kind="stable")
-    for count in range(len(medians) // 3, 0, -1):
-        for few, many in (
-            (order[:count], order[count:]),
-            (order[-count:], order[:-count]),
-        ):
-            start, stop = int(few.min()), int(few.max()) + 1
-            others = medians[many]
-            near = medians[few[-1 if few[0] == order[0] else 0]]
-            gap = max(others.min() - near, near - others.max())
-            if stop - start > count or gap < DISTANCE * np.ptp(others):
-                continue
-            core = slice(
-                bounds[start + (count > 2)], bounds[stop - (count > 2)]
-            )  # a stretch at an end may be unlike in part
-            rest = np.delete(values, slice(bounds[start], bounds[stop]))
-            low, high = np.quantile(rest, [TAIL, 1 - TAIL])
-            low_here, median, high_here = np.quantile(values[core], [0.1, 0.5, 0.9])
-            distance = max(low_here - high, low - high_here)
-            if distance >= DISTANCE * (high - low) > 0:
-                return _Odd(start, stop, float(median), float(low), float(high))
+    found = []
+    for sign in (1, -1):  # the lowest ones, or the highest
+        order = np.argsort(medians, axis=0, kind="stable")[::sign]
+        x = sign * np.take_along_axis(medians, order, axis=0)
+        spans = np.maximum.accumulate(order) - np.minimum.accumulate(order)
+        n = len(medians) // 3
+        is_run = spans[:n] == np.arange(n)[:, np.newaxis]
+        is_apart = x[1 : n + 1] - x[:n] >= DISTANCE * (x[-1] - x[1 : n + 1])
+        found.append(is_run & is_apart)
+    return np.stack(found, axis=1)
+
+
+def _odd_run(
+    stretches: Stretches, series: int, runs: npt.NDArray[np.bool_]
+) -> _Odd | None:
+    """Return the longest run of stretches apart from all others, with their tails.
+
+    Args:
+        stretches: Of all series.
+        series: The series to look at.
+        runs: What :func:`_apart` found of it, of shape ``(stretches // 3, 2)``.
+    """
+    values, bounds = stretches.sample[:, series], stretches.bounds
+    order = np.argsort(stretches.medians[:, series], kind="stable")
+    for index, side in np.argwhere(runs[::-1]):
+        count = len(runs) - int(index)
+        few = order[-count:] if side else order[:count]
+        start, stop = int(few.min()), int(few.max()) + 1
+        core = slice(
+            bounds[start + (count > 2)], bounds[stop - (count > 2)]
+        )  # a stretch at an end may be unlike in part
+        rest = np.delete(values, slice(bounds[start], bounds[stop]))
+        low, high = np.quantile(rest, [TAIL, 1 - TAIL])
+        low_here, median, high_here = np.quantile(values[core], [0.1, 0.5, 0.9])
+        distance = max(low_here - high, low - high_here)
+        if distance >= DISTANCE * (high - low) > 0:
+            return _Odd(start, stop, float(median), float(low), float(high))
     return None

@@ -1,0 +1,66 @@
+"""Compare equal stretches of the training rows, as sampled."""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from lstm_ad.axes import FloatArray, IndexArray
+from lstm_ad.data.extremes import N_STRETCHES
+from lstm_ad.data.profile import Profile
+from lstm_ad.model.quantiles import Ordered
+
+N_BLOCKS = 12
+"""Equal stretches whose widths are compared."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stretches:
+    """Sampled rows of both training parts, equally dense, in equal stretches."""
+
+    sample: FloatArray
+    """The rows, of shape ``(n, D)``."""
+    rows: IndexArray
+    """Their numbers, of shape ``(n,)``."""
+    bounds: IndexArray
+    """Where each of ``N_STRETCHES`` starts, and where the last one ends."""
+
+    @classmethod
+    def of(cls, fitting: Profile, later: Profile) -> "Stretches":
+        """Return them for the rows of two parts, one after the other."""
+        n_kept = len(fitting.sample) * later.n_rows // fitting.n_rows
+        n_kept = min(len(later.sample), n_kept)
+        keep = np.linspace(0, len(later.sample) - 1, n_kept).astype(np.int64)
+        rows = np.concatenate(
+            [fitting.sample_rows, fitting.n_rows + later.sample_rows[keep]]
+        )
+        n_rows = fitting.n_rows + later.n_rows
+        edges = np.arange(N_STRETCHES + 1) * n_rows / N_STRETCHES
+        sample = np.concatenate([fitting.sample, later.sample[keep]])
+        return cls(sample, rows, np.searchsorted(rows, edges))
+
+    @functools.cached_property
+    def medians(self) -> FloatArray:
+        """The median of each stretch, of shape ``(N_STRETCHES, D)``."""
+        (found,) = self._quantiles(self.bounds, 0.5)
+        return found
+
+    @property
+    def blocks(self) -> IndexArray:
+        """Where each of ``N_BLOCKS`` starts, and where the last one ends."""
+        return self.bounds[:: N_STRETCHES // N_BLOCKS]
+
+    @functools.cached_property
+    def widths(self) -> FloatArray:
+        """The central 80 % of the values of each block, of shape ``(N_BLOCKS, D)``."""
+        low, high = self._quantiles(self.blocks, 0.1, 0.9)
+        return np.asarray(high - low)
+
+    def _quantiles(self, bounds: IndexArray, *probabilities: float) -> list[FloatArray]:
+        """Return quantiles of each stretch, each of shape ``(stretches, D)``."""
+        lengths = np.diff(bounds)[:, np.newaxis]
+        numbers = np.arange(lengths.max())
+        at = np.minimum(bounds[:-1, np.newaxis] + numbers, len(self.sample) - 1)
+        values = np.ascontiguousarray(self.sample.T)[:, at]  # (D, stretches, longest)
+        values[:, numbers >= lengths] = np.nan
+        return [x.T for x in Ordered.of(values).quantiles(*probabilities)]
