@@ -110,6 +110,8 @@ def _rows(
     """Return some rows of a table."""
     style = source.choice(("{:%Y-%m-%d %H:%M:%S}", "{:%Y-%m-%dT%H:%M:%S}Z"))
     zone = source.choice((0, 0, 90)) if style.endswith("Z") else 0
+    fractions = source.choice(([""], ["", ".05"], [".0", ".05"], [".050000001"]))
+    quotes = source.choice(([""], [""], ['"'], ["", '"']))
     clock = defaultdict(lambda: source.randint(0, 10**9) * (schema.clock or _ANY).step)
     lines = []
     for row in range(source.randint(1, 9)):
@@ -121,7 +123,9 @@ def _rows(
                 assert schema.clock is not None
                 n_steps = 3 if allows_missing and row == 4 else 1
                 clock[key] += n_steps * schema.clock.step
-                cells.append(_time(clock[key], schema.clock, style, zone))
+                fraction, quote = source.choice(fractions), source.choice(quotes)
+                cell = _time(clock[key], schema.clock, style, zone, fraction)
+                cells.append(quote + cell + quote)
             elif column.role == Role.ID:
                 is_group = column.name == schema.group
                 cells.append(machine if is_group else source.choice(IDS))
@@ -136,14 +140,14 @@ def _rows(
 _ANY = Clock(TimeForm.INTEGER, 1)
 
 
-def _time(moment: int, clock: Clock, style: str, zone: int) -> str:
+def _time(moment: int, clock: Clock, style: str, zone: int, fraction: str = "") -> str:
     """Return a time as a table may spell it."""
     if clock.form == TimeForm.INTEGER:
         return str(moment)
     moment %= 8 * 10**18  # before 2262
     shift = datetime.timedelta(minutes=zone)
     found = EPOCH + datetime.timedelta(seconds=moment // 10**9) + shift
-    text = style.format(found)
+    text = style.replace("%S", f"%S{fraction}").format(found)
     return text.replace("Z", "+01:30") if zone else text
 
 

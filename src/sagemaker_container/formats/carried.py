@@ -9,15 +9,18 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 
 from lstm_ad.axes import IndexArray
+from sagemaker_container.formats.ranges import copied
 from sagemaker_container.formats.table import Cells
 
 _LF, _COMMA, _QUOTE = 10, 44, 34
 
 _Characters = npt.NDArray[np.uint8]
-_Mask = npt.NDArray[np.bool_]
+
+_MAY_TOUCH = np.zeros(256, dtype=bool)
+"""Which characters may stand before a quote that opens, and after one that closes."""
+_MAY_TOUCH[[_LF, _COMMA, _QUOTE]] = True
 
 
 def cut(
@@ -34,26 +37,27 @@ def cut(
         None if a line has another number of cells, or if quotes do not match.
     """
     characters = np.frombuffer(text, dtype=np.uint8)
-    is_end = (characters == _COMMA) | (characters == _LF)
-    if b'"' in text:
-        outside = _outside_quotes(characters, is_end)
-        if outside is None:
-            return None
-        is_end &= outside
-    ends = np.flatnonzero(is_end)
-    if len(ends) % n_columns:
+    ends = _ends(characters)
+    if ends is None or len(ends) % n_columns:
         return None
-    is_line_end = (characters[ends] == _LF).reshape(-1, n_columns)
-    if not is_line_end[:, -1].all() or is_line_end[:, :-1].any():
+    is_line_end = characters[ends] == _LF
+    stops = ends.reshape(-1, n_columns)
+    is_table = is_line_end[n_columns - 1 :: n_columns].all()
+    if not is_table or np.count_nonzero(is_line_end) != len(stops):
         return None
     starts = np.concatenate([[0], ends[:-1] + 1]).reshape(-1, n_columns)
-    stops = ends.reshape(-1, n_columns)
-    cells = tuple(_cells(characters, starts[:, at], stops[:, at]) for at in positions)
-    keep = np.ones(len(characters), dtype=bool)
-    for first, last in _runs(positions):
-        is_last = last == n_columns - 1  # the end of the line stays, the comma goes
-        _clear(keep, starts[:, first] - is_last, stops[:, last] + (not is_last))
-    return characters[keep].tobytes(), cells
+    cells = tuple(
+        Cells([copied(characters, starts[:, at], stops[:, at])]) for at in positions
+    )
+    others = [at for at in range(n_columns) if at not in positions]
+    bounds = []
+    for first, last in _runs(others):
+        has_end = last < others[-1] or last == n_columns - 1
+        bounds += [starts[:, first], stops[:, last] + has_end]
+    if others[-1] < n_columns - 1:
+        bounds += [stops[:, -1], stops[:, -1] + 1]
+    kept = np.column_stack(bounds).reshape(-1, 2)
+    return copied(characters, kept[:, 0], kept[:, 1])[0], cells
 
 
 def leading(text: bytes) -> Cells | None:
@@ -70,77 +74,50 @@ def leading(text: bytes) -> Cells | None:
         return None
     if (characters[starts + width] != _COMMA).any():
         return None
-    places = np.ndarray(len(text) - width, f"V{width}", text, strides=(1,))
-    cells = places[starts].tobytes()
-    if b"," in cells or b'"' in cells:
-        return None
-    return Cells([(cells, np.arange(0, len(cells) + 1, width, dtype=np.int32))])
+    cells, bounds = copied(characters, starts, starts + width)
+    return None if b"," in cells or b'"' in cells else Cells([(cells, bounds)])
 
 
 def split(line: bytes) -> list[bytes]:
     """Return the cells of a line; quotes that do not match divide none."""
-    characters = np.frombuffer(line + b"\n", dtype=np.uint8)
-    is_end = (characters == _COMMA) | (characters == _LF)
-    outside = _outside_quotes(characters, is_end)
-    if outside is None:
+    ends = _ends(np.frombuffer(line + b"\n", dtype=np.uint8))
+    if ends is None:
         return line.split(b",")
-    ends = np.flatnonzero(is_end & outside).tolist()
-    starts = [0, *(end + 1 for end in ends[:-1])]
-    return [line[start:end] for start, end in zip(starts, ends, strict=True)]
+    stops = ends.tolist()
+    starts = [0, *(stop + 1 for stop in stops[:-1])]
+    return [line[start:stop] for start, stop in zip(starts, stops, strict=True)]
 
 
 def has_matching_quotes(line: bytes) -> bool:
     """Return whether each quoted cell of a line is written as RFC 4180 has it."""
-    characters = np.frombuffer(line + b"\n", dtype=np.uint8)
-    is_end = (characters == _COMMA) | (characters == _LF)
-    return _outside_quotes(characters, is_end) is not None
+    return _ends(np.frombuffer(line + b"\n", dtype=np.uint8)) is not None
 
 
-def _outside_quotes(characters: _Characters, is_end: _Mask) -> _Mask | None:
-    """Return which characters are in no quotes; None if quotes do not match.
+def _ends(characters: _Characters) -> IndexArray | None:
+    """Return where cells end, in order; None if quotes do not match.
 
     A quote opens at the start of a cell and closes at its end; one that is doubled
     closes and opens again. Lines end outside.
+
+    Args:
+        characters: A text that ends with LF.
     """
-    is_quote = characters == _QUOTE
-    outside = np.cumsum(is_quote, dtype=np.uint8) % 2 == 0
-    may_touch = is_quote | is_end
-    before = np.concatenate([[True], may_touch[:-1]])
-    after = np.concatenate([may_touch[1:], [True]])
-    opens, closes = is_quote & ~outside, is_quote & outside
-    matches = before[opens].all() and after[closes].all()
-    return outside if matches and outside[characters == _LF].all() else None
-
-
-def _cells(characters: _Characters, starts: IndexArray, ends: IndexArray) -> Cells:
-    """Return the cells of a column that begin and end at some positions."""
-    lengths = ends - starts
-    bounds = np.concatenate([[0], np.cumsum(lengths)])
-    if width := _common(lengths):
-        text = sliding_window_view(characters, width)[starts].tobytes()
-    else:
-        text = characters[_within(starts, lengths)].tobytes()
-    return Cells([(text, bounds.astype(np.int32))])
-
-
-def _clear(mask: _Mask, starts: IndexArray, ends: IndexArray) -> None:
-    """Set a mask to False in some ranges."""
-    lengths = ends - starts
-    if width := _common(lengths):
-        sliding_window_view(mask, width, writeable=True)[starts] = False
-    else:
-        mask[_within(starts, lengths)] = False
-
-
-def _common(lengths: IndexArray) -> int:
-    """Return the length that all have, or 0; equal ones are copied much faster."""
-    return int(lengths[0]) if (lengths == lengths[0]).all() else 0
-
-
-def _within(starts: IndexArray, lengths: IndexArray) -> IndexArray:
-    """Return all positions in ranges that begin somewhere and have some lengths."""
-    before = np.cumsum(lengths) - lengths
-    return np.repeat(starts - before, lengths) + np.arange(lengths.sum())
+    ends = np.flatnonzero((characters == _COMMA) | (characters == _LF))
+    quotes = np.flatnonzero(characters == _QUOTE)
+    if not len(quotes):
+        return ends
+    if len(quotes) % 2:
+        return None
+    opens, closes = quotes[::2], quotes[1::2]
+    before = characters[opens[opens > 0] - 1]
+    if not (_MAY_TOUCH[before].all() and _MAY_TOUCH[characters[closes + 1]].all()):
+        return None
+    first, last = np.searchsorted(ends, opens), np.searchsorted(ends, closes)
+    if (first == last).all():
+        return ends
+    n_opened, n_closed = (np.bincount(at, minlength=len(ends)) for at in (first, last))
+    is_within = np.cumsum(n_opened - n_closed) > 0
+    return None if (characters[ends[is_within]] == _LF).any() else ends[~is_within]
 
 
 def _runs(positions: Sequence[int]) -> list[tuple[int, int]]:

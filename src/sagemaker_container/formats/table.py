@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, IndexArray
+from sagemaker_container.formats.ranges import Bounds, by_length, windows
 
 
 class Cells(Sequence[bytes]):
@@ -20,7 +21,7 @@ class Cells(Sequence[bytes]):
         parts: Each a text, and where its cells begin and the last one ends in it.
     """
 
-    def __init__(self, parts: Sequence[tuple[bytes, IndexArray]]) -> None:
+    def __init__(self, parts: Sequence[tuple[bytes, Bounds]]) -> None:
         self._parts = [(text, bounds) for text, bounds in parts if len(bounds) > 1]
         lengths = [len(bounds) - 1 for _, bounds in self._parts]
         self._first = [0, *itertools.accumulate(lengths)]
@@ -69,16 +70,16 @@ class Cells(Sequence[bytes]):
             for start, stop in itertools.pairwise(bounds.tolist()):
                 yield text[start:stop]
 
-    @property
-    def fixed(self) -> npt.NDArray[np.bytes_] | None:
-        """The cells as an array, of shape ``(T,)``, if all are equally long."""
-        if len(self._parts) != 1:
-            return None
-        text, bounds = self._parts[0]
-        lengths = np.diff(bounds)
-        if not lengths[0] or (lengths != lengths[0]).any():
-            return None
-        return np.frombuffer(text[bounds[0] : bounds[-1]], dtype=f"S{lengths[0]}")
+    def by_length(self) -> Iterator[tuple[IndexArray, npt.NDArray[np.bytes_]]]:
+        """Yield the numbers of equally long cells, and these, of shape ``(n,)``.
+
+        Empty cells are left out.
+        """
+        for first, (text, bounds) in zip(self._first, self._parts, strict=False):
+            rows = np.arange(first, first + len(bounds) - 1)
+            for length, which in by_length(np.diff(bounds)):
+                cells = windows(text, length)[bounds[:-1][which]]
+                yield rows[which], cells.view(f"S{length}")
 
 
 def plain(cell: bytes) -> str:

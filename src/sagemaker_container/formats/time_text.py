@@ -43,12 +43,25 @@ def parse(cells: Cells) -> tuple[IndexArray, Form] | None:
     Returns:
         Of shape ``(T,)``: nanoseconds since 1970, or integers; and how all are written.
     """
-    if (fixed := cells.fixed) is not None and (found := _parse_fixed(fixed)):
+    if found := _parse_by_length(cells):
         return found
     text = b"\n".join(cells)
     if b'"' in text or text.startswith(b" ") or b"\n " in text or b" \n" in text:
         text = "\n".join(map(plain, cells)).encode()
     return _parse_any(text.removesuffix(b" "))
+
+
+def _parse_by_length(cells: Cells) -> tuple[IndexArray, Form] | None:
+    """Return times of some lengths, or None: many leave out a fraction of 0."""
+    moments = np.empty(len(cells), dtype=np.int64)
+    n_read, forms = 0, set()
+    for rows, some in cells.by_length():
+        if (found := _parse_fixed(some)) is None:
+            return None
+        moments[rows], form = found
+        n_read += len(rows)
+        forms.add(form)
+    return (moments, forms.pop()) if n_read == len(cells) and len(forms) == 1 else None
 
 
 def _parse_any(text: bytes) -> tuple[IndexArray, Form] | None:
@@ -71,12 +84,15 @@ def _parse_fixed(cells: npt.NDArray[np.bytes_]) -> tuple[IndexArray, Form] | Non
     """Return equally long times, or None.
 
     Args:
-        cells: Of shape ``(T,)``. What is not all in one shape, or is no time, is left
-            to pandas.
+        cells: Of shape ``(T,)``, all in quotes or none. What is not all in one shape,
+            or is no time, is left to pandas.
     """
+    columns = np.frombuffer(cells.tobytes(), np.uint8).reshape(len(cells), -1)
+    if columns.shape[1] > 2 and (columns[:, [0, -1]] == ord('"')).all():
+        columns = np.ascontiguousarray(columns[:, 1:-1])
+        cells = columns.view(f"S{columns.shape[1]}")[:, 0]
     if len(cells) == 1:
         return _parse_one(cells)
-    columns = np.frombuffer(cells.tobytes(), np.uint8).reshape(len(cells), -1)
     columns = np.ascontiguousarray(columns.T)  # a character of each time per row
     form = _form(shape := columns[:, 0].tobytes().translate(_DIGITS))
     is_digit = np.frombuffer(shape, np.uint8) == ord("0")

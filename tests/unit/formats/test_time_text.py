@@ -16,6 +16,16 @@ WRITTEN = {
     "another offset within a day": [
         f"{at:%Y-%m-%d %H:%M:%S}.25+0{1 + (at.minute == 5)}:00" for at in MOMENTS
     ],
+    "with and without a fraction": [
+        f"{at:%Y-%m-%dT%H:%M:%S}{'.5' * (at.minute % 2)}Z" for at in MOMENTS
+    ],
+    "one with a fraction": [
+        f"{at:%Y-%m-%dT%H:%M:%S}{'.5' * (at.minute == 1)}" for at in MOMENTS
+    ],
+    "in quotes": [f'"{at:%Y-%m-%d %H:%M:%S}"' for at in MOMENTS],
+    "some in quotes": [
+        ("%s", '"%s"')[at.minute % 2] % f"{at:%Y-%m-%d %H:%M}" for at in MOMENTS
+    ],
     "days": ["2024-03-01"] * 8,
     "integers": [str(10**17 + 987654321 * at) for at in range(40)],
     "integers below 0": [str(-(10**9) - at) for at in range(40)],
@@ -27,6 +37,11 @@ BAD = {
     "no such day": "2024-02-30T00:00:00",
     "no digit": "2024-03-01T00:0a:00",
     "a digit for a colon": "2024-03-01T00300:00",
+    "another form": "1709251200",
+    "a zone": "2024-03-01T00:00:00Z",
+    "nothing": "",
+    "nothing in quotes": '""',
+    "quotes within quotes": '"2024-03-01T00"":00"',
 }
 
 

@@ -1,0 +1,55 @@
+"""Copy many ranges of a text at once: those that are equally long together."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from lstm_ad.axes import IndexArray
+
+Bounds = npt.NDArray[np.signedinteger]
+"""Where ranges begin in a text, and where the last one ends."""
+
+
+def copied(
+    characters: npt.NDArray[np.uint8], starts: IndexArray, stops: IndexArray
+) -> tuple[bytes, Bounds]:
+    """Return some ranges of a text one after the other, and their bounds.
+
+    Args:
+        characters: The text.
+        starts: Where each begins, of shape ``(n,)``.
+        stops: Where each ends.
+
+    Returns:
+        The bounds have the shape ``(n + 1,)``.
+    """
+    lengths = stops - starts
+    bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    text = np.empty(bounds[-1], dtype=np.uint8)
+    for length, which in by_length(lengths):
+        new, old = windows(text, length), windows(characters, length)
+        new[bounds[:-1][which]] = old[starts[which]]
+    return text.tobytes(), bounds
+
+
+def by_length(lengths: IndexArray) -> Iterator[tuple[int, IndexArray | slice]]:
+    """Yield each length above 0, and which have it, in order."""
+    if (lengths == lengths[0]).all():
+        if lengths[0]:
+            yield int(lengths[0]), slice(None)
+        return
+    lengths = lengths.astype(np.min_scalar_type(lengths.max()))  # sorted much faster
+    order = np.argsort(lengths, kind="stable")
+    each, first = np.unique(lengths[order], return_index=True)
+    for length, which in zip(each.tolist(), np.split(order, first[1:]), strict=True):
+        if length:
+            yield length, which
+
+
+def windows(
+    characters: npt.NDArray[np.uint8] | bytes, length: int
+) -> npt.NDArray[np.void]:
+    """Return each range of a length, by where it begins; no copy."""
+    n_windows = max(0, len(characters) - length + 1)
+    return np.ndarray(n_windows, f"V{length}", characters, strides=(1,))
