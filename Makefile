@@ -108,9 +108,10 @@ benchmark-models: setup
 benchmark-asynchronous: setup
 	$(BIN)/python benchmarks/asynchronous.py
 
-# A steady load for ten minutes, while the server is hurt in turn.
+# A steady load while the server is hurt in turn: ten minutes of one model, ten of three.
 soak: setup
 	$(BIN)/python benchmarks/soak.py
+	$(BIN)/python benchmarks/soak.py --models 3
 
 images:
 	$(BUILD_IMAGE) $(BUILD_ARGS) --file Dockerfile.train --tag $(TRAIN_IMAGE) .

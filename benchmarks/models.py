@@ -28,7 +28,15 @@ from pathlib import Path
 
 import numpy as np
 
-from serving import MASTERS, artifacts, caller, memory_of, server, to_csv, workers
+from serving import (
+    MASTERS,
+    caller,
+    memory_of,
+    save_model,
+    server,
+    to_csv,
+    workers,
+)
 
 N_KINDS = 8
 N_DAMAGED = 10
@@ -244,17 +252,6 @@ class Load:
         connection.request(method, path, body, {"Content-Type": "text/csv"})
         response = connection.getresponse()
         return response.status, response.read()
-
-
-def save_model(base: Path, n_series: int, seed: int) -> None:
-    """Save a model of the default sizes, fitted for one epoch to noise."""
-    from lstm_ad.data.rows import Rows
-    from lstm_ad.fitting import fit
-    from lstm_ad.hyperparameters import Hyperparameters
-
-    series = np.random.default_rng(seed).normal(size=(600, n_series))
-    settings = Hyperparameters(epochs=1, seed=seed)
-    artifacts.save(base / "model", fit(Rows.of({"a": series}), settings))
 
 
 def damage(folder: Path, kind: Path, number: int) -> Path:

@@ -85,15 +85,14 @@ def main() -> None:
             measures[name]()
 
 
-def save_model(base: Path, n_series: int) -> None:
-    """Save a model of the default sizes, fitted for one epoch to noise."""
+def save_model(base: Path, n_series: int, seed: int = 0) -> None:
+    """Save a model of the default sizes, fitted for one epoch to noise of a seed."""
     from lstm_ad.data.rows import Rows
     from lstm_ad.fitting import fit
 
-    series = np.random.default_rng(0).normal(size=(600, n_series))
-    artifacts.save(
-        base / "model", fit(Rows.of({"a": series}), Hyperparameters(epochs=1))
-    )
+    series = np.random.default_rng(seed).normal(size=(600, n_series))
+    settings = Hyperparameters(epochs=1, seed=seed)
+    artifacts.save(base / "model", fit(Rows.of({"a": series}), settings))
 
 
 def throughput(base: Path) -> None:

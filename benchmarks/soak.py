@@ -4,9 +4,9 @@
 
 Eight callers post series of mixed sizes, one request after the other, to a real server
 of two workers, and compare every answer with the right one; a ninth pings, and a tenth
-scrapes the metrics each second. With several models the server is that of a multi-model
-endpoint: one worker, and each request is for one of them. Meanwhile the server is hurt,
-over and over:
+scrapes the metrics each second. With several models, each another one, the server is
+that of a multi-model endpoint: one worker, and each request is for one of them.
+Meanwhile the server is hurt, over and over:
 
 - kill: one worker is killed with SIGKILL;
 - burst: 200 connections at once, each with a request;
@@ -112,15 +112,18 @@ class Target:
 @contextlib.contextmanager
 def serving(base: Path, n_models: int) -> Iterator[Target]:
     """Run a server of one model with two workers, or of several with one."""
-    save_model(base, n_series=2)
     if n_models == 1:
+        save_model(base, n_series=2)
         with server(base, n_workers=2) as port:
             yield Target(port)
         return
+    names = [f"model-{number}" for number in range(n_models)]
+    for seed, name in enumerate(names):
+        save_model(base / name, n_series=2, seed=seed)
     with server(base, SAGEMAKER_MULTI_MODEL="true") as port:
-        for number in range(n_models):
-            load_model(port, f"model-{number}", base / "model")
-        yield Target(port, tuple(f"/models/model-{n}/invoke" for n in range(n_models)))
+        for name in names:
+            load_model(port, name, base / name / "model")
+        yield Target(port, tuple(f"/models/{name}/invoke" for name in names))
 
 
 def load_model(port: int, name: str, folder: Path) -> None:
@@ -182,10 +185,12 @@ class Soak:
         noise = np.random.default_rng(0)
         self._bodies = {n: to_csv(noise.normal(size=(n, 2))) for n in set(SIZES)}
         with contextlib.closing(connect(target.port)) as connection:
-            path = target.paths[0]
             self._answers = {
-                n: post(connection, body, path)[1] for n, body in self._bodies.items()
+                (path, n_rows): post(connection, body, path)[1]
+                for path in target.paths
+                for n_rows, body in self._bodies.items()
             }
+        assert len(set(self._answers.values())) == len(self._answers)
 
     def load(self) -> AbstractContextManager[None]:
         """Let the callers call until the end of the block."""
@@ -213,7 +218,7 @@ class Soak:
             path = sizes.choice(self.target.paths)
             began = time.monotonic()
             outcome, answer = post(connection, self._bodies[n_rows], path)
-            if outcome == "200" and answer != self._answers[n_rows]:
+            if outcome == "200" and answer != self._answers[path, n_rows]:
                 outcome = WRONG
             seconds = time.monotonic() - began
             self.samples.append(Sample(began, seconds, n_rows, outcome))
