@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lstm_ad.threshold.decision import BoolArray, Decision
 
 
-_NEXT_ROW = b"],["
+_COMMA, _LF = 44, 10
 
 
 def write_scores(scores: Scores) -> bytes:
@@ -36,7 +36,7 @@ def write_scores(scores: Scores) -> bytes:
     n_rows, n_series = scores.reconstruction.shape
     table = np.empty((n_rows, 1 + n_series))
     table[:, 0], table[:, 1:] = scores.normality_score, scores.reconstruction
-    return _text(table).replace(_NEXT_ROW, b"\n") + b"\n"
+    return _lines(table)
 
 
 def write_columns(
@@ -75,13 +75,20 @@ def write_header(columns: Sequence[str | Carried], frame: Frame) -> bytes:
 
 def _cells(table: FloatArray) -> list[bytes]:
     """Return the cells of each row of a table, of shape ``(T, k)``, as text."""
-    return _text(np.ascontiguousarray(table)).split(_NEXT_ROW)
+    return _lines(np.ascontiguousarray(table))[:-1].split(b"\n")
 
 
-def _text(table: FloatArray) -> bytes:
-    """Return the cells of a table, of shape ``(T, k)``, ``_NEXT_ROW`` between rows."""
-    # JSON's rows become lines: [[1.5,2.5],[null,null]] -> "1.5,2.5" and ",".
-    text = orjson.dumps(table, option=orjson.OPT_SERIALIZE_NUMPY)[2:-2]
+def _lines(table: FloatArray) -> bytes:
+    """Return a table, of shape ``(T, k)``, as CSV: a line for each row."""
+    # JSON's list becomes lines: [1.5,2.5,null,null] -> "1.5,2.5" and ",". Every k-th
+    # comma is found in half the time that replacing the text between rows takes.
+    listed = orjson.dumps(table.ravel(), option=orjson.OPT_SERIALIZE_NUMPY)
+    characters = np.frombuffer(listed, dtype=np.uint8)[1:].copy()
+    n_columns = table.shape[1]
+    commas = np.flatnonzero(characters == _COMMA)
+    characters[commas[n_columns - 1 :: n_columns]] = _LF
+    characters[-1] = _LF
+    text = characters.tobytes()
     if not np.isfinite(table).all():  # numbers are looked at faster than words
         text = text.replace(b"null", b"")
     return text

@@ -82,7 +82,7 @@ def numbers(text: bytes, n_columns: int) -> FloatArray | None:
         found = _parse_few(cells) if len(cells) < FEW else _parse_many(cells, n_columns)
     except ValueError:
         return None
-    return found if np.abs(found).max() <= MAX_MAGNITUDE else None
+    return found if _are_in_range(found) else None
 
 
 def numbers_after(text: bytes, n_columns: int, cell: bytes) -> FloatArray | None:
@@ -102,7 +102,7 @@ def numbers_after(text: bytes, n_columns: int, cell: bytes) -> FloatArray | None
         found = _parse_many(text, n_columns, n_before=1)
     except ValueError:
         return None
-    return found if np.abs(found).max() <= MAX_MAGNITUDE else None
+    return found if _are_in_range(found) else None
 
 
 def _are_rows(text: bytes, row: bytes) -> bool:
@@ -110,6 +110,11 @@ def _are_rows(text: bytes, row: bytes) -> bool:
     ends = text.translate(None, _IN_NUMBERS)
     n_rows = ends.count(b"\n")
     return len(ends) == n_rows * len(row) and ends == row * n_rows
+
+
+def _are_in_range(found: FloatArray) -> bool:
+    """Return whether numbers are finite and accepted; magnitudes would be a copy."""
+    return bool(found.min() >= -MAX_MAGNITUDE and found.max() <= MAX_MAGNITUDE)
 
 
 def numbers_or_nothing(text: bytes, n_columns: int) -> FloatArray | None:

@@ -67,7 +67,7 @@ def answer(
 def _writer(
     detector: LSTMAD, table: Table, asked: Asked, recorder: RowCounter | None
 ) -> Callable[[], Iterable[bytes]]:
-    """Return the function that writes an answer; most series are scored already.
+    """Return the function that writes an answer; most series are scored meanwhile.
 
     What was not asked for is neither computed nor written.
     """
@@ -142,11 +142,9 @@ def _scored(
         detector.reconstructor.max_gap,
     )
     first = _first(table, asked)
-    if table.values.nbytes > MAX_SCORED and not (of_machines or asked.has_events):
-        again = _ScoredAgain(
-            detector, table.values, asked.has_contributions, first, recorder
-        )
-        return again, []
+    if not (of_machines or asked.has_events):
+        how = asked.has_contributions, first, recorder
+        return _WhileUsed(detector, table.values, *how), []
     scored, events = score(
         detector,
         table.values,
@@ -178,8 +176,12 @@ def _from(first: int, parts: Iterable[Scores]) -> Iterator[Scores]:
 
 
 @dataclasses.dataclass
-class _ScoredAgain:
-    """The scores of a large series, computed whenever they are asked for."""
+class _WhileUsed:
+    """The scores of a series, computed while the first use of them goes on.
+
+    So some rows are written while the network computes the next. For another use the
+    scores are kept, or of a large series computed again.
+    """
 
     detector: LSTMAD
     values: FloatArray
@@ -188,18 +190,39 @@ class _ScoredAgain:
     """The first row that is returned, counted from 0."""
     recorder: RowCounter | None
     """What counts the rows, when they are scored for the first time."""
+    kept: list[Scores] | None = None
+    """All scores to return, if they are there already."""
 
     def __iter__(self) -> Iterator[Scores]:
         """Yield the scores to return, some rows at a time and in order."""
+        if self.kept is not None:
+            yield from self.kept
+        elif self.values.nbytes > MAX_SCORED:
+            yield from self._counted()
+        else:
+            parts = []
+            for part in self._computed():
+                parts.append(part)
+                yield part
+            if self.recorder:
+                self.recorder.returned(self.values[self.first :], parts)
+            self.kept = parts
+
+    def _counted(self) -> Iterator[Scores]:
+        """Yield computed scores, whose rows are counted some at a time."""
         recorder, self.recorder = self.recorder, None
-        parts = self.detector.score_in_parts(self.values, self.with_contributions)
         start = self.first
-        for part in _from(self.first, parts):
+        for part in self._computed():
             stop = start + len(part.normality_score)
             if recorder:
                 recorder.returned(self.values[start:stop], [part])
             start = stop
             yield part
+
+    def _computed(self) -> Iterator[Scores]:
+        """Yield the scores to return, computed now."""
+        parts = self.detector.score_in_parts(self.values, self.with_contributions)
+        return _from(self.first, parts)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
+import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import jsonschema
@@ -9,6 +10,7 @@ import pytest
 
 from lstm_ad.artifacts import Fit
 from lstm_ad.exceptions import SeriesError
+from lstm_ad.parallel import Cores
 from lstm_ad.scoring.detector import LSTMAD
 from lstm_ad.scoring.events import event_rows, find_events
 from lstm_ad.threshold.decision import LabelledThreshold
@@ -299,6 +301,35 @@ def test_the_last_rows_are_the_end_of_all_rows(
     assert document["rows"] == rows[-n_last:]
     assert document["first_row"] == first_row
     assert document["events"] == [e for e in events if e["end_row"] >= first_row]
+
+
+@pytest.mark.parametrize("asked", [Asked(), Asked(JSON_LINES)])
+def test_rows_are_written_while_the_network_computes_the_next(
+    tiny_fit: Fit, make_series, asked: Asked
+) -> None:
+    """Else one core would write while the other waits."""
+    order = []
+
+    class Watched(Cores):
+        def map(self, function: Callable, items: Iterable) -> Iterator:
+            return super().map(
+                lambda item: [order.append("run"), function(item)][1], items
+            )
+
+        @contextlib.contextmanager
+        def turn(self) -> Iterator[None]:
+            with super().turn():
+                order.append("write")
+                yield
+
+    detector = tiny_fit.detector
+    reconstructor = dataclasses.replace(detector.reconstructor, cores=Watched())
+    detector = dataclasses.replace(detector, reconstructor=reconstructor)
+
+    measured(detector, Table(make_series(20_000)), asked)
+
+    until_last_run = order[: len(order) - order[::-1].index("run")]
+    assert until_last_run.count("write") > order.count("write") // 2 > 10
 
 
 @pytest.mark.parametrize("max_scored", [answers.MAX_SCORED, 0])
