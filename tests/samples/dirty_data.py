@@ -127,6 +127,9 @@ DIRTY = {
     "-9999 in a pump that mostly rests": far(2, 1901, resting(1900)),
     "three cells of -200": far(1, 101, changed([100, 500, 900], 1, -200)),
     "0 among 50s": Dirty("far value", 1, 301, changed([300], 1, 0)),
+    "0 in nine rows of 50s": Dirty(
+        "far value", 1, 101, changed(list(range(100, 1800, 200)), 1, 0)
+    ),
     "3.4e38": far(0, 1201, changed([1200], 0, 3.4e38)),
     "a run of 65535": far(1, 41, changed(slice(40, 44), 1, 65535)),
     "1e20 in the last row": far(0, N, changed([N - 1], 0, 1e20)),

@@ -7,34 +7,19 @@ import numpy as np
 from lstm_ad.data.extremes import Extreme
 from lstm_ad.model.fences import TAIL
 from lstm_ad.quality.data_parts import Data, Finding, Part
-from lstm_ad.quality.outlying import BLINDS, DISTANCE, FAR_DISTANCE, far_rows
-from lstm_ad.quality.reasons import Level
-
-SENTINELS = (
-    *(-1e30, -99999.0, -9999.0, -999.9, -999.0, -200.0, -99.9, -99.0),
-    *(999.0, 9999.0, 32767.0, -32768.0, 65535.0, 99999.0, 2147483647.0, 4294967295.0),
+from lstm_ad.quality.isolated import MAX_SHARE, SENTINELS, is_dirt, is_isolated
+from lstm_ad.quality.outlying import (
+    BLINDS,
+    DISTANCE,
+    FAR_DISTANCE,
+    MIN_VALUES,
+    REPLACED,
+    far_rows,
 )
-"""Codes that instruments write for a reading that they do not have."""
-
-_MIN_VALUES = 16
-"""Series with fewer other values have states, one of which is far from the others."""
-
-_MIN_JUMPS, _MAX_ISOLATED, _MAX_SHARE = 3, 2.0, 0.2
-"""An unknown code comes at least so often, in so few rows at a time on average, and in
-at most this fraction of the rows: what lasts longer may be a machine at rest."""
-
-_MAX_KNOWN = 10.0
-"""A known code is replaced in so few rows at a time on average: what lies between the
-values before and after says little of more."""
+from lstm_ad.quality.reasons import Level
 
 _MAX_RUN_SHARE = 0.01
 """One run of rows is a code up to this fraction of them, if it is as far as that."""
-
-REPLACED = (
-    "Wherever something is learnt, what lies between the values before and after it "
-    "takes its place; in a request it is an anomaly."
-)
-"""What is done about a code that is certain."""
 
 _BOUNDS = (0.0, 1.0, -1.0, 100.0, -100.0)
 """What shares, switches and loads reach without any sensor being at its limit."""
@@ -54,7 +39,7 @@ def find_sentinels(data: Data) -> Iterator[Finding]:
         for extreme in part.profile.extremes:
             share = extreme.n_rows / part.profile.n_rows
             has_code = np.isin(extreme.value, SENTINELS) | (
-                varies & (share >= TAIL) & (share <= _MAX_SHARE)
+                varies & (share >= TAIL) & (share <= MAX_SHARE)
             )
             has_code &= np.isfinite(extreme.nearest)
             for series in map(int, np.flatnonzero(has_code)):
@@ -67,22 +52,24 @@ def _code(data: Data, part: Part, extreme: Extreme, series: int) -> Iterator[Fin
     n_rows, nearest = int(extreme.n_rows[series]), float(extreme.nearest[series])
     x = profile.sample[:, series]
     rest = x[x != code]
-    if len(np.unique(rest)) < _MIN_VALUES:
+    if len(np.unique(rest)) < MIN_VALUES:
         return
     low, high = min(nearest, rest.min()), max(nearest, rest.max())
     ranges = max(low - code, code - high) / (high - low)
     n_jumps = int(extreme.n_visits[series])
     is_known = code in SENTINELS
-    is_isolated = n_jumps >= _MIN_JUMPS and n_rows <= _MAX_ISOLATED * n_jumps
+    is_single = is_isolated(n_rows, n_jumps)
     is_short = ranges >= FAR_DISTANCE and n_rows <= _MAX_RUN_SHARE * profile.n_rows
     is_told = code in profile.far[series].values[far_rows(profile, series)]
-    if ranges < DISTANCE or is_told or not (is_known or is_isolated or is_short):
+    if ranges < DISTANCE or is_told or not (is_known or is_single or is_short):
         return
     file, row = part.place(int(extreme.rows[0, series]))
     times = "once" if n_jumps == 1 else f"{n_jumps:,} times"
-    is_sure = is_known or is_isolated
+    is_sure = is_known or is_single
     what = "that is" if is_sure else "it looks like"
-    is_replaced = is_sure and all(_is_dirt(each, series, code) for each in data.parts)
+    is_replaced = is_sure and all(
+        is_dirt(each.profile, series, code) for each in data.parts
+    )
     yield Finding(
         "sentinel",
         Level.DO_NOT_USE if is_sure else Level.CHECK,
@@ -97,22 +84,6 @@ def _code(data: Data, part: Part, extreme: Extreme, series: int) -> Iterator[Fin
         "machine was off, name it in off-when.",
         code=code if is_replaced else None,
     )
-
-
-def _is_dirt(part: Part, series: int, code: float) -> bool:
-    """Return whether a code is in few rows of a part at a time, and not in most."""
-    profile = part.profile
-    for value, extreme in zip(
-        (profile.low, profile.high), profile.extremes, strict=True
-    ):
-        if value[series] == code:
-            n_rows, n_visits = (
-                int(extreme.n_rows[series]),
-                int(extreme.n_visits[series]),
-            )
-            longest = _MAX_KNOWN if code in SENTINELS else _MAX_ISOLATED
-            return n_rows <= min(longest * n_visits, _MAX_SHARE * profile.n_rows)
-    return not (profile.sample[:, series] == code).any()
 
 
 def find_limits(data: Data) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.profile import Profile
 from lstm_ad.model.fences import TAIL
 from lstm_ad.quality.data_parts import Data, Finding
+from lstm_ad.quality.isolated import is_dirt, is_isolated
 from lstm_ad.quality.reasons import Level
 from lstm_ad.quality.stretches import Stretches
 
@@ -21,6 +22,9 @@ FAR_DISTANCE = 2.0
 
 ABSURD_DISTANCE = 10.0
 """From here on such a value is no measurement."""
+
+MIN_VALUES = 16
+"""Series with fewer other values have states, one of which is far from the others."""
 
 MIN_ROWS = 500
 """Stretches of fewer rows than these are not compared."""
@@ -40,6 +44,7 @@ def find_far_values(data: Data) -> Iterator[Finding]:
             file, row = part.place(int(far.rows[at[0]]))
             low, high = far.inner
             gap = max(low - far.values[at].max(), far.values[at].min() - high)
+            code = _code(data, profile, series, at)
             is_absurd = gap >= ABSURD_DISTANCE * (high - low)
             more = f" and {len(at) - 1} more rows" if len(at) > 1 else ""
             yield Finding(
@@ -51,9 +56,10 @@ def find_far_values(data: Data) -> Iterator[Finding]:
                 f"{file}: row {row}{more}, {data.named(series)}: "
                 f"{far.values[at[0]]:.6g} is far outside all other values, which go "
                 f"from {low:.6g} to {high:.6g}.",
-                BLINDS,
+                BLINDS if code is None else REPLACED,
                 "If it is a broken reading, replace it by the value before it, or "
                 "leave out the rows around it.",
+                code=code,
             )
 
 
@@ -62,6 +68,34 @@ BLINDS = (
     "faults are missed."
 )
 """The harm that absurd values do."""
+
+
+REPLACED = (
+    "Wherever something is learnt, what lies between the values before and after it "
+    "takes its place; in a request it is an anomaly."
+)
+"""What is done about a value that is certainly a code for a missing reading."""
+
+
+def _code(data: Data, profile: Profile, series: int, at: IndexArray) -> float | None:
+    """Return the one value that is far from all others, time and again, if it is one.
+
+    Args:
+        data: All parts.
+        profile: That of one.
+        series: The series.
+        at: Which of its values beyond the fences are far.
+    """
+    far, code = profile.far[series], float(profile.far[series].values[at[0]])
+    n_visits = 1 + int(np.count_nonzero(np.diff(far.rows[at]) > 1))
+    if (far.values[at] != code).any() or not is_isolated(len(at), n_visits):
+        return None
+    x = profile.sample[:, series]
+    if len(np.unique(x[x != code])) < MIN_VALUES:
+        return None
+    if not all(is_dirt(part.profile, series, code) for part in data.parts):
+        return None
+    return code
 
 
 def _is_beyond(

@@ -125,6 +125,10 @@ def test_a_label_is_known_by_its_name(name: str, is_label: bool) -> None:
         ("-200 in every twentieth row", -200.0),
         ("999.99 in every thirteenth row", 999.99),
         ("0 in a hundred rows of 50s", 0.0),
+        ("0 in nine rows of 50s", 0.0),
+        ("0 among 50s", None),
+        ("a short run of 999", None),
+        ("a run of 65535", None),
         ("a run of ten of -1", None),
     ],
 )

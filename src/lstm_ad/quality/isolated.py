@@ -1,0 +1,37 @@
+"""Tell whether a value comes in few rows at a time, as codes of instruments do."""
+
+from lstm_ad.data.profile import Profile
+
+SENTINELS = (
+    *(-1e30, -99999.0, -9999.0, -999.9, -999.0, -200.0, -99.9, -99.0),
+    *(999.0, 9999.0, 32767.0, -32768.0, 65535.0, 99999.0, 2147483647.0, 4294967295.0),
+)
+"""Codes that instruments write for a reading that they do not have."""
+
+MIN_JUMPS, MAX_ISOLATED, MAX_SHARE = 3, 2.0, 0.2
+"""An unknown code comes at least so often, in so few rows at a time on average, and in
+at most this fraction of the rows: what lasts longer may be a machine at rest."""
+
+_MAX_KNOWN = 10.0
+"""A known code is replaced in so few rows at a time on average: what lies between the
+values before and after says little of more."""
+
+
+def is_isolated(n_rows: int, n_visits: int) -> bool:
+    """Return whether a value comes often enough, and for a moment each time.
+
+    Args:
+        n_rows: How many rows have it.
+        n_visits: In how many runs of neighbouring rows.
+    """
+    return n_visits >= MIN_JUMPS and n_rows <= MAX_ISOLATED * n_visits
+
+
+def is_dirt(profile: Profile, series: int, code: float) -> bool:
+    """Return whether a code is in few rows of a part at a time, and not in most."""
+    longest = _MAX_KNOWN if code in SENTINELS else MAX_ISOLATED
+    for extreme in profile.extremes:
+        if extreme.value[series] == code:
+            most = min(longest * extreme.n_visits[series], MAX_SHARE * profile.n_rows)
+            return bool(extreme.n_rows[series] <= most)
+    return not (profile.sample[:, series] == code).any()
