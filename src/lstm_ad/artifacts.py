@@ -218,6 +218,7 @@ def load(model_dir: Path, cores: Cores | None = None, gpu: int = 0) -> LSTMAD:
         Scaler(*(arrays[name] for name in _LEVEL)) if _LEVEL[0] in arrays else None,
         described.off_when,
         Seen(*(arrays[name] for name in _SEEN)) if _SEEN[0] in arrays else None,
+        described.missing_codes,
     )
 
 
@@ -304,6 +305,7 @@ def _description(fit: Fit, files: Mapping[str, bytes]) -> bytes:
     """Return the text of ``model.json``."""
     network = fit.detector.reconstructor.network
     off_when = [dataclasses.asdict(one) for one in fit.detector.off_when]
+    codes = fit.detector.missing_codes
     document = {
         "n_series": network.n_series,
         "layout": dataclasses.asdict(network.layout),
@@ -317,6 +319,7 @@ def _description(fit: Fit, files: Mapping[str, bytes]) -> bytes:
         "huber_corner": fit.detector.gaussian.corner,
         "schema": dataclasses.asdict(fit.detector.schema),
         **({"off_when": off_when} if off_when else {}),
+        **({"missing_codes": list(codes)} if codes else {}),
         "decision": model_json.without_arrays(fit.detector.decision),
         "hyperparameters": fit.hyperparameters.to_public(),
         "precision": fit.precision,

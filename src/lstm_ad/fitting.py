@@ -135,6 +135,7 @@ def _detector(
         job.own_level,
         comparisons(job.hyperparameters.off_when, schema.series),
         _seen(job) if len(calibrated.scan.levels) > 1 else None,
+        job.hyperparameters.codes,
     )
     return _with_labels(job, detector)
 

@@ -252,6 +252,10 @@ class Hyperparameters:
         "The longest run of time steps over which a missing value is held; 0 = a "
         "tenth of context-length.",
     )
+    missing_codes: str = _declare_text(
+        "The numbers that stand for a missing value in any series, such as "
+        "-9999,999; they need missing-values=hold; empty = none.",
+    )
     timestamp_column: str = _declare_text(
         "The column that holds the time of each row: its name in the header, or its "
         "number from 1; empty = none.",
@@ -319,6 +323,18 @@ class Hyperparameters:
                 "sampling-interval needs the times of rows: name their column in "
                 "timestamp-column, or leave it out."
             )
+        codes = [code.strip() for code in self.missing_codes.split(",")]
+        if self.missing_codes and not all(
+            _NUMBER.fullmatch(code) and math.isfinite(float(code)) for code in codes
+        ):
+            problems.append(
+                f"missing-codes must be numbers separated by commas, such as "
+                f'-9999,999.99, but "{self.missing_codes}" was given.'
+            )
+        elif self.missing_codes and self.missing_values == REFUSE:
+            problems.append(
+                "missing-codes needs missing-values=hold: give both, or leave it out."
+            )
         if off.parse(self.off_when) is None:
             problems.append(
                 f'off-when must be {off.ACCEPTED}, but "{self.off_when}" was given.'
@@ -336,6 +352,11 @@ class Hyperparameters:
         """The names or numbers of the id columns."""
         names = (name.strip() for name in self.id_columns.split(","))
         return tuple(name for name in names if name)
+
+    @property
+    def codes(self) -> tuple[float, ...]:
+        """The numbers that stand for a missing value."""
+        return tuple(map(float, filter(None, self.missing_codes.split(","))))
 
     @property
     def sampling_step(self) -> int:

@@ -61,6 +61,8 @@ class Description:
     """The columns of the tables it was trained on."""
     off_when: tuple[Comparison, ...] = ()
     """See :attr:`lstm_ad.scoring.detector.LSTMAD.off_when`."""
+    missing_codes: tuple[float, ...] = ()
+    """See :attr:`lstm_ad.scoring.detector.LSTMAD.missing_codes`."""
 
 
 @dataclasses.dataclass(frozen=True)

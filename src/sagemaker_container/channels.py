@@ -69,6 +69,7 @@ def _series(
     columns = FileColumns(
         Declared(settings.timestamp_column, settings.ids, settings.group_column),
         environment.schema,
+        settings.codes,
     )
     for channel in (TRAINING, VALIDATION):
         for name, path in environment.channels[channel].items():

@@ -31,6 +31,7 @@ def test_names_and_defaults_are_the_documented_ones() -> None:
         "max-alarm-rate": 0.001,
         "missing-values": "refuse",
         "max-gap": 0,
+        "missing-codes": "",
         "timestamp-column": "",
         "id-columns": "",
         "group-column": "",
@@ -381,6 +382,41 @@ def test_another_interval_is_refused(text: str) -> None:
     ).replace("'", '"')
     with pytest.raises(HyperparameterError, match=f"^{re.escape(message)}$"):
         Hyperparameters(sampling_interval=text, timestamp_column="time")
+
+
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [("-9999,999.99", (-9999, 999.99)), ("-1e3 , +.5", (-1000, 0.5)), ("", ())],
+)
+def test_codes_are_numbers(text: str, codes: tuple[float, ...]) -> None:
+    """Separated by commas, with or without spaces."""
+    strings = {"missing-codes": text, "missing-values": "hold"}
+    assert Hyperparameters.from_strings(strings).codes == codes
+
+
+@pytest.mark.parametrize(
+    ("text", "held", "message"),
+    [
+        *(
+            (
+                text,
+                "hold",
+                f"missing-codes must be numbers separated by commas, such as "
+                f'-9999,999.99, but "{text}" was given.',
+            )
+            for text in ("NA", "-9999,", "1;2", "nan", "1e400")
+        ),
+        (
+            "-9999",
+            "refuse",
+            "missing-codes needs missing-values=hold: give both, or leave it out.",
+        ),
+    ],
+)
+def test_other_codes_are_refused(text: str, held: str, message: str) -> None:
+    """With what is accepted."""
+    with pytest.raises(HyperparameterError, match=f"^{re.escape(message)}$"):
+        Hyperparameters(missing_codes=text, missing_values=held)
 
 
 def test_an_interval_needs_times() -> None:

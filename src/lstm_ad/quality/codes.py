@@ -7,7 +7,7 @@ import numpy as np
 from lstm_ad.data.extremes import Extreme
 from lstm_ad.model.fences import TAIL
 from lstm_ad.quality.data_parts import Data, Finding, Part
-from lstm_ad.quality.isolated import MAX_SHARE, SENTINELS, is_dirt, is_isolated
+from lstm_ad.quality.isolated import MAX_SHARE, SENTINELS, advice, is_dirt, is_isolated
 from lstm_ad.quality.outlying import (
     BLINDS,
     DISTANCE,
@@ -80,8 +80,7 @@ def _code(data: Data, part: Part, extreme: Extreme, series: int) -> Iterator[Fin
         f"rows of {part.name} (entered {times}), while its other values go from "
         f"{low:.6g} to {high:.6g}: {what} a code for a missing reading.",
         REPLACED if is_replaced else BLINDS,
-        "Replace it by the value before it, or train on rows without it; if the "
-        "machine was off, name it in off-when.",
+        advice(data, series, code),
         code=code if is_replaced else None,
     )
 

@@ -1,6 +1,9 @@
 """Tell whether a value comes in few rows at a time, as codes of instruments do."""
 
+import numpy as np
+
 from lstm_ad.data.profile import Profile
+from lstm_ad.quality.data_parts import Data
 
 SENTINELS = (
     *(-1e30, -99999.0, -9999.0, -999.9, -999.0, -200.0, -99.9, -99.0),
@@ -15,6 +18,24 @@ at most this fraction of the rows: what lasts longer may be a machine at rest.""
 _MAX_KNOWN = 10.0
 """A known code is replaced in so few rows at a time on average: what lies between the
 values before and after says little of more."""
+
+
+def advice(data: Data, series: int, code: float) -> str:
+    """Return what to do about a value that may stand for a missing reading."""
+    others = [
+        np.delete(part.profile.sample, series, axis=1) == code for part in data.parts
+    ]
+    text = repr(code).removesuffix(".0")
+    remedy = f"set missing-codes={text} and missing-values=hold"
+    if any(other.any() for other in others):
+        remedy = (
+            f"leave its cells empty and set missing-values=hold (not "
+            f"missing-codes={text}, as other series have that value)"
+        )
+    return (
+        f"If it stands for a missing reading, {remedy}; if the machine was off, name "
+        f"it in off-when."
+    )
 
 
 def is_isolated(n_rows: int, n_visits: int) -> bool:

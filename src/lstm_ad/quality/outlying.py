@@ -10,7 +10,7 @@ from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.profile import Profile
 from lstm_ad.model.fences import TAIL
 from lstm_ad.quality.data_parts import Data, Finding
-from lstm_ad.quality.isolated import is_dirt, is_isolated
+from lstm_ad.quality.isolated import advice, is_dirt, is_isolated
 from lstm_ad.quality.reasons import Level
 from lstm_ad.quality.stretches import Stretches
 
@@ -57,8 +57,7 @@ def find_far_values(data: Data) -> Iterator[Finding]:
                 f"{far.values[at[0]]:.6g} is far outside all other values, which go "
                 f"from {low:.6g} to {high:.6g}.",
                 BLINDS if code is None else REPLACED,
-                "If it is a broken reading, replace it by the value before it, or "
-                "leave out the rows around it.",
+                _BROKEN if code is None else advice(data, series, code),
                 code=code,
             )
 
@@ -69,6 +68,12 @@ BLINDS = (
 )
 """The harm that absurd values do."""
 
+
+_BROKEN = (
+    "If it is a broken reading, replace it by the value before it, or leave out the "
+    "rows around it."
+)
+"""What to do about a far value."""
 
 REPLACED = (
     "Wherever something is learnt, what lies between the values before and after it "

@@ -120,6 +120,8 @@ class LSTMAD:
     """Where all of these hold the machine is off; without any it never is."""
     seen: Seen | None = None
     """The values that it was fitted to, where it looks for regimes beyond them."""
+    missing_codes: tuple[float, ...] = ()
+    """The numbers that stand for a missing value in a table that is read for it."""
 
     def __post_init__(self) -> None:
         if not self.schema.columns:

@@ -12,6 +12,7 @@ from typing import BinaryIO, NamedTuple, cast
 import numpy as np
 
 from lstm_ad.axes import FloatArray
+from lstm_ad.data.codes import without_codes
 from lstm_ad.data.rows import Block as RowsBlock
 from lstm_ad.data.schema import Schema
 from lstm_ad.exceptions import SeriesError
@@ -33,10 +34,16 @@ class FileColumns:
     Args:
         declared: The columns that the job carries through.
         schema: Those of the model that the job starts from, if it does.
+        codes: The numbers in them that stand for a missing value.
     """
 
-    def __init__(self, declared: Declared, schema: Schema | None = None) -> None:
-        self._declared = declared
+    def __init__(
+        self,
+        declared: Declared,
+        schema: Schema | None = None,
+        codes: Sequence[float] = (),
+    ) -> None:
+        self._declared, self.codes = declared, codes
         self._first: tuple[str, Schema] | None = None
         if schema is not None:
             self._first = "the model", schema
@@ -169,12 +176,15 @@ def read_rows(
     Raises:
         SeriesError: As :func:`read_file`.
     """
-    return _rows(
+    rows = _rows(
         path,
         name,
         functools.partial(columns.numbered, name),
         functools.partial(columns.named, name),
         allows_missing=longest_gap > 0,
+    )
+    return (
+        some._replace(values=without_codes(some.values, columns.codes)) for some in rows
     )
 
 

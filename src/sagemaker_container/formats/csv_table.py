@@ -24,6 +24,7 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 
 from lstm_ad.axes import FloatArray, IndexArray
+from lstm_ad.data.codes import without_codes
 from lstm_ad.data.schema import Schema
 from lstm_ad.exceptions import SeriesError
 from lstm_ad.parallel import Cores
@@ -44,6 +45,7 @@ def read_table(
     keep: Sequence[str] = (),
     cores: Cores | None = None,
     allows_missing: bool = False,
+    codes: Sequence[float] = (),
 ) -> Table:
     """Return the table that a stream of CSV holds, read in bounded blocks.
 
@@ -53,6 +55,7 @@ def read_table(
         keep: Names of further columns, which are carried through.
         cores: What parses blocks while others come; None parses them here.
         allows_missing: Whether cells and rows may be missing.
+        codes: Numbers that stand for a missing cell.
 
     Raises:
         SeriesError: If the stream is empty, cannot be read as it stands or has other
@@ -86,6 +89,7 @@ def read_table(
         moments = np.concatenate(
             [part.times for part in parts if part.times is not None]
         )
+    values = without_codes(values, codes)
     table = Table(values, columns.has_header, cells, moments)
     return timed(table, form, columns, schema, allows_missing)
 

@@ -6,6 +6,7 @@ from typing import BinaryIO
 import numpy as np
 
 from lstm_ad.axes import FloatArray
+from lstm_ad.data.codes import without_codes
 from lstm_ad.data.schema import Role, Schema
 from lstm_ad.exceptions import SeriesError
 from sagemaker_container.formats import time_text
@@ -21,6 +22,7 @@ def read_table(
     schema: Schema,
     keep: Sequence[str] = (),
     allows_missing: bool = False,
+    codes: Sequence[float] = (),
 ) -> Table:
     """Return the table that a stream of JSON holds.
 
@@ -29,6 +31,7 @@ def read_table(
         schema: The columns that a model was trained on.
         keep: Names of further ids, which are carried through.
         allows_missing: Whether numbers and rows may be missing.
+        codes: Numbers that stand for a missing one.
 
     Raises:
         DocumentTooLargeError: If there is more of it than is read.
@@ -37,7 +40,7 @@ def read_table(
             there is one.
     """
     document = read_document(stream, allows_missing)
-    values = _in_order(document, schema)
+    values = without_codes(_in_order(document, schema), codes)
     carried = _carried(document, schema, keep, len(values))
     columns = Columns(
         len(schema.series) + len(carried), (), dict.fromkeys(carried, 0)

@@ -196,6 +196,7 @@ class _Invocations:
             asked.keep,
             reconstructor.cores,
             allows_missing=reconstructor.max_gap > 0,
+            codes=detector.missing_codes,
         )
         record.shape = n_rows, _ = table.values.shape
         if not self.is_batch:

@@ -170,6 +170,7 @@ class BodyFormat:
         keep: Sequence[str] = (),
         cores: Cores | None = None,
         allows_missing: bool = False,
+        codes: Sequence[float] = (),
     ) -> Table:
         """Return the table in a body, parsed while it arrives.
 
@@ -179,6 +180,7 @@ class BodyFormat:
             keep: Names of further columns, which are carried through.
             cores: The threads that parse; None parses here.
             allows_missing: Whether cells and rows may be missing.
+            codes: Numbers that stand for a missing cell.
 
         Raises:
             PayloadTooLargeError: If the body has too many bytes, before or after it
@@ -193,5 +195,5 @@ class BodyFormat:
             body = body.decompressed()
         stream = cast(BinaryIO, body)
         if self.content_type == content_types.JSON:
-            return json_table.read_table(stream, schema, keep, allows_missing)
-        return csv_table.read_table(stream, schema, keep, cores, allows_missing)
+            return json_table.read_table(stream, schema, keep, allows_missing, codes)
+        return csv_table.read_table(stream, schema, keep, cores, allows_missing, codes)

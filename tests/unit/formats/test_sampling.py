@@ -4,6 +4,7 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,19 +39,21 @@ ROWS = [
     ("00:02:40", "A", 5),
 ]
 
+MISSING: dict[str, Any] = {"allows_missing": True}
+
 
 def text(rows: list[tuple[str, str, float]]) -> str:
     """Return a file."""
     return HEADER + "".join(f"2024-05-01T{a}Z,{b},{c}\n" for a, b, c in rows)
 
 
-def from_csv(rows: list, allows_missing: bool = True) -> Table:
+def from_csv(rows: list, **settings) -> Table:
     """Return the table of a request in CSV."""
     stream = io.BytesIO(text(rows).encode())
-    return csv_table.read_table(stream, SCHEMA, allows_missing=allows_missing)
+    return csv_table.read_table(stream, SCHEMA, **MISSING | settings)
 
 
-def from_json(rows: list, allows_missing: bool = True) -> Table:
+def from_json(rows: list, **settings) -> Table:
     """Return the table of a request in JSON."""
     times, pumps, values = zip(*rows, strict=True)
     document = {
@@ -59,7 +62,7 @@ def from_json(rows: list, allows_missing: bool = True) -> Table:
         "ids": {"pump": pumps},
     }
     stream = io.BytesIO(json.dumps(document).encode())
-    return json_table.read_table(stream, SCHEMA, allows_missing=allows_missing)
+    return json_table.read_table(stream, SCHEMA, **MISSING | settings)
 
 
 @pytest.mark.parametrize("read", [from_csv, from_json])
@@ -78,6 +81,14 @@ def test_a_request_has_a_row_for_each_interval_of_a_machine(read) -> None:
     ]
     assert table.times is not None
     assert (np.diff(table.times) // MINUTE).tolist() == [0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("read", [from_csv, from_json])
+def test_a_code_is_missing_before_rows_are_averaged(read) -> None:
+    """The mean of an interval is that of what is there."""
+    table = read([*ROWS, ("00:02:50", "A", -99)], codes=(2, 8, -99))
+
+    assert np.nan_to_num(table.values).ravel().tolist() == [1, 7, 4, 0, 5]
 
 
 EMPTY = (
@@ -109,11 +120,13 @@ def block_size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(csv_text, "BLOCK_SIZE", request.param)
 
 
-def trained_on(folder: Path, content: str, longest_gap: int) -> tuple[Rows, File]:
+def trained_on(
+    folder: Path, content: str, longest_gap: int, codes: tuple[float, ...] = ()
+) -> tuple[Rows, File]:
     """Return the rows of a training file."""
     path = folder / "a.csv"
     path.write_text(content)
-    columns = FileColumns(Declared("time", ("pump",)))
+    columns = FileColumns(Declared("time", ("pump",)), codes=codes)
     blocks = read_file(path, path.name, columns, longest_gap, MINUTE)
     rows = store(folder, [(TRAINING, path.name, blocks)])
     return rows, rows.files[0]
@@ -130,6 +143,16 @@ def test_a_file_has_a_row_for_each_interval(tmp_path: Path) -> None:
     assert np.nan_to_num(rows.values(file)).ravel().tolist() == expected
     assert file.inserted == ((3, 5), (6, 10))
     assert file.schema.clock == Clock(TimeForm.ISO, MINUTE, is_sampled=True)
+
+
+@pytest.mark.usefixtures("block_size")
+def test_a_code_in_a_file_is_missing_before_rows_are_averaged(tmp_path: Path) -> None:
+    """As in a request."""
+    some = [(time, pump, value) for time, pump, value in ROWS if pump == "A"]
+    rows, file = trained_on(tmp_path, text(some), 3, codes=(2, 5))
+
+    assert np.nan_to_num(rows.values(file)).ravel().tolist() == [1, 4, 0]
+    assert file.n_missing.tolist() == [1]
 
 
 @pytest.mark.usefixtures("block_size")
