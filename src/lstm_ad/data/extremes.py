@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from lstm_ad.axes import FloatArray, IndexArray
+from lstm_ad.data.chunks import Chunk, count_true
 
 N_STRETCHES = 60
 """Equal stretches of the rows whose level, spread and extremes are kept."""
@@ -49,7 +50,7 @@ class Extreme:
 class Extremes:
     """The extremes of each series, and its values beyond some fences."""
 
-    def __init__(self, bounds: FloatArray) -> None:
+    def __init__(self, bounds: FloatArray, n_rows: int) -> None:
         n_series = bounds.shape[1]
         self.sums, self.n_values = np.zeros((2, N_STRETCHES, n_series))
         self.ranges = np.full((2, N_STRETCHES, n_series), np.nan)
@@ -58,35 +59,39 @@ class Extremes:
         self._nearest = self._best.copy()
         self._n_rows, self._n_visits = np.zeros((2, 2, n_series), dtype=np.int64)
         self._fences = bounds
+        edges = np.arange(N_STRETCHES + 1) * n_rows // N_STRETCHES
+        # Of few rows, some stretches have none.
+        self._stretches = np.flatnonzero(np.diff(edges))
+        self._edges = edges[self._stretches]
         self._inner = self._best.copy()
         self._far: dict[int, list[tuple[FloatArray, IndexArray]]] = {}
         self._n_far = np.zeros(n_series, dtype=np.int64)
 
-    def add(
-        self, first: int, has_previous: bool, stretch: int, block: FloatArray
-    ) -> None:
-        """Take in more rows.
-
-        Args:
-            first: The number of the first new row.
-            has_previous: Whether the first column is the row before it.
-            stretch: The stretch that they are in.
-            block: Values of shape ``(D, rows)``.
-        """
-        new = block[:, int(has_previous) :]
-        low, high = (extreme.reduce(new, axis=1) for extreme in (np.fmin, np.fmax))
-        self.sums[stretch] += np.nansum(new, axis=1)
-        self.n_values[stretch] += np.count_nonzero(~np.isnan(new), axis=1)
-        self.ranges[0, stretch] = np.fmin(self.ranges[0, stretch], low)
-        self.ranges[1, stretch] = np.fmax(self.ranges[1, stretch], high)
-        previous = block[:, 0] if has_previous else np.full(len(block), np.nan)
+    def add(self, chunk: Chunk) -> None:
+        """Take in more rows."""
+        new, first = chunk.new, chunk.first
+        at, stop = np.searchsorted(self._edges, [first + 1, first + new.shape[1]])
+        stretches = self._stretches[at - 1 : stop]
+        starts = np.maximum(self._edges[at - 1 : stop] - first, 0)
+        lows, highs = (f.reduceat(new, starts, axis=1) for f in (np.fmin, np.fmax))
+        ranges = self.ranges
+        ranges[0, stretches] = np.fmin(ranges[0, stretches], lows.T)
+        ranges[1, stretches] = np.fmax(ranges[1, stretches], highs.T)
+        lengths = np.diff(starts, append=new.shape[1])[:, np.newaxis]
+        if chunk.has_missing:
+            is_missing = np.isnan(new)
+            lengths = lengths - np.add.reduceat(is_missing, starts, 1, np.int64).T
+            new = np.where(is_missing, 0.0, new)
+        self.n_values[stretches] += lengths
+        self.sums[stretches] += np.add.reduceat(new, starts, axis=1).T
+        low, high = np.fmin.reduce(lows, axis=1), np.fmax.reduce(highs, axis=1)
         for side, value in enumerate((low, high)):
-            self._meet(side, value, first, previous, new)
+            self._meet(side, value, chunk)
         is_outside = (low < self._fences[0]) | (high > self._fences[1])
         self._inner[0] = np.fmin(self._inner[0], np.where(is_outside, np.nan, low))
         self._inner[1] = np.fmax(self._inner[1], np.where(is_outside, np.nan, high))
         for column in np.flatnonzero(is_outside):
-            self._keep_far(first, int(column), new[column])
+            self._keep_far(first, int(column), chunk.new[column])
 
     def extremes(self) -> tuple[Extreme, Extreme]:
         """Return who takes the smallest and the largest values."""
@@ -102,42 +107,32 @@ class Extremes:
         )
         return low, high
 
-    def _meet(
-        self,
-        side: int,
-        value: FloatArray,
-        first: int,
-        previous: FloatArray,
-        new: FloatArray,
-    ) -> None:
+    def _meet(self, side: int, value: FloatArray, chunk: Chunk) -> None:
         """Take in the extremes of new rows on one side, of shape ``(D,)``."""
-        sign, extreme = ((1, np.fmin), (-1, np.fmax))[side]
+        extreme = (np.fmin, np.fmax)[side]
         best, nearest = self._best[side], self._nearest[side]
-        is_met = sign * value <= sign * best
+        is_met = extreme(best, value) == value
         is_new = is_met & (value != best)
-        series = np.flatnonzero(is_met)
-        x = new[series]
-        is_there = x == value[series, np.newaxis]
-        n_rows = np.count_nonzero(is_there, axis=1)
-        goes_on = is_there[:, 0] & (previous[series] == value[series])
-        n_visits = n_rows - goes_on
-        several = np.flatnonzero(n_rows > 1)
-        again = is_there[several, 1:] & is_there[several, :-1]
-        n_visits[several] -= np.count_nonzero(again, axis=1)
-        for counts, found in ((self._n_rows, n_rows), (self._n_visits, n_visits)):
-            counts[side, is_new] = 0
-            counts[side, series] += found
         others = np.where(is_met, np.where(is_new, best, nearest), value)
         nearest[:] = extreme(nearest, others)
+        if not is_met.any():
+            return
+        best[is_met] = value[is_met]
+        self._n_rows[side, is_new] = self._n_visits[side, is_new] = 0
+        series = np.flatnonzero(is_met)
+        x = chunk.values[series]
+        is_there = x == value[series, np.newaxis]
+        n_before = int(chunk.has_previous)
+        new = is_there[:, n_before:]
+        self._n_rows[side, series] += count_true(new)
+        self._n_visits[side, series] += chunk.visits(is_there)
+        first_rows, last_rows = self._rows[side]
+        is_first = is_new[series]
+        first_rows[is_new] = chunk.first + new[is_first].argmax(axis=1)
+        last_rows[series] = chunk.first + new.shape[1] - 1
+        last_rows[series] -= new[:, ::-1].argmax(axis=1)
         x[is_there] = np.nan
-        rest = extreme.reduce(x, axis=1)
-        nearest[series] = extreme(nearest[series], rest)
-        rows = self._rows[side]
-        at = first + is_there.argmax(axis=1)
-        rows[0, is_new] = at[is_new[series]]
-        rows[1, series] = first + new.shape[1] - 1
-        rows[1, series] -= is_there[:, ::-1].argmax(axis=1)
-        best[series] = value[series]
+        nearest[series] = extreme(nearest[series], extreme.reduce(x, axis=1))
 
     def far(self) -> tuple[Far, ...]:
         """Return the values of each series beyond its fences."""

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from lstm_ad.axes import FloatArray
+from lstm_ad.data.chunks import Chunk, count_true
 
 MIN_ROWS = 30
 """A line has at least so many rows."""
@@ -73,30 +74,29 @@ class Lines:
         self._open: dict[int, _Open] = {}
         self._lines: dict[int, list[Line]] = {}
 
-    @np.errstate(over="ignore", invalid="ignore")
-    def add(self, first: int, has_previous: bool, block: FloatArray) -> None:
-        """Take in more rows, ``(D, rows)``; a file starts without a previous one."""
-        if not has_previous:
-            self.end(first)
+    def add(self, chunk: Chunk) -> None:
+        """Take in more rows."""
+        if not chunk.has_previous:
+            self.end(chunk.first)
         if not len(self._kept):
             return
-        kept = self._kept
-        n = block.shape[1]
-        if n > 2:
-            x = block[:, 1 : n - 1 : _STRIDE]
-            bends = (block[:, : n - 2 : _STRIDE] - x) + (block[:, 2::_STRIDE] - x)
+        kept, steps = self._kept, chunk.steps
+        n_bends = steps.shape[1] - 1
+        if n_bends > 0:
+            bends = steps[:, 1::_STRIDE] - steps[:, :n_bends:_STRIDE]
             is_straight = (np.abs(bends) <= self._tolerance[:, np.newaxis])[kept]
             self.n_tested[kept] += is_straight.shape[1]
-            self.n_straight[kept] += np.count_nonzero(is_straight, axis=1)
+            self.n_straight[kept] += count_true(is_straight)
             in_turn = is_straight[:, 2:] & is_straight[:, 1:-1] & is_straight[:, :-2]
-            last = np.abs(block[:, -1] + block[:, -3] - 2 * block[:, -2])
+            last = np.abs(steps[:, -1] - steps[:, -2])
             looked_at = in_turn.any(axis=1) | (last <= self._tolerance)[kept]
             chosen = {*map(int, kept[looked_at]), *self._open}
         else:
             chosen = {*map(int, kept)}
         for series in chosen:
-            self._find(series, first - int(has_previous), block[series])
-        self._step[:] = block[:, -1] - block[:, -2] if n > 1 else np.nan
+            first = chunk.first - int(chunk.has_previous)
+            self._find(series, first, chunk.values[series])
+        self._step[:] = steps[:, -1] if n_bends >= 0 else np.nan
         share = self.n_straight[kept] / np.maximum(self.n_tested[kept], 1)
         is_often = (self.n_tested[kept] >= _MIN_TESTED) & (share > _MAX_SHARE)
         if is_often.any():

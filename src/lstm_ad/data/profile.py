@@ -1,6 +1,6 @@
 """Describe each series of some rows in numbers: what to look at before learning.
 
-The rows are read in blocks, so memory is bounded whatever their number. Everything is
+The rows are read in chunks, so memory is bounded whatever their number. Everything is
 exact but what needs an order (median, quartiles, deviation): that is of a stratified
 random sample, one row of each of as many equal stretches. The sample also sets fences,
 and every value beyond them is kept, up to a limit.
@@ -8,21 +8,20 @@ and every value beyond them is kept, up to a limit.
 
 import dataclasses
 import functools
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, IndexArray
-from lstm_ad.data.extremes import N_STRETCHES, Extreme, Extremes, Far
+from lstm_ad.data.chunks import chunks
+from lstm_ad.data.extremes import Extreme, Extremes, Far
 from lstm_ad.data.lines import Line, Lines
 from lstm_ad.data.running import Missing, Steps
 from lstm_ad.data.states import StateCounter, States
 from lstm_ad.model.fences import fences, sample, varying
 from lstm_ad.model.quantiles import Ordered
 
-_CHUNK, _CHUNK_ROWS = 2**18, 2048
 _NORMAL_MAD = 1.482602218505602
 """Standard deviation of a Gaussian per median absolute deviation."""
 
@@ -133,19 +132,15 @@ def profile(files: Sequence[FloatArray]) -> Profile:
     n_timesteps = tuple(map(len, files))
     sample_rows, sampled = sample(files)
     ordered = Ordered.of(sampled.T)
-    extremes, steps = Extremes(fences(ordered)), Steps(sampled.shape[1])
-    states, missing = StateCounter(sampled.shape[1]), Missing(sampled.shape[1])
+    extremes = Extremes(fences(ordered), sum(n_timesteps))
+    steps, missing = Steps(sampled.shape[1]), Missing(sampled.shape[1])
+    states = StateCounter(ordered)
     lines = Lines(sampled)
     held = _held(sampled, ordered)
-    edges = np.arange(N_STRETCHES + 1) * sum(n_timesteps) // N_STRETCHES
-    for first, has_previous, rows in _chunks(files, edges):
-        block = np.ascontiguousarray(rows.T)  # (D, rows): what is read is adjacent
-        stretch = int(np.searchsorted(edges, first, side="right")) - 1
-        extremes.add(first, has_previous, stretch, block)
-        steps.add(first, has_previous, block)
-        states.add(first, has_previous, block)
-        missing.add(first, has_previous, block)
-        lines.add(first, has_previous, block)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for chunk in chunks(files):
+            for each in (extremes, steps, states, missing, lines):
+                each.add(chunk)
     steps.end(sum(n_timesteps))
     lines.end(sum(n_timesteps))
     with np.errstate(invalid="ignore"):
@@ -191,24 +186,3 @@ def _held(sampled: FloatArray, ordered: Ordered) -> FloatArray:
     held = np.take_along_axis(sampled, last, axis=0)
     median = np.nan_to_num(ordered.quantiles(0.5)[0])
     return np.where(np.isnan(held), median, held)
-
-
-def _chunks(
-    files: Sequence[FloatArray], edges: IndexArray
-) -> Iterator[tuple[int, bool, FloatArray]]:
-    """Yield rows of one file and one stretch, with the row before them if there is one.
-
-    Yields:
-        The number of the first row, whether the row before comes first, and the rows.
-    """
-    size = max(_CHUNK // files[0].shape[1], _CHUNK_ROWS)
-    start = 0
-    for file in files:
-        inner = edges[(edges > start) & (edges < start + len(file))] - start
-        bounds = [0, *map(int, inner), len(file)]
-        for low, high in itertools.pairwise(bounds):
-            for first in range(low, high, size):
-                before = max(first - 1, 0)
-                rows = file[before : min(first + size, high)]
-                yield start + first, before < first, rows
-        start += len(file)

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, IndexArray
+from lstm_ad.data.chunks import Chunk, count_true
 
 
 class Steps:
@@ -16,27 +17,27 @@ class Steps:
         self.longest, self.longest_first = np.zeros((2, n_series), dtype=np.int64)
         self._run_first = np.zeros(n_series, dtype=np.int64)
 
-    def add(self, first: int, has_previous: bool, block: FloatArray) -> None:
-        """Take in more rows, ``(D, rows)``; a file starts without a previous one."""
-        if not has_previous:
-            self.end(first)
-        steps = np.diff(block, axis=1)
+    def add(self, chunk: Chunk) -> None:
+        """Take in more rows."""
+        if not chunk.has_previous:
+            self.end(chunk.first)
+        steps = chunk.steps
         if not steps.shape[1]:
             return
         self.n_steps += steps.shape[1]
         for side, extreme in enumerate((np.fmin, np.fmax)):
             found = extreme.reduce(steps, axis=1)
             self.bounds[side] = extreme(self.bounds[side], found)
-        n_rises = np.count_nonzero(steps > 0, axis=1)
-        n_falls = np.count_nonzero(steps < 0, axis=1)
-        self.falls += np.nansum(np.minimum(steps, 0.0), axis=1)
+        n_rises, n_falls = count_true(steps > 0), count_true(steps < 0)
+        self.falls += np.fmin(steps, 0.0).sum(axis=1)
         self.n_rises += n_rises
         self.n_falls += n_falls
-        first += 1 - int(has_previous)  # the row after the first step
+        first = chunk.first + 1 - int(chunk.has_previous)  # after the first step
         always = n_rises + n_falls == steps.shape[1]
         self._close(always, np.full(len(always), first))
         self._run_first[always] = first + steps.shape[1] - 1
-        self._find_runs(np.flatnonzero(~always), first, steps)
+        if not always.all():
+            self._find_runs(np.flatnonzero(~always), first, steps)
 
     def end(self, stop: int) -> None:
         """End the constant stretches that go on, before row ``stop``."""
@@ -61,9 +62,9 @@ class Steps:
         is_first = np.concatenate([[True], series[1:] != series[:-1]])
         before[is_first] = self._run_first[series[is_first]]
         length = starts - before
-        longer = np.flatnonzero(length > self.longest[series])
+        longer = np.flatnonzero(length > self.longest[series])[::-1]
         longer = longer[np.argsort(length[longer], kind="stable")]
-        # The longest of a series comes last, and the last one assigned stays.
+        # The first longest of a series comes last, and the last one assigned stays.
         self.longest[series[longer]] = length[longer]
         self.longest_first[series[longer]] = before[longer]
         is_last = np.concatenate([is_first[1:], [True]])
@@ -79,11 +80,13 @@ class Missing:
         )
         self._run = np.zeros(n_series, dtype=np.int64)
 
-    def add(self, first: int, has_previous: bool, block: FloatArray) -> None:
-        """Take in more rows, ``(D, rows)``; a file starts without a previous one."""
-        if not has_previous:
+    def add(self, chunk: Chunk) -> None:
+        """Take in more rows."""
+        if not chunk.has_previous or not chunk.has_missing:
             self._run[:] = 0
-        is_missing = np.isnan(block[:, int(has_previous) :])
+        if not chunk.has_missing:
+            return
+        is_missing = np.isnan(chunk.new)
         for series in np.flatnonzero(is_missing.any(axis=1) | (self._run > 0)):
             there = is_missing[series]
             edges = np.flatnonzero(np.diff(there, prepend=False, append=False))
@@ -95,4 +98,4 @@ class Missing:
             self._run[series] = lengths[-1] if there[-1] else 0
             if len(lengths) and lengths.max() > self.longest[series]:
                 self.longest[series] = lengths.max()
-                self.longest_first[series] = first + starts[lengths.argmax()]
+                self.longest_first[series] = chunk.first + starts[lengths.argmax()]

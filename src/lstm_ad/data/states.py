@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, IndexArray
+from lstm_ad.data.chunks import Chunk, count_true
+from lstm_ad.model.quantiles import Ordered
 
 MAX_STATES = 8
 """A series with more distinct values is not described by its states."""
@@ -31,41 +33,36 @@ class StateCounter:
     """Counts the rows and visits of each state of several series.
 
     Args:
-        n_series: How many series there are.
+        sampled: Sampled values, which show most series to have too many.
     """
 
-    def __init__(self, n_series: int) -> None:
-        self._n_series = n_series
-        self._kept = np.arange(n_series)
-        shape = (n_series, MAX_STATES)
+    def __init__(self, sampled: Ordered) -> None:
+        x = sampled.values
+        n_distinct = (x[:, :1] == x[:, :1]).sum(axis=1) + (x[:, 1:] > x[:, :-1]).sum(
+            axis=1
+        )
+        self._n_series = len(x)
+        self._kept = np.flatnonzero(n_distinct <= MAX_STATES)
+        shape = (len(self._kept), MAX_STATES)
         self._values = np.full(shape, np.nan)
         self._n_rows = np.zeros(shape, dtype=np.int64)
         self._n_visits = np.zeros(shape, dtype=np.int64)
         self._first_rows = np.zeros(shape, dtype=np.int64)
 
-    def add(self, first: int, has_previous: bool, block: FloatArray) -> None:
-        """Count more rows.
-
-        Args:
-            first: The number of the first new row.
-            has_previous: Whether the first column is the row before it.
-            block: Values of shape ``(D, rows)``.
-        """
+    def add(self, chunk: Chunk) -> None:
+        """Count more rows."""
         if not len(self._kept):
             return
-        x = block if len(self._kept) == len(block) else block[self._kept]
-        is_known = self._meet(first, has_previous, x)
-        x = x[is_known]
-        n_before = int(has_previous)
+        x = chunk.values
+        x = x if len(self._kept) == len(x) else x[self._kept]
+        n_before = int(chunk.has_previous)
+        x = x[self._meet(chunk.first, x[:, n_before:])]
         for state in range(MAX_STATES):
             if np.isnan(self._values[:, state]).all():
                 return
             is_there = x == self._values[:, state, np.newaxis]
-            enters = is_there[:, 1:] > is_there[:, :-1]
-            self._n_rows[:, state] += is_there[:, n_before:].sum(axis=1)
-            self._n_visits[:, state] += enters.sum(axis=1)
-            if not has_previous:
-                self._n_visits[:, state] += is_there[:, 0]
+            self._n_rows[:, state] += count_true(is_there[:, n_before:])
+            self._n_visits[:, state] += chunk.visits(is_there)
 
     def result(self) -> tuple[States | None, ...]:
         """Return the states of each series, or None where there are too many."""
@@ -80,18 +77,14 @@ class StateCounter:
             )
         return tuple(found)
 
-    def _meet(
-        self, first: int, has_previous: bool, x: FloatArray
-    ) -> npt.NDArray[np.bool_]:
+    def _meet(self, first: int, new: FloatArray) -> npt.NDArray[np.bool_]:
         """Take in values not seen before; return which series still have few."""
-        n_before = int(has_previous)
-        new = x[:, n_before:]
         unknown = ~np.isnan(new)
         for state in range(MAX_STATES):
             if np.isnan(self._values[:, state]).all():
                 break
             unknown &= new != self._values[:, state, np.newaxis]
-        is_few = np.ones(len(x), dtype=np.bool_)
+        is_few = np.ones(len(new), dtype=np.bool_)
         for index in np.flatnonzero(unknown.any(axis=1)):
             rest = np.flatnonzero(unknown[index])
             while len(rest):

@@ -20,8 +20,10 @@ class Ordered:
     def of(cls, values: FloatArray) -> "Ordered":
         """Return values of shape ``(..., n)`` in order."""
         in_order = np.sort(values, axis=-1)
-        is_missing = np.isnan(in_order)
-        return cls(in_order, values.shape[-1] - is_missing.sum(axis=-1))
+        n_values = np.full(values.shape[:-1], values.shape[-1])
+        has_missing = np.isnan(in_order[..., -1])
+        n_values[has_missing] -= np.isnan(in_order[has_missing]).sum(axis=-1)
+        return cls(in_order, n_values)
 
     def quantiles(self, *probabilities: float) -> FloatArray:
         """Return ``k`` quantiles, interpolated linearly, as numpy does.

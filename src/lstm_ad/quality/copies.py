@@ -38,8 +38,11 @@ def find_copied_rows(data: Data) -> Iterator[Finding]:
     learnt = data.fitting.fingerprints
     if learnt is None or all(s is not None for s in data.fitting.profile.states):
         return
-    _, first, counts = np.unique(learnt.hashes, return_index=True, return_counts=True)
-    share = float((counts > 1).sum() / max(len(counts), 1))
+    in_order = np.sort(learnt.hashes)
+    is_again = in_order[1:] == in_order[:-1]
+    is_third = is_again[1:] & is_again[:-1]
+    n_distinct = max(len(in_order) - int(is_again.sum()), 1)
+    share = float((is_again.sum() - is_third.sum()) / n_distinct)
     other = data.validation.fingerprints if data.validation else None
     if other is not None and len(other.hashes) and share < MIN_COPIED:
         is_copied = np.isin(other.hashes, learnt.hashes)
@@ -58,7 +61,8 @@ def find_copied_rows(data: Data) -> Iterator[Finding]:
                 "Take rows for validation that are in no training file.",
             )
     # A series that repeats itself exactly does so many times.
-    if share >= MIN_COPIED and (counts <= 2).all():
+    if share >= MIN_COPIED and not is_third.any():
+        _, first = np.unique(learnt.hashes, return_index=True)
         again = np.delete(learnt.rows, first)
         file, row = data.fitting.place(int(again.min()))
         yield Finding(
