@@ -19,8 +19,8 @@ from lstm_ad.data.extremes import Extreme, Extremes, Far
 from lstm_ad.data.lines import Line, Lines
 from lstm_ad.data.running import Missing, Steps
 from lstm_ad.data.states import StateCounter, States
-from lstm_ad.model.fences import fences, sample, varying
-from lstm_ad.model.quantiles import Ordered
+from lstm_ad.model.fences import TAIL, fences, sample, varying
+from lstm_ad.model.quantiles import Ordered, tails
 
 _NORMAL_MAD = 1.482602218505602
 """Standard deviation of a Gaussian per median absolute deviation."""
@@ -45,8 +45,8 @@ class Profile:
     value is missing, the last one sampled before it."""
     sample_rows: IndexArray
     """Their row numbers, of shape ``(n,)``, rising."""
-    ordered: Ordered
-    """The sampled values of each series in order, of shape ``(D, n)``."""
+    outer: FloatArray
+    """What ``TAIL`` of the sampled values are below, and above, of shape ``(2, D)``."""
     n_steps: int
     """How many steps there are."""
     n_rises: IndexArray
@@ -99,6 +99,11 @@ class Profile:
         return self.extremes[1].value
 
     @functools.cached_property
+    def ordered(self) -> Ordered:
+        """The sampled values of each series in order, of shape ``(D, n)``."""
+        return Ordered.of(self.sample.T)
+
+    @functools.cached_property
     def quantiles(self) -> FloatArray:
         """Quartiles and median, estimated, of shape ``(3, D)``."""
         return self.ordered.quantiles(0.25, 0.5, 0.75)
@@ -106,7 +111,7 @@ class Profile:
     @functools.cached_property
     def varies(self) -> npt.NDArray[np.bool_]:
         """Which series vary by themselves."""
-        return varying(self.ordered)
+        return varying(self.sample.T)
 
     @functools.cached_property
     def deviation(self) -> FloatArray:
@@ -131,12 +136,12 @@ def profile(files: Sequence[FloatArray]) -> Profile:
     """Return the profile of some files, each of shape ``(T, D)``, ``T`` at least 1."""
     n_timesteps = tuple(map(len, files))
     sample_rows, sampled = sample(files)
-    ordered = Ordered.of(sampled.T)
-    extremes = Extremes(fences(ordered), sum(n_timesteps))
+    outer = np.stack(tails(sampled.T, TAIL))
+    extremes = Extremes(fences(*outer), sum(n_timesteps))
     steps, missing = Steps(sampled.shape[1]), Missing(sampled.shape[1])
-    states = StateCounter(ordered)
+    states = StateCounter(sampled)
     lines = Lines(sampled)
-    held = _held(sampled, ordered)
+    held = _held(sampled)
     with np.errstate(over="ignore", invalid="ignore"):
         for chunk in chunks(files):
             for each in (extremes, steps, states, missing, lines):
@@ -152,7 +157,7 @@ def profile(files: Sequence[FloatArray]) -> Profile:
         mean=mean,
         sample=held,
         sample_rows=sample_rows,
-        ordered=ordered if held is sampled else Ordered.of(held.T),
+        outer=outer if held is sampled else np.stack(tails(held.T, TAIL)),
         n_steps=steps.n_steps,
         n_rises=steps.n_rises,
         n_falls=steps.n_falls,
@@ -173,16 +178,16 @@ def profile(files: Sequence[FloatArray]) -> Profile:
     )
 
 
-def _held(sampled: FloatArray, ordered: Ordered) -> FloatArray:
+def _held(sampled: FloatArray) -> FloatArray:
     """Return sampled rows, ``(n, D)``, with the last value where one is missing.
 
     Before the first one, and where there is none, it is the median, or 0.
     """
-    if (ordered.n_values == len(sampled)).all():
-        return sampled
     is_missing = np.isnan(sampled)
+    if not is_missing.any():
+        return sampled
     numbers = np.arange(len(sampled))[:, np.newaxis]
     last = np.maximum.accumulate(np.where(is_missing, 0, numbers), axis=0)
     held = np.take_along_axis(sampled, last, axis=0)
-    median = np.nan_to_num(ordered.quantiles(0.5)[0])
+    median = np.nan_to_num(Ordered.of(sampled.T).quantiles(0.5)[0])
     return np.where(np.isnan(held), median, held)

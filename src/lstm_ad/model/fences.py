@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.blocks import in_blocks
-from lstm_ad.model.quantiles import Ordered
+from lstm_ad.model.quantiles import tails
 from lstm_ad.processes import ALONE, ProcessGroup
 
 SAMPLE_ROWS = 4096
@@ -81,9 +81,8 @@ class Fences:
             is_dirt = is_code.mean(axis=0) <= MAX_CODE_SHARE
             rows = np.where(is_code & is_dirt, np.nan, rows)
             found.append(np.where(is_dirt, row, np.nan))
-        in_order = Ordered.of(rows.T)
-        low, high = fences(in_order)
-        varies = varying(in_order)
+        low, high = fences(*tails(rows.T, TAIL))
+        varies = varying(rows.T)
         return cls(
             np.where(varies, low, -np.inf), np.where(varies, high, np.inf), tuple(found)
         )
@@ -151,19 +150,18 @@ def _interpolated(
     return smooth
 
 
-def varying(in_order: Ordered) -> npt.NDArray[np.bool_]:
-    """Return which series vary by themselves, ``(D,)``, given their values in order.
+def varying(values: FloatArray) -> npt.NDArray[np.bool_]:
+    """Return which series vary by themselves: ``(D,)``, of values of ``(D, n)``.
 
     What rests for more than half of the time and then runs does vary; a switch that
     seldom closes does not.
     """
-    low, high = in_order.quantiles(OUTER, 1 - OUTER)
+    low, high = tails(values, OUTER)
     return np.asarray(high > low)
 
 
-def fences(in_order: Ordered) -> FloatArray:
-    """Return the bounds that sampled values, in order, set: ``(2, D)``."""
-    low, high = in_order.quantiles(TAIL, 1 - TAIL)
+def fences(low: FloatArray, high: FloatArray) -> FloatArray:
+    """Return the bounds, ``(2, D)``, that go with tails of ``TAIL``."""
     width = np.where(high > low, high - low, np.inf)
     return np.stack([low - width, high + width])
 

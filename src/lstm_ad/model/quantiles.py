@@ -1,10 +1,12 @@
-"""Quantiles of many series at once, each of which is put in order only once."""
+"""Quantiles of many series at once: each is put in order as far as it must be."""
 
 import dataclasses
 
 import numpy as np
 
 from lstm_ad.axes import FloatArray, IndexArray
+
+_RUN = 256  # processors put so few values in order several times as fast as more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,20 +33,46 @@ class Ordered:
         Returns:
             Of shape ``(k, ...)``; NaN where all values are missing.
         """
-        shares = np.reshape(probabilities, (-1, *[1] * self.n_values.ndim))
         last = np.maximum(self.n_values - 1, 0)
-        at = shares * last
-        below = at.astype(np.int64)
+        return np.stack([self.at(share * last) for share in probabilities])
+
+    def at(self, places: FloatArray) -> FloatArray:
+        """Return what lies at places in the order, counted from 0, of ``(...,)``."""
+        below = places.astype(np.int64)
+        above = np.minimum(below + 1, np.maximum(self.n_values - 1, 0))
         low, high = (
-            np.moveaxis(
-                np.take_along_axis(self.values, np.moveaxis(rows, 0, -1), axis=-1),
-                -1,
-                0,
-            )
-            for rows in (below, np.minimum(below + 1, last))
+            np.take_along_axis(self.values, index[..., np.newaxis], axis=-1)[..., 0]
+            for index in (below, above)
         )
-        weight, step = at - below, high - low
-        found: FloatArray = np.where(
-            weight < 0.5, low + step * weight, high - step * (1 - weight)
-        )
-        return found
+        weight, step = places - below, high - low
+        return np.where(weight < 0.5, low + step * weight, high - step * (1 - weight))
+
+
+def tails(values: FloatArray, share: float) -> tuple[FloatArray, FloatArray]:
+    """Return two outer quantiles, as :meth:`Ordered.quantiles` does, but sooner.
+
+    Short runs of the values are put in order, and then the ends of all of them.
+
+    Args:
+        values: Of shape ``(..., n)``, in any order; NaN where one is missing.
+        share: The fraction of values beyond either quantile, below one half.
+
+    Returns:
+        The lower and the upper one, of shape ``(...,)``.
+    """
+    *shape, n = values.shape
+    n_runs = -(-n // _RUN)
+    padded = np.full((*shape, n_runs * -(-n // n_runs)), np.nan)
+    padded[..., :n] = values
+    runs = Ordered.of(padded.reshape(*shape, n_runs, -1))
+    length = runs.values.shape[-1]
+    n_values = runs.n_values.sum(axis=-1)
+    n_ends = int(share * (n - 1)) + 2  # of each run, so of all of them
+    n_last = min(n_ends + length - int(runs.n_values.min()), length)
+    first, last = (
+        Ordered.of(ends.reshape(*shape, -1))
+        for ends in (runs.values[..., :n_ends], runs.values[..., length - n_last :])
+    )
+    at_last = np.maximum(n_values - 1, 0)
+    upper = (1 - share) * at_last - (n_values - last.n_values)
+    return first.at(share * at_last), last.at(upper)

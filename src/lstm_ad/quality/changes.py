@@ -8,7 +8,6 @@ import numpy.typing as npt
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.extremes import N_STRETCHES
 from lstm_ad.model.fences import TAIL, varying
-from lstm_ad.model.quantiles import Ordered
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.outlying import DISTANCE, MIN_ROWS
 from lstm_ad.quality.reasons import Level
@@ -28,7 +27,7 @@ def find_changes(data: Data) -> Iterator[Finding]:
     may_change, runs = _may_change(stretches.medians), _wide(stretches.widths)
     for series in map(int, np.flatnonzero(may_change | runs.any(axis=0))):
         x = stretches.sample[:, series]
-        if not varying(Ordered.of(x)):
+        if not varying(x[np.newaxis]):
             continue
         cut = _level_change(x, stretches.bounds) if may_change[series] else None
         if cut is not None:

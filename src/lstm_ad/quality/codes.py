@@ -35,15 +35,14 @@ _MIN_DISTINCT, _MAX_GAP = 0.9, 0.05
 def find_sentinels(data: Data) -> Iterator[Finding]:
     """Yield codes for missing readings that are no far values: too frequent or near."""
     for part in data.parts:
-        varies = part.profile.varies
         for extreme in part.profile.extremes:
             share = extreme.n_rows / part.profile.n_rows
-            has_code = np.isin(extreme.value, SENTINELS) | (
-                varies & (share >= TAIL) & (share <= MAX_SHARE)
-            )
+            is_known = np.isin(extreme.value, SENTINELS)
+            has_code = is_known | ((share >= TAIL) & (share <= MAX_SHARE))
             has_code &= np.isfinite(extreme.nearest)
             for series in map(int, np.flatnonzero(has_code)):
-                yield from _code(data, part, extreme, series)
+                if is_known[series] or part.profile.varies[series]:
+                    yield from _code(data, part, extreme, series)
 
 
 def _code(data: Data, part: Part, extreme: Extreme, series: int) -> Iterator[Finding]:
@@ -89,12 +88,10 @@ def find_limits(data: Data) -> Iterator[Finding]:
     """Yield series that stay at one extreme value, as at the limit of a sensor."""
     told: set[tuple[int, int]] = set()
     for part in data.parts:
-        varies = part.profile.varies
         for side, extreme in enumerate(part.profile.extremes):
             least, most = (share * part.profile.n_rows for share in _LIMIT_SHARES)
             is_limit = (
-                varies
-                & ~np.isin(extreme.value, _BOUNDS)
+                ~np.isin(extreme.value, _BOUNDS)
                 & (extreme.n_visits >= _MIN_VISITS)
                 & (extreme.n_rows >= _MIN_RUN * extreme.n_visits)
                 & (extreme.n_rows >= least)
@@ -113,7 +110,11 @@ def _is_continued(part: Part, extreme: Extreme, series: int) -> bool:
     x = part.profile.sample[:, series]
     rest = x[x != limit]
     is_distinct = len(np.unique(rest)) >= _MIN_DISTINCT * len(rest)
-    return is_distinct and gap <= _MAX_GAP * float(np.ptp(rest))
+    return (
+        bool(part.profile.varies[series])
+        and is_distinct
+        and gap <= _MAX_GAP * float(np.ptp(rest))
+    )
 
 
 def _limit(data: Data, part: Part, side: int, series: int) -> Finding:

@@ -60,6 +60,8 @@ def _missing_states(data: Data, one: Part, two: Part, series: int) -> Iterator[F
 
 def _other_level(data: Data, one: Part, two: Part) -> Iterator[Finding]:
     """Yield series whose values in two parts are far apart."""
+    if not (_may_be_apart(one, two) | _may_be_apart(two, one)).any():
+        return
     levels = (0.05, 0.95, TAIL, 1 - TAIL)
     first, second = (part.profile.ordered.quantiles(*levels) for part in (one, two))
     is_apart = _is_apart(first, second) | _is_apart(second, first)
@@ -80,6 +82,13 @@ def _other_level(data: Data, one: Part, two: Part) -> Iterator[Finding]:
             "so the threshold does not hold there.",
             "Train on data in which both parts hold all levels.",
         )
+
+
+def _may_be_apart(inner: Part, outer: Part) -> npt.NDArray[np.bool_]:
+    """Return for which series :func:`_is_apart` may hold: extremes lie further out."""
+    (low, high), x = outer.profile.outer, inner.profile
+    gap = np.maximum(x.high - high, low - x.low)
+    return np.asarray(gap >= DISTANCE * (high - low))
 
 
 def _is_apart(inner: FloatArray, outer: FloatArray) -> npt.NDArray[np.bool_]:

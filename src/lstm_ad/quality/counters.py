@@ -60,7 +60,6 @@ def find_wraps(data: Data) -> Iterator[Finding]:
     profile = data.fitting.profile
     n_rises, n_falls = _n_changes(data)
     width = profile.high - profile.low
-    is_spread = np.ptp(profile.quantiles, axis=0) >= _SMALL * width
     jump = np.maximum(-profile.steps[0], profile.steps[1])
     is_wrapping = (jump >= _WRAP * width) & (np.minimum(n_rises, n_falls) > 0)
     for series in map(int, np.flatnonzero(is_wrapping & (width > 0))):
@@ -71,6 +70,7 @@ def find_wraps(data: Data) -> Iterator[Finding]:
         is_counter = fall > _WRAP and n_falls[series] <= 0.02 * (
             n_rises[series] + n_falls[series]
         )
+        is_spread = np.ptp(profile.quantiles[:, series]) >= _SMALL * width[series]
         bits = _bits(profile.low[series], profile.high[series])
         if any(_FULL * turn <= width[series] <= turn for turn in turns):
             yield _wrapping(
@@ -81,7 +81,7 @@ def find_wraps(data: Data) -> Iterator[Finding]:
                 f"an angle that wraps.",
                 "Replace the series by its sine and its cosine.",
             )
-        elif bits and is_spread[series] and (is_counter or fall <= _SMALL):
+        elif bits and is_spread and (is_counter or fall <= _SMALL):
             yield _wrapping(
                 data,
                 series,

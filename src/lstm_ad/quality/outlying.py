@@ -34,11 +34,11 @@ def find_far_values(data: Data) -> Iterator[Finding]:
     """Yield single values far outside all others."""
     for part in data.parts:
         profile = part.profile
-        for series in map(int, np.flatnonzero(profile.varies)):
+        for series in range(data.n_series):
             at = far_rows(profile, series)
             if part is not data.fitting:
                 at = at[_is_beyond(data.fitting.profile, series, profile, at)]
-            if not len(at):
+            if not len(at) or not profile.varies[series]:
                 continue
             far = profile.far[series]
             file, row = part.place(int(far.rows[at[0]]))
@@ -141,8 +141,9 @@ def find_unlike_stretches(data: Data) -> Iterator[Finding]:
         return
     rows, bounds = data.stretches.rows, data.stretches.bounds
     runs = _apart(data.stretches.medians)
-    runs &= fitting.quantiles[2] > fitting.quantiles[0]
     for series in map(int, np.flatnonzero(runs.any(axis=(0, 1)))):
+        if fitting.quantiles[2, series] <= fitting.quantiles[0, series]:
+            continue
         odd = _odd_run(data.stretches, series, runs[:, :, series])
         if odd is None:
             continue

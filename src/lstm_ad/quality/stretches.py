@@ -8,7 +8,7 @@ import numpy as np
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.extremes import N_STRETCHES
 from lstm_ad.data.profile import Profile
-from lstm_ad.model.quantiles import Ordered
+from lstm_ad.model.quantiles import Ordered, tails
 
 N_BLOCKS = 12
 """Equal stretches whose widths are compared."""
@@ -42,8 +42,8 @@ class Stretches:
     @functools.cached_property
     def medians(self) -> FloatArray:
         """The median of each stretch, of shape ``(N_STRETCHES, D)``."""
-        (found,) = self._quantiles(self.bounds, 0.5)
-        return found
+        (found,) = Ordered.of(self._cut(self.bounds)).quantiles(0.5)
+        return np.asarray(found.T)
 
     @property
     def blocks(self) -> IndexArray:
@@ -53,14 +53,14 @@ class Stretches:
     @functools.cached_property
     def widths(self) -> FloatArray:
         """The central 80 % of the values of each block, of shape ``(N_BLOCKS, D)``."""
-        low, high = self._quantiles(self.blocks, 0.1, 0.9)
-        return np.asarray(high - low)
+        low, high = tails(self._cut(self.blocks), 0.1)
+        return np.asarray((high - low).T)
 
-    def _quantiles(self, bounds: IndexArray, *probabilities: float) -> list[FloatArray]:
-        """Return quantiles of each stretch, each of shape ``(stretches, D)``."""
+    def _cut(self, bounds: IndexArray) -> FloatArray:
+        """Return the values of each stretch: ``(D, stretches, n)``, NaN at its end."""
         lengths = np.diff(bounds)[:, np.newaxis]
         numbers = np.arange(lengths.max())
         at = np.minimum(bounds[:-1, np.newaxis] + numbers, len(self.sample) - 1)
-        values = np.ascontiguousarray(self.sample.T)[:, at]  # (D, stretches, longest)
+        values = np.ascontiguousarray(self.sample.T)[:, at]
         values[:, numbers >= lengths] = np.nan
-        return [x.T for x in Ordered.of(values).quantiles(*probabilities)]
+        return values
