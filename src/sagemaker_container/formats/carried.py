@@ -8,15 +8,12 @@ lines, as batch transform does, would cut a quoted cell with a line break in two
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from lstm_ad.axes import IndexArray
-from sagemaker_container.formats.ranges import copied
+from sagemaker_container.formats.ranges import Characters, copied
 from sagemaker_container.formats.table import Cells
 
 _LF, _COMMA, _QUOTE = 10, 44, 34
-
-_Characters = npt.NDArray[np.uint8]
 
 _MAY_TOUCH = np.zeros(256, dtype=bool)
 """Which characters may stand before a quote that opens, and after one that closes."""
@@ -60,24 +57,6 @@ def cut(
     return copied(characters, kept[:, 0], kept[:, 1])[0], cells
 
 
-def leading(text: bytes) -> Cells | None:
-    """Return the cells of the first column if they are equally long, or None.
-
-    Args:
-        text: Whole lines that end with LF. Cells in quotes are left to :func:`cut`.
-    """
-    characters = np.frombuffer(text, dtype=np.uint8)
-    width = text.find(b",")
-    line_ends = np.flatnonzero(characters == _LF)
-    starts = np.concatenate([[0], line_ends[:-1] + 1])
-    if width < 1 or (line_ends - starts).min() <= width:
-        return None
-    if (characters[starts + width] != _COMMA).any():
-        return None
-    cells, bounds = copied(characters, starts, starts + width)
-    return None if b"," in cells or b'"' in cells else Cells([(cells, bounds)])
-
-
 def split(line: bytes) -> list[bytes]:
     """Return the cells of a line; quotes that do not match divide none."""
     ends = _ends(np.frombuffer(line + b"\n", dtype=np.uint8))
@@ -93,7 +72,7 @@ def has_matching_quotes(line: bytes) -> bool:
     return _ends(np.frombuffer(line + b"\n", dtype=np.uint8)) is not None
 
 
-def _ends(characters: _Characters) -> IndexArray | None:
+def _ends(characters: Characters) -> IndexArray | None:
     """Return where cells end, in order; None if quotes do not match.
 
     A quote opens at the start of a cell and closes at its end; one that is doubled

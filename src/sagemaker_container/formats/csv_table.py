@@ -33,6 +33,7 @@ from sagemaker_container.formats.blocks import Block, Parsed, gather, no_data
 from sagemaker_container.formats.cells import number_problem, row_length_problem
 from sagemaker_container.formats.first_row import refuse_column_numbers
 from sagemaker_container.formats.header import Columns, by_place, matched, names_of
+from sagemaker_container.formats.leading import leading
 from sagemaker_container.formats.table import Cells, Table
 from sagemaker_container.formats.timed import timed
 
@@ -164,33 +165,40 @@ class BlockReader:
 
     def parse(self, block: Block) -> Parsed:
         """Return a block and what it holds; no numbers if something is wrong."""
-        return self._parse_stamped(block) or self._parse_any(block)
+        if self._columns.carried and not _is_plain(block.text):
+            return Parsed(block, None)
+        return self._parse_leading(block) or self._parse_any(block)
 
-    def _parse_stamped(self, block: Block) -> Parsed | None:
-        """Return what a block holds whose lines begin with equally long times, or None.
+    def _parse_leading(self, block: Block) -> Parsed | None:
+        """Return what a block holds if its lines begin with what is carried, or None.
 
-        The reader of numbers skips the times in less time than it takes to cut them
-        out.
+        Or if there is anything else that takes longer to read.
         """
         columns, n_series = self._columns, len(self._columns.series)
-        if [*columns.carried.items()] != [(columns.timestamp, 0)]:
+        names, positions = [*columns.carried], [*columns.carried.values()]
+        if not names or positions != [*range(len(names))]:
             return None
-        if self._allows_missing or (cells := carried.leading(block.text)) is None:
+        if (found := leading(block.text, len(names))) is None:
             return None
-        if (moments := time_text.parse(cells)) is None:
-            return None
-        numbers = csv_text.numbers_after(block.text, n_series, cells[0])
+        moments: tuple[IndexArray | None, time_text.Form | None] | None = None, None
+        if columns.timestamp is not None:
+            moments = time_text.parse(found.cells[names.index(columns.timestamp)])
+        numbers, tails = None, None
+        if not self._allows_missing:
+            tails = found.tails(n_series)
+        if tails is not None:
+            numbers = csv_text.numbers_after(tails, n_series)
         if numbers is None:
+            numbers = self._numbers(found.rest(), n_series)
+        if moments is None or numbers is None:
             return None
-        return Parsed(block, self._ordered(numbers), n_series, (cells,), *moments)
+        return Parsed(block, self._ordered(numbers), n_series, found.cells, *moments)
 
     def _parse_any(self, block: Block) -> Parsed:
         """Return a block and what it holds; no numbers if something is wrong."""
         columns, text = self._columns, block.text
         cells: tuple[Cells, ...] = ()
         if columns.carried:
-            if not _is_plain(text):
-                return Parsed(block, None)
             found = carried.cut(text, columns.n_columns, [*columns.carried.values()])
             if found is None:
                 return Parsed(block, None)

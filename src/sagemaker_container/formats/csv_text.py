@@ -2,6 +2,7 @@
 
 import codecs
 import contextlib
+import csv
 import io
 import re
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from lstm_ad.exceptions import SeriesError
 from sagemaker_container.formats.blocks import refuse_too_many
 from sagemaker_container.formats.cells import MAX_MAGNITUDE, kind_of
 from sagemaker_container.formats.messages import counted, shown
+from sagemaker_container.formats.ranges import Characters
 
 _LF, _SPACE, _COMMA, _ZERO = 10, 32, 44, 48
 NUMBER = re.compile(rb" *[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)? *")
@@ -85,19 +87,22 @@ def numbers(text: bytes, n_columns: int) -> FloatArray | None:
     return found if _are_in_range(found) else None
 
 
-def numbers_after(text: bytes, n_columns: int, cell: bytes) -> FloatArray | None:
-    """Return the numbers that follow a first cell, or None; few are left to others.
+def n_unlike_numbers(characters: Characters) -> int:
+    """Return how many bytes are not in numbers without an exponent, nor between them.
+
+    In a fraction of the time of the other check, which these few bytes pass on to.
+    """
+    return int(np.count_nonzero(characters - np.uint8(ord("+")) > ord("9") - ord("+")))
+
+
+def numbers_after(text: bytes, n_columns: int) -> FloatArray | None:
+    """Return the numbers that follow a first cell, or None if one is bad.
 
     Args:
-        text: Whole lines, which begin with cells of times and a comma.
+        text: Whole lines, which begin with any cell and a comma. In the others is no
+            byte that is unlike numbers.
         n_columns: The numbers in each line.
-        cell: The first cell of the first line.
     """
-    before = cell.translate(None, _IN_NUMBERS)
-    if len(text) < FEW or n_columns >= FEW_COLUMNS:
-        return None
-    if not _are_rows(text, before + b"," * n_columns + b"\n"):
-        return None
     try:
         found = _parse_many(text, n_columns, n_before=1)
     except ValueError:
@@ -181,6 +186,7 @@ def _parse_many(text: bytes, n_columns: int, n_before: int = 0) -> FloatArray:
         dtype=np.float64,
         na_filter=False,
         skip_blank_lines=False,
+        quoting=csv.QUOTE_NONE,
         engine="c",
     )
     numbers: FloatArray = table.to_numpy().ravel()

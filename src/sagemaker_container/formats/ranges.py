@@ -7,12 +7,13 @@ import numpy.typing as npt
 
 from lstm_ad.axes import IndexArray
 
+Characters = npt.NDArray[np.uint8]
 Bounds = npt.NDArray[np.signedinteger]
 """Where ranges begin in a text, and where the last one ends."""
 
 
 def copied(
-    characters: npt.NDArray[np.uint8], starts: IndexArray, stops: IndexArray
+    characters: Characters, starts: IndexArray, stops: IndexArray
 ) -> tuple[bytes, Bounds]:
     """Return some ranges of a text one after the other, and their bounds.
 
@@ -28,6 +29,8 @@ def copied(
     bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     text = np.empty(bounds[-1], dtype=np.uint8)
     for length, which in by_length(lengths):
+        if isinstance(which, slice):
+            return windows(characters, length)[starts].tobytes(), bounds
         new, old = windows(text, length), windows(characters, length)
         new[bounds[:-1][which]] = old[starts[which]]
     return text.tobytes(), bounds
@@ -47,9 +50,7 @@ def by_length(lengths: IndexArray) -> Iterator[tuple[int, IndexArray | slice]]:
             yield length, which
 
 
-def windows(
-    characters: npt.NDArray[np.uint8] | bytes, length: int
-) -> npt.NDArray[np.void]:
+def windows(characters: Characters | bytes, length: int) -> npt.NDArray[np.void]:
     """Return each range of a length, by where it begins; no copy."""
     n_windows = max(0, len(characters) - length + 1)
     return np.ndarray(n_windows, f"V{length}", characters, strides=(1,))

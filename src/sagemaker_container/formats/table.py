@@ -70,16 +70,25 @@ class Cells(Sequence[bytes]):
             for start, stop in itertools.pairwise(bounds.tolist()):
                 yield text[start:stop]
 
-    def by_length(self) -> Iterator[tuple[IndexArray, npt.NDArray[np.bytes_]]]:
+    def by_length(
+        self,
+    ) -> Iterator[tuple[IndexArray | slice, npt.NDArray[np.bytes_]]]:
         """Yield the numbers of equally long cells, and these, of shape ``(n,)``.
 
         Empty cells are left out.
         """
         for first, (text, bounds) in zip(self._first, self._parts, strict=False):
-            rows = np.arange(first, first + len(bounds) - 1)
             for length, which in by_length(np.diff(bounds)):
-                cells = windows(text, length)[bounds[:-1][which]]
-                yield rows[which], cells.view(f"S{length}")
+                if isinstance(which, slice):
+                    yield (
+                        slice(first, first + len(bounds) - 1),
+                        np.frombuffer(text[bounds[0] : bounds[-1]], f"S{length}"),
+                    )
+                else:
+                    yield (
+                        which + first,
+                        windows(text, length)[bounds[which]].view(f"S{length}"),
+                    )
 
 
 def plain(cell: bytes) -> str:

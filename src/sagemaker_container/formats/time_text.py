@@ -59,7 +59,7 @@ def _parse_by_length(cells: Cells) -> tuple[IndexArray, Form] | None:
         if (found := _parse_fixed(some)) is None:
             return None
         moments[rows], form = found
-        n_read += len(rows)
+        n_read += len(some)
         forms.add(form)
     return (moments, forms.pop()) if n_read == len(cells) and len(forms) == 1 else None
 
@@ -88,7 +88,7 @@ def _parse_fixed(cells: npt.NDArray[np.bytes_]) -> tuple[IndexArray, Form] | Non
             or is no time, is left to pandas.
     """
     columns = np.frombuffer(cells.tobytes(), np.uint8).reshape(len(cells), -1)
-    if columns.shape[1] > 2 and (columns[:, [0, -1]] == ord('"')).all():
+    if _are_quoted(columns):
         columns = np.ascontiguousarray(columns[:, 1:-1])
         cells = columns.view(f"S{columns.shape[1]}")[:, 0]
     if len(cells) == 1:
@@ -106,6 +106,12 @@ def _parse_fixed(cells: npt.NDArray[np.bytes_]) -> tuple[IndexArray, Form] | Non
     if not is_digit.all():  # below 0
         return cells.astype(np.int64), form
     return _number(digits[:-9]) * np.int64(10**9) + _number(digits[-9:]), form
+
+
+def _are_quoted(columns: npt.NDArray[np.uint8]) -> bool:
+    """Return whether all of some cells, of shape ``(T, width)``, are in quotes."""
+    ends = columns[:, 0], columns[:, -1]
+    return columns.shape[1] > 2 and all((end == ord('"')).all() for end in ends)
 
 
 def _parse_one(cells: npt.NDArray[np.bytes_]) -> tuple[IndexArray, Form] | None:

@@ -178,7 +178,10 @@ def steps_between(
 
     In integers: a number of type ``float64`` cannot tell nanoseconds of today apart.
     """
-    quotient, rest = np.divmod(apart(earlier, later), np.uint64(step))
+    distances = apart(earlier, later)
+    if (distances == np.uint64(step)).all():  # in a fifth of the time
+        return np.ones(len(distances), np.int64), np.zeros(len(distances), np.bool_)
+    quotient, rest = np.divmod(distances, np.uint64(step))
     is_more = rest > np.uint64(step // 2)
     missed = np.where(is_more, np.uint64(step) - rest, rest)
     n_steps = np.minimum(quotient + is_more, _MOST_STEPS).astype(np.int64)

@@ -1,0 +1,135 @@
+"""Take the columns before the numbers out of blocks of CSV, as fast as lines are found.
+
+Times and ids stand first in most tables, and their cells have a few lengths: it is
+enough to look for line ends, and for a comma at that distance from the start. Whatever
+else there may be is left to :mod:`~sagemaker_container.formats.carried`.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from lstm_ad.axes import IndexArray
+from sagemaker_container.formats import csv_text
+from sagemaker_container.formats.ranges import Characters, copied, windows
+from sagemaker_container.formats.table import Cells
+
+_LF, _COMMA, _QUOTE = 10, 44, 34
+_OTHER = ord("0")
+_MOST_LENGTHS = 32
+"""Lengths that the cells of a column may have, and rows in which most of them are."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Leading:
+    """The columns before the numbers, in a block of ``n`` lines."""
+
+    characters: Characters
+    """The text."""
+    cells: tuple[Cells, ...]
+    """Those of each column."""
+    first: IndexArray
+    """Where each line begins, of shape ``(n,)``."""
+    commas: tuple[IndexArray, ...]
+    """Where the cells of each column end."""
+    starts: IndexArray
+    """Where the numbers begin in each line."""
+    stops: IndexArray
+    """Where the next line begins."""
+    n_unlike: int
+    """How many bytes are in these cells that cannot be in numbers."""
+
+    def rest(self) -> bytes:
+        """Return the lines without these columns."""
+        return copied(self.characters, self.starts, self.stops)[0]
+
+    def tails(self, n_series: int) -> bytes | None:
+        """Return the ends of all lines; None if there is more than many plain numbers.
+
+        They are equally long, so they are copied in a third of the time, and begin with
+        some of what is before the numbers, as one cell.
+
+        Args:
+            n_series: How many numbers each line has. It is left to the reader of these
+                to refuse a line with fewer of them, and another with more.
+        """
+        is_few = len(self.characters) < csv_text.FEW
+        if is_few or n_series >= csv_text.FEW_COLUMNS:
+            return None
+        length = int((self.stops - self.starts).max()) + 1
+        begins = self.stops - length
+        if (begins < self.first).any():
+            return None
+        n_lines, n_columns = len(self.starts), len(self.cells) + n_series
+        if np.count_nonzero(self.characters == _COMMA) != n_lines * (n_columns - 1):
+            return None
+        if csv_text.n_unlike_numbers(self.characters) != n_lines + self.n_unlike:
+            return None
+        characters = self.characters
+        if len(self.commas) > 1:
+            characters = characters.copy()
+            for commas in self.commas[:-1]:
+                characters[commas] = _OTHER
+        return windows(characters, length)[begins].tobytes()
+
+
+def leading(text: bytes, n_columns: int) -> Leading | None:
+    """Return the first columns of a text, or None if it takes more to find them.
+
+    Args:
+        text: Whole lines that end with LF.
+        n_columns: How many of their columns hold no numbers.
+    """
+    characters = np.frombuffer(text, dtype=np.uint8)
+    stops = np.flatnonzero(characters == _LF) + 1
+    starts = np.concatenate([[0], stops[:-1]])
+    first, commas, cells = starts, [], []
+    n_unlike = 0
+    for _ in range(n_columns):
+        ends = _cell_ends(text, characters, starts)
+        if ends is None or (ends >= stops).any():
+            return None
+        cell_text, bounds = copied(characters, starts, ends)
+        if b"," in cell_text:
+            return None
+        if b'"' in cell_text and not _are_quoted(characters, starts, ends, cell_text):
+            return None
+        cells.append(Cells([(cell_text, bounds)]))
+        commas.append(ends)
+        n_unlike += csv_text.n_unlike_numbers(np.frombuffer(cell_text, dtype=np.uint8))
+        starts = ends + 1
+    return Leading(
+        characters, tuple(cells), first, tuple(commas), starts, stops, n_unlike
+    )
+
+
+def _cell_ends(
+    text: bytes, characters: Characters, starts: IndexArray
+) -> IndexArray | None:
+    """Return where cells end with a comma, if they have a few lengths; or None.
+
+    The shortest is tried first: further on, a comma may be one of those after it.
+    """
+    some = starts[:_MOST_LENGTHS].tolist()
+    lengths = sorted({text.find(b",", start) - start for start in some}, reverse=True)
+    ends, left = starts.copy(), np.arange(len(starts))
+    for _ in range(_MOST_LENGTHS):
+        first = int(starts[left[0]])
+        length = lengths.pop() if lengths else text.find(b",", first) - first
+        if length < 0:  # there is no more comma
+            return None
+        ends[left] = starts[left] + length
+        left = left[characters.take(ends[left], mode="clip") != _COMMA]
+        if not len(left):
+            return ends
+    return None
+
+
+def _are_quoted(
+    characters: Characters, starts: IndexArray, ends: IndexArray, cells: bytes
+) -> bool:
+    """Return whether quotes are around some cells only, and none within."""
+    is_quoted = characters[starts] == _QUOTE
+    is_closed = (characters[ends - 1] == _QUOTE) & (ends - starts > 1)
+    n_quoted = int(np.count_nonzero(is_quoted))
+    return bool((is_quoted == is_closed).all()) and cells.count(b'"') == 2 * n_quoted
