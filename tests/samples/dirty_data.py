@@ -4,12 +4,15 @@ What one model is fitted to, or one description made of, is small: 2000 rows.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray
+from lstm_ad.data.schema import Schema
+from lstm_ad.quality.data_parts import Data, Source
 from lstm_ad.quality.reasons import Level
 
 N = 2000
@@ -87,6 +90,24 @@ class Dirty:
         if isinstance(self.training, np.ndarray):
             return {"train.csv": self.training}
         return self.training
+
+
+def described(dirty: Dirty, schema: Schema | None = None) -> Data:
+    """Return the description of dirty data, cut as by default."""
+
+    def source(name: str, x: FloatArray) -> Source:
+        """Return a file to describe."""
+        return Source(name, x, hashlib.sha256(x.tobytes()).hexdigest())
+
+    files = dirty.files
+    training = [source(name, x) for name, x in files.items()]
+    validation = dirty.validation
+    return Data.of(
+        training,
+        [round(0.8 * len(x)) for x in files.values()],
+        [] if validation is None else [source("valid.csv", validation)],
+        schema,
+    )
 
 
 def far(series: int, row: int, x: FloatArray) -> Dirty:

@@ -61,8 +61,8 @@ def _changed(
         f"{low:.6g} to {high:.6g}, in all other rows from {low_there:.6g} to "
         f"{high_there:.6g}.",
         "The model learns both as normal, and finds fewer faults in either.",
-        "See whether the unit, the sensor or its gain was changed there; train on "
-        "rows of one kind.",
+        "See whether the unit, the sensor or its gain was changed there; leave these "
+        "rows out, or keep them alone.",
     )
 
 

@@ -80,7 +80,8 @@ def _other_level(data: Data, one: Part, two: Part) -> Iterator[Finding]:
             f"{high:.6g} in {one.name}.",
             "What the model makes of one of them was not learnt or not measured, "
             "so the threshold does not hold there.",
-            "Train on data in which both parts hold all levels.",
+            "See whether a unit, a load or a sensor was changed there; leave these "
+            "rows out, or train on more rows like them.",
         )
 
 

@@ -1,36 +1,27 @@
 """What is wrong with dirty data is found by series and row; clean data pass."""
 
-import hashlib
 import re
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from dirty_data import CLEAN, DIRTY, Dirty, N, beside, clean, five, switch
+from dirty_data import (
+    CLEAN,
+    DIRTY,
+    Dirty,
+    N,
+    beside,
+    clean,
+    described,
+    five,
+    switch,
+)
 from lstm_ad.axes import FloatArray
 from lstm_ad.data.schema import Column, Role, Schema
 from lstm_ad.quality.data_parts import Data, Source
 from lstm_ad.quality.findings import find, reasons
 from lstm_ad.quality.reasons import Level
-
-
-def described(dirty: Dirty, schema: Schema | None = None) -> Data:
-    """Return the description of dirty data, cut as by default."""
-
-    def source(name: str, x: FloatArray) -> Source:
-        """Return a file to describe."""
-        return Source(name, x, hashlib.sha256(x.tobytes()).hexdigest())
-
-    files = dirty.files
-    training = [source(name, x) for name, x in files.items()]
-    validation = dirty.validation
-    return Data.of(
-        training,
-        [round(0.8 * len(x)) for x in files.values()],
-        [] if validation is None else [source("valid.csv", validation)],
-        schema,
-    )
 
 
 @pytest.mark.parametrize("dirty", DIRTY.values(), ids=DIRTY.keys())
