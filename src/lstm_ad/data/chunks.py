@@ -9,6 +9,7 @@ import numpy.typing as npt
 from lstm_ad.axes import FloatArray, IndexArray
 
 _N_VALUES, _MIN_ROWS = 2**17, 1024
+_TILE, _MIN_TILE_ROWS = 2**14, 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +60,7 @@ def chunks(files: Sequence[FloatArray]) -> Iterator[Chunk]:
     """
     n_series = files[0].shape[1]
     size = min(max(_N_VALUES // n_series, _MIN_ROWS), max(map(len, files)))
+    tile = max(_TILE // n_series, _MIN_TILE_ROWS)
     space = np.empty((2, n_series * (size + 1)))
     start = 0
     for file in files:
@@ -66,7 +68,8 @@ def chunks(files: Sequence[FloatArray]) -> Iterator[Chunk]:
             rows = file[max(first - 1, 0) : first + size]
             shape, n_values = (n_series, len(rows)), rows.size
             values, steps = (flat[:n_values].reshape(shape) for flat in space)
-            values[:] = rows.T  # what is read together is adjacent
+            for at in range(0, len(rows), tile):  # reads and writes stay near
+                values[:, at : at + tile] = rows[at : at + tile].T
             # Across the ends of series, too: one long loop is faster than many.
             flat, found = space[:, :n_values]
             np.subtract(flat[1:], flat[:-1], out=found[:-1])

@@ -44,7 +44,7 @@ class Fingerprints:
         for file in files:
             for first in range(0, len(file) - N_ROWS + 1, size):
                 hashes = _hashes(file[first : first + size + N_ROWS - 1])
-                at = np.flatnonzero(hashes % np.uint64(divisor) == 0)
+                at = np.flatnonzero(hashes & np.uint64(divisor - 1) == 0)
                 found.append(hashes[at])
                 rows.append(start + first + at)
             start += len(file)
@@ -64,13 +64,13 @@ def divisor_of(n_rows: int) -> int:
 def _hashes(rows: FloatArray) -> _HashArray:
     """Return the hash of each ``N_ROWS`` consecutive rows."""
     bits = np.ascontiguousarray(rows).view(np.uint64)
-    rng = np.random.default_rng(0)
-    weights = rng.integers(1, 2**63, size=bits.shape[1], dtype=np.uint64) * np.uint64(2)
-    mixed = (bits ^ (bits >> np.uint64(29))) @ (weights + np.uint64(1))
-    mixed ^= mixed >> np.uint64(31)
-    steps = rng.integers(1, 2**63, size=N_ROWS, dtype=np.uint64)
-    n = len(rows) - N_ROWS + 1
-    total = np.zeros(n, dtype=np.uint64)
-    for step, weight in enumerate(steps):
-        total += mixed[step : step + n] * weight
-    return total ^ (total >> np.uint64(32))
+    distances = [2**k for k in range(N_ROWS.bit_length() - 1)]
+    numbers = np.random.default_rng(0).integers(
+        2**63, size=bits.shape[1] + len(distances), dtype=np.uint64
+    )
+    odd = 2 * numbers + 1
+    hashes = (bits ^ (bits >> np.uint64(29))) @ odd[len(distances) :]
+    for weight, distance in zip(odd, distances, strict=False):  # of 2, 4, ... rows
+        hashes ^= hashes >> np.uint64(31)
+        hashes = hashes[:-distance] * weight + hashes[distance:]
+    return np.asarray(hashes ^ (hashes >> np.uint64(32)))

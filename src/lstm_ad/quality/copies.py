@@ -4,12 +4,17 @@ import collections
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
+from lstm_ad.data.fingerprints import MAX_KEPT
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.reasons import Level
 
 MIN_COPIED = 0.02
 """The fraction of stretches that come twice from which on copies are told."""
+
+_N_BITS = (64 * MAX_KEPT - 1).bit_length()
+"""Of a fingerprint: by chance, less than 1 % of them have the same in so many."""
 
 
 def find_copied_files(data: Data) -> Iterator[Finding]:
@@ -38,11 +43,13 @@ def find_copied_rows(data: Data) -> Iterator[Finding]:
     learnt = data.fitting.fingerprints
     if learnt is None or all(s is not None for s in data.fitting.profile.states):
         return
-    in_order = np.sort(learnt.hashes)
-    is_again = in_order[1:] == in_order[:-1]
-    is_third = is_again[1:] & is_again[:-1]
-    n_distinct = max(len(in_order) - int(is_again.sum()), 1)
-    share = float((is_again.sum() - is_third.sum()) / n_distinct)
+    share = 0.0
+    first, counts = np.zeros((2, 0), dtype=np.int64)
+    if _may_come_twice(learnt.hashes):
+        _, first, counts = np.unique(
+            learnt.hashes, return_index=True, return_counts=True
+        )
+        share = float((counts > 1).mean())
     other = data.validation.fingerprints if data.validation else None
     if other is not None and len(other.hashes) and share < MIN_COPIED:
         is_copied = np.isin(other.hashes, learnt.hashes)
@@ -61,8 +68,7 @@ def find_copied_rows(data: Data) -> Iterator[Finding]:
                 "Take rows for validation that are in no training file.",
             )
     # A series that repeats itself exactly does so many times.
-    if share >= MIN_COPIED and not is_third.any():
-        _, first = np.unique(learnt.hashes, return_index=True)
+    if share >= MIN_COPIED and (counts <= 2).all():
         again = np.delete(learnt.rows, first)
         file, row = data.fitting.place(int(again.min()))
         yield Finding(
@@ -76,6 +82,17 @@ def find_copied_rows(data: Data) -> Iterator[Finding]:
             "The calibration part then holds training rows, or some rows count twice.",
             "Leave the copies out.",
         )
+
+
+def _may_come_twice(hashes: npt.NDArray[np.uint64]) -> bool:
+    """Return whether many fingerprints may come twice: with the same first bits.
+
+    To put them in order would take several times as long.
+    """
+    is_there = np.zeros(2**_N_BITS, dtype=np.bool_)
+    is_there[hashes >> np.uint64(64 - _N_BITS)] = True
+    n_distinct = int(np.count_nonzero(is_there))
+    return len(hashes) - n_distinct >= MIN_COPIED * n_distinct > 0
 
 
 def find_copied_series(data: Data) -> Iterator[Finding]:
