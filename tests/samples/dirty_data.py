@@ -112,12 +112,12 @@ def described(dirty: Dirty, schema: Schema | None = None) -> Data:
 
 def far(series: int, row: int, x: FloatArray) -> Dirty:
     """Return data with an absurd value."""
-    return Dirty("far value", series, row, x, level=Level.DO_NOT_USE)
+    return Dirty("far value", series, row, x)
 
 
 def code(series: int, row: int, x: FloatArray) -> Dirty:
     """Return data with a code for a missing reading in many rows."""
-    return Dirty("sentinel", series, row, x, level=Level.DO_NOT_USE)
+    return Dirty("sentinel", series, row, x)
 
 
 def five(change: Callable[[FloatArray], FloatArray]) -> Mapping[str, FloatArray]:
@@ -156,7 +156,7 @@ DIRTY = {
     "1e20 in the last row": far(0, N, changed([N - 1], 0, 1e20)),
     "a short run of 999": far(0, 601, changed(slice(600, 606), 0, 999)),
     "-9999 in the validation data": Dirty(
-        "far value", 0, 78, clean(seed=1), changed([77], 0, -9999), Level.DO_NOT_USE
+        "far value", 0, 78, clean(seed=1), changed([77], 0, -9999)
     ),
     "-200 in every twentieth row": code(0, 8, changed(slice(7, None, 20), 0, -200)),
     "999.99 in every thirteenth row": code(

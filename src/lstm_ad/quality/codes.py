@@ -71,7 +71,7 @@ def _code(data: Data, part: Part, extreme: Extreme, series: int) -> Iterator[Fin
     )
     yield Finding(
         "sentinel",
-        Level.DO_NOT_USE if is_sure else Level.CHECK,
+        Level.DO_NOT_USE if is_sure and not is_replaced else Level.CHECK,
         (series,),
         file,
         row,

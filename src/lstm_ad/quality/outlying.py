@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.profile import Profile
-from lstm_ad.model.fences import TAIL
+from lstm_ad.model.fences import MAX_SHARES, TAIL
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.isolated import advice, is_dirt, is_isolated
 from lstm_ad.quality.reasons import Level
@@ -46,17 +46,18 @@ def find_far_values(data: Data) -> Iterator[Finding]:
             gap = max(low - far.values[at].max(), far.values[at].min() - high)
             code = _code(data, profile, series, at)
             is_absurd = gap >= ABSURD_DISTANCE * (high - low)
+            is_replaced = code is not None or _are_replaced(profile, series, is_absurd)
             more = f" and {len(at) - 1} more rows" if len(at) > 1 else ""
             yield Finding(
                 "far value",
-                Level.DO_NOT_USE if is_absurd else Level.CHECK,
+                Level.DO_NOT_USE if is_absurd and not is_replaced else Level.CHECK,
                 (series,),
                 file,
                 row,
                 f"{file}: row {row}{more}, {data.named(series)}: "
                 f"{far.values[at[0]]:.6g} is far outside all other values, which go "
                 f"from {low:.6g} to {high:.6g}.",
-                BLINDS if code is None else REPLACED,
+                REPLACED if is_replaced else BLINDS,
                 _BROKEN if code is None else advice(data, series, code),
                 code=code,
             )
@@ -68,7 +69,6 @@ BLINDS = (
 )
 """The harm that absurd values do."""
 
-
 _BROKEN = (
     "If it is a broken reading, replace it by the value before it, or leave out the "
     "rows around it."
@@ -79,7 +79,7 @@ REPLACED = (
     "Wherever something is learnt, what lies between the values before and after it "
     "takes its place; in a request it is an anomaly."
 )
-"""What is done about a value that is certainly a code for a missing reading."""
+"""What is done about absurd values that are few, and about codes that are certain."""
 
 
 def _code(data: Data, profile: Profile, series: int, at: IndexArray) -> float | None:
@@ -111,6 +111,15 @@ def _is_beyond(
     values = profile.far[series].values[at]
     distance = np.maximum(low - values, values - high)
     return np.asarray(distance > max(high - low, 0.0))
+
+
+def _are_replaced(profile: Profile, series: int, is_absurd: bool) -> bool:
+    """Return whether fences replace all far values of a series, in every file."""
+    n_rows = np.array(profile.n_timesteps)
+    files = np.searchsorted(np.cumsum(n_rows), profile.far[series].rows, side="right")
+    n_far = np.bincount(files, minlength=len(n_rows))
+    share = MAX_SHARES[ABSURD_DISTANCE if is_absurd else DISTANCE]
+    return bool((n_far <= np.maximum(1, share * n_rows)).all())
 
 
 def far_rows(profile: Profile, series: int) -> IndexArray:

@@ -11,7 +11,9 @@ from dirty_data import (
     DIRTY,
     Dirty,
     N,
+    T,
     beside,
+    changed,
     clean,
     described,
     five,
@@ -63,6 +65,23 @@ def test_series_with_names_are_called_by_them(dirty: Dirty) -> None:
     assert any(names[dirty.series] in text for text in texts)
     said = " ".join([*texts, *(r.finding for r in reasons(found, names))])
     assert not re.search(r"(series|column) \d", said)
+
+
+@pytest.mark.parametrize(
+    ("n_cells", "level", "harm"),
+    [(1, Level.CHECK, "takes its place"), (8, Level.DO_NOT_USE, "are missed")],
+)
+def test_absurd_values_that_are_too_many_to_be_replaced_are_worse(
+    n_cells: int, level: Level, harm: str
+) -> None:
+    """In one file of 400 rows: in all rows together they would be few enough."""
+    series = changed(list(range(0, 40 * n_cells, 40)), 0, 1e6 + T[:n_cells], n=400)
+    dirty = Dirty("far value", 0, 1, {"a.csv": series, "b.csv": clean(seed=1)})
+
+    (finding,) = find(described(dirty))
+
+    assert (finding.name, finding.level) == ("far value", level)
+    assert harm in finding.harm
 
 
 @pytest.mark.parametrize("series", CLEAN.values(), ids=CLEAN.keys())
@@ -124,11 +143,11 @@ def test_a_label_is_known_by_its_name(name: str, is_label: bool) -> None:
     ],
 )
 def test_a_code_that_is_certain_is_replaced(name: str, code: float | None) -> None:
-    """And the finding says so; one that may be a state is not."""
+    """And the finding says so; one that may be a state is not a code."""
     found = find(described(DIRTY[name]))
 
     assert {finding.code for finding in found} == {code}
-    assert all(("its place" in one.harm) == (code is not None) for one in found)
+    assert code is None or all("its place" in one.harm for one in found)
 
 
 @pytest.mark.parametrize(
