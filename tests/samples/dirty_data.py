@@ -340,6 +340,9 @@ DIRTY = {
         "copied rows", None, 1, clean(), clean()[1000:1500]
     ),
     "two series alike": Dirty("copied series", 2, None, beside(clean()[:, 0])),
+    "the same in Fahrenheit": Dirty(
+        "copied series", 2, None, beside(np.round(FAHRENHEIT, 2))
+    ),
 }
 
 RNG = np.random.default_rng(7)

@@ -1,14 +1,18 @@
 """Find files, rows and series that come twice."""
 
-import collections
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
+from lstm_ad.axes import FloatArray
 from lstm_ad.data.fingerprints import MAX_KEPT
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.reasons import Level
+
+_N_COMPARED, _MIN_CORRELATION, _ROUNDING = 512, 1 - 1e-4, 1e-2
+"""Series are compared in so many sampled rows; those that correlate like that in all of
+them, where they may differ by that part of the distance of their quartiles."""
 
 MIN_COPIED = 0.02
 """The fraction of stretches that come twice from which on copies are told."""
@@ -96,25 +100,63 @@ def _may_come_twice(hashes: npt.NDArray[np.uint64]) -> bool:
 
 
 def find_copied_series(data: Data) -> Iterator[Finding]:
-    """Yield series that are the same."""
-    p = data.fitting.profile
-    key = np.stack([p.low, p.high, p.mean, p.n_rises, p.n_falls])
-    varies = [s for s in range(data.n_series) if p.states[s] is None]
-    groups: dict[tuple[float, ...], list[int]] = collections.defaultdict(list)
-    for series in varies:
-        groups[tuple(key[:, series])].append(series)
-    where = data.fitting.files[0]
-    for group in groups.values():
-        first, *others = group
-        same = [s for s in others if np.array_equal(p.sample[:, s], p.sample[:, first])]
-        if same:
-            yield Finding(
-                "copied series",
-                Level.CHECK,
-                (first, *same),
-                where,
-                None,
-                f"{where}: {data.named(first, *same)} have the same values.",
-                "They count several times, and an anomaly is attributed to any.",
-                "Leave all of them out but one.",
+    """Yield series that are the same, maybe in another unit."""
+    p, where = data.fitting.profile, data.fitting.files[0]
+    varying = np.array([s for s in range(data.n_series) if p.states[s] is None], int)
+    quartiles = p.quantiles[:, varying]
+    tolerance = _ROUNDING * (quartiles[2] - quartiles[0])
+    told: set[int] = set()
+    for one, others in _correlated(p.sample[:, varying]):
+        if one in told:
+            continue
+        x = p.sample[:, varying[one]]
+        lines = [(at, *_line(x, p.sample[:, varying[at]])) for at in others]
+        same = [at for at, *_, error in lines if error <= tolerance[at]]
+        if not same:
+            continue
+        told.update(same)
+        first, *copies = (int(series) for series in varying[[one, *same]])
+        how = f"{data.named(first, *copies)} have the same values"
+        slope, offset = next(line[1:3] for line in lines if line[0] == same[0])
+        if (p.sample[:, copies[0]] != x).any():
+            how += (
+                f", but for unit or rounding: {data.named(copies[0])} is {slope:.6g} "
+                f"times {data.named(first)} plus {offset:.6g}"
             )
+        yield Finding(
+            "copied series",
+            Level.CHECK,
+            (first, *copies),
+            where,
+            None,
+            f"{where}: {how}.",
+            "They count several times, and an anomaly is attributed to any.",
+            "Leave all of them out but one.",
+        )
+
+
+def _correlated(sample: FloatArray) -> Iterator[tuple[int, list[int]]]:
+    """Yield each series with those after it that it may be a line of.
+
+    Args:
+        sample: Values of shape ``(n, D)``; a few of its rows are looked at.
+    """
+    x = sample[:: max(1, len(sample) // _N_COMPARED)]
+    x = x - x.mean(axis=0)
+    norm = np.linalg.norm(x, axis=0)
+    x /= np.where(norm > 0, norm, 1.0)
+    n_series = x.shape[1]
+    for start in range(0, n_series, _N_COMPARED):
+        stop = min(start + _N_COMPARED, n_series)
+        alike = np.abs(x[:, start:stop].T @ x[:, start:]) >= _MIN_CORRELATION
+        for one in np.flatnonzero(np.triu(alike, 1).any(axis=1)).tolist():
+            others = np.flatnonzero(alike[one, one + 1 :]) + start + one + 1
+            yield start + one, others.tolist()
+
+
+def _line(x: FloatArray, y: FloatArray) -> tuple[float, float, float]:
+    """Return slope and offset of the line that gives ``y``, and its largest error."""
+    centred = x - x.mean()
+    slope = float(centred @ (y - y.mean()) / (centred @ centred))
+    error = float(np.abs(y - y.mean() - slope * centred).max())
+    return slope, float(y.mean() - slope * x.mean()), error
