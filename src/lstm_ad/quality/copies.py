@@ -106,7 +106,8 @@ def find_copied_series(data: Data) -> Iterator[Finding]:
     quartiles = p.quantiles[:, varying]
     tolerance = _ROUNDING * (quartiles[2] - quartiles[0])
     told: set[int] = set()
-    for one, others in _correlated(p.sample[:, varying]):
+    some = p.sample[:: max(1, len(p.sample) // _N_COMPARED)]
+    for one, others in _correlated(some[:, varying]):
         if one in told:
             continue
         x = p.sample[:, varying[one]]
@@ -139,10 +140,9 @@ def _correlated(sample: FloatArray) -> Iterator[tuple[int, list[int]]]:
     """Yield each series with those after it that it may be a line of.
 
     Args:
-        sample: Values of shape ``(n, D)``; a few of its rows are looked at.
+        sample: Values of shape ``(n, D)``.
     """
-    x = sample[:: max(1, len(sample) // _N_COMPARED)]
-    x = x - x.mean(axis=0)
+    x = sample - sample.mean(axis=0)
     norm = np.linalg.norm(x, axis=0)
     x /= np.where(norm > 0, norm, 1.0)
     n_series = x.shape[1]
