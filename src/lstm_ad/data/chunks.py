@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, IndexArray
 
-_N_VALUES, _MIN_ROWS = 2**17, 1024
+_N_VALUES, _MIN_ROWS = 2**18, 1024
 _TILE, _MIN_TILE_ROWS = 2**14, 256
 
 

@@ -124,13 +124,16 @@ class Extremes:
         is_there = x == value[series, np.newaxis]
         n_before = int(chunk.has_previous)
         new = is_there[:, n_before:]
-        self._n_rows[side, series] += count_true(new)
-        self._n_visits[side, series] += chunk.visits(is_there)
-        first_rows, last_rows = self._rows[side]
-        is_first = is_new[series]
-        first_rows[is_new] = chunk.first + new[is_first].argmax(axis=1)
-        last_rows[series] = chunk.first + new.shape[1] - 1
-        last_rows[series] -= new[:, ::-1].argmax(axis=1)
+        n_rows = count_true(new)
+        first = new.argmax(axis=1)
+        last, n_visits = first.copy(), 1 - (is_there[:, 0] & chunk.has_previous)
+        several = np.flatnonzero(n_rows > 1)
+        last[several] = new.shape[1] - 1 - new[several, ::-1].argmax(axis=1)
+        n_visits[several] = chunk.visits(is_there[several])
+        self._n_rows[side, series] += n_rows
+        self._n_visits[side, series] += n_visits
+        self._rows[side, 0, is_new] = chunk.first + first[is_new[series]]
+        self._rows[side, 1, series] = chunk.first + last
         x[is_there] = np.nan
         nearest[series] = extreme(nearest[series], extreme.reduce(x, axis=1))
 

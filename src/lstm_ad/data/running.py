@@ -29,7 +29,8 @@ class Steps:
             found = extreme.reduce(steps, axis=1)
             self.bounds[side] = extreme(self.bounds[side], found)
         n_rises, n_falls = count_true(steps > 0), count_true(steps < 0)
-        self.falls += np.fmin(steps, 0.0).sum(axis=1)
+        zeros = np.zeros(steps.shape[1])  # sooner than the number 0
+        self.falls += np.fmin(steps, zeros).sum(axis=1)
         self.n_rises += n_rises
         self.n_falls += n_falls
         first = chunk.first + 1 - int(chunk.has_previous)  # after the first step

@@ -47,6 +47,28 @@ class Ordered:
         weight, step = places - below, high - low
         return np.where(weight < 0.5, low + step * weight, high - step * (1 - weight))
 
+    def tails(self, share: float) -> tuple[FloatArray, FloatArray]:
+        """Return two outer quantiles of the values of several runs together.
+
+        Args:
+            share: The fraction of values beyond either quantile, below one half.
+
+        Returns:
+            The lower and the upper one, of shape ``(...,)``, for runs of shape
+            ``(..., n_runs, n)``.
+        """
+        *shape, n_runs, length = self.values.shape
+        n_values = self.n_values.sum(axis=-1)
+        n_ends = int(share * (n_runs * length - 1)) + 2  # of each run, so of all
+        n_last = min(n_ends + length - int(self.n_values.min()), length)
+        first, last = (
+            Ordered.of(ends.reshape(*shape, -1))
+            for ends in (self.values[..., :n_ends], self.values[..., length - n_last :])
+        )
+        at_last = np.maximum(n_values - 1, 0)
+        upper = (1 - share) * at_last - (n_values - last.n_values)
+        return first.at(share * at_last), last.at(upper)
+
 
 def tails(values: FloatArray, share: float) -> tuple[FloatArray, FloatArray]:
     """Return two outer quantiles, as :meth:`Ordered.quantiles` does, but sooner.
@@ -64,15 +86,4 @@ def tails(values: FloatArray, share: float) -> tuple[FloatArray, FloatArray]:
     n_runs = -(-n // _RUN)
     padded = np.full((*shape, n_runs * -(-n // n_runs)), np.nan)
     padded[..., :n] = values
-    runs = Ordered.of(padded.reshape(*shape, n_runs, -1))
-    length = runs.values.shape[-1]
-    n_values = runs.n_values.sum(axis=-1)
-    n_ends = int(share * (n - 1)) + 2  # of each run, so of all of them
-    n_last = min(n_ends + length - int(runs.n_values.min()), length)
-    first, last = (
-        Ordered.of(ends.reshape(*shape, -1))
-        for ends in (runs.values[..., :n_ends], runs.values[..., length - n_last :])
-    )
-    at_last = np.maximum(n_values - 1, 0)
-    upper = (1 - share) * at_last - (n_values - last.n_values)
-    return first.at(share * at_last), last.at(upper)
+    return Ordered.of(padded.reshape(*shape, n_runs, -1)).tails(share)

@@ -8,7 +8,7 @@ import numpy as np
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.extremes import N_STRETCHES
 from lstm_ad.data.profile import Profile
-from lstm_ad.model.quantiles import Ordered, tails
+from lstm_ad.model.quantiles import Ordered
 
 N_BLOCKS = 12
 """Equal stretches whose widths are compared."""
@@ -42,7 +42,7 @@ class Stretches:
     @functools.cached_property
     def medians(self) -> FloatArray:
         """The median of each stretch, of shape ``(N_STRETCHES, D)``."""
-        (found,) = Ordered.of(self._cut(self.bounds)).quantiles(0.5)
+        (found,) = self._ordered.quantiles(0.5)
         return np.asarray(found.T)
 
     @property
@@ -53,14 +53,18 @@ class Stretches:
     @functools.cached_property
     def widths(self) -> FloatArray:
         """The central 80 % of the values of each block, of shape ``(N_BLOCKS, D)``."""
-        low, high = tails(self._cut(self.blocks), 0.1)
+        shape = (self.sample.shape[1], N_BLOCKS, N_STRETCHES // N_BLOCKS)
+        values, n_values = self._ordered.values, self._ordered.n_values
+        runs = Ordered(values.reshape(*shape, -1), n_values.reshape(shape))
+        low, high = runs.tails(0.1)
         return np.asarray((high - low).T)
 
-    def _cut(self, bounds: IndexArray) -> FloatArray:
-        """Return the values of each stretch: ``(D, stretches, n)``, NaN at its end."""
-        lengths = np.diff(bounds)[:, np.newaxis]
+    @functools.cached_property
+    def _ordered(self) -> Ordered:
+        """The values of each stretch in order, of shape ``(D, N_STRETCHES, n)``."""
+        lengths = np.diff(self.bounds)[:, np.newaxis]
         numbers = np.arange(lengths.max())
-        at = np.minimum(bounds[:-1, np.newaxis] + numbers, len(self.sample) - 1)
+        at = np.minimum(self.bounds[:-1, np.newaxis] + numbers, len(self.sample) - 1)
         values = np.ascontiguousarray(self.sample.T)[:, at]
         values[:, numbers >= lengths] = np.nan
-        return values
+        return Ordered.of(values)
