@@ -36,6 +36,8 @@ FEW = 2**16
 """Bytes that are parsed faster without pandas."""
 FEW_COLUMNS = 16
 """Columns that pandas parses faster than one with all their cells."""
+_PIECE = 2**18
+"""Bytes that are compared at a time: memory for more is cleared anew each time."""
 _MAX_LINE = 64 * 2**20
 """Bytes of a row: what does not end is not read into memory to its end."""
 
@@ -92,7 +94,9 @@ def n_unlike_numbers(characters: Characters) -> int:
 
     In a fraction of the time of the other check, which these few bytes pass on to.
     """
-    return int(np.count_nonzero(characters - np.uint8(ord("+")) > ord("9") - ord("+")))
+    pieces = (characters[at : at + _PIECE] for at in range(0, len(characters), _PIECE))
+    first, last = np.uint8(ord("+")), np.uint8(ord("9"))
+    return sum(int(np.count_nonzero(p - first > last - first)) for p in pieces)
 
 
 def numbers_after(text: bytes, n_columns: int) -> FloatArray | None:

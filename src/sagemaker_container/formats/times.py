@@ -71,20 +71,21 @@ def refuse_unsteady(
 
     def refuse(pair: tuple[int, int], words: str) -> NoReturn:
         """Refuse a time and the one before it."""
-        earlier, later = pair
+        one, other = pair
         raise SeriesError(
-            f"{columns.place(number(later))}: the time {shown(cell(later))} {words} "
-            f"{shown(cell(earlier))} of row {number(earlier)}"
-            + _advice(words, int(times[later]) - int(times[earlier]), clock)
+            f"{columns.place(number(other))}: the time {shown(cell(other))} {words} "
+            f"{shown(cell(one))} of row {number(one)}"
+            + _advice(words, int(times[other]) - int(times[one]), clock)
         )
 
     for before, after in _pairs(len(times), machines):
-        is_late = times[after] > times[before]
+        earlier, later = times[before], times[after]
+        is_late = later > earlier
         if not is_late.all():
             refuse(_first(~is_late, before, after), _NOT_AFTER)
         if clock is None:
             continue
-        n_steps, is_off = steps_between(times[before], times[after], clock.step)
+        n_steps, is_off = steps_between(earlier, later, clock.step)
         if is_off.any():
             refuse(_first(is_off, before, after), _NO_MULTIPLE)
         n_pairs += len(n_steps)
