@@ -103,14 +103,13 @@ def find_copied_series(data: Data) -> Iterator[Finding]:
     """Yield series that are the same, maybe in another unit."""
     p, where = data.fitting.profile, data.fitting.files[0]
     varying = np.array([s for s in range(data.n_series) if p.states[s] is None], int)
-    quartiles = p.quantiles[:, varying]
-    tolerance = _ROUNDING * (quartiles[2] - quartiles[0])
     told: set[int] = set()
     some = p.sample[:: max(1, len(p.sample) // _N_COMPARED)]
     for one, others in _correlated(some[:, varying]):
         if one in told:
             continue
         x = p.sample[:, varying[one]]
+        tolerance = _ROUNDING * np.ptp(p.quantiles[:, varying], axis=0)
         lines = [(at, *_line(x, p.sample[:, varying[at]])) for at in others]
         same = [at for at, *_, error in lines if error <= tolerance[at]]
         if not same:
