@@ -166,6 +166,10 @@ DIRTY = {
         2, 4, beside(np.where(T % 20 == 3, -1, POSITIVE))
     ),
     "0 in a hundred rows of 50s": code(1, 39, changed(HUNDRED, 1, 0)),
+    "-999 behind -9999": code(
+        1, 39, changed(HUNDRED, 1, np.where(np.arange(100) % 2, -999, -9999))
+    ),
+    "-9999 in three hundred rows": code(1, 701, changed(slice(700, 1000), 1, -9999)),
     "a run of ten of -1": Dirty(
         "sentinel", 2, 501, beside(np.where((T >= 500) & (T < 510), -1, POSITIVE))
     ),

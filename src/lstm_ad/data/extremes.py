@@ -6,6 +6,7 @@ import numpy as np
 
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.chunks import Chunk, count_true
+from lstm_ad.data.repeats import Repeat
 
 N_STRETCHES = 60
 """Equal stretches of the rows whose level, spread and extremes are kept."""
@@ -45,6 +46,16 @@ class Extreme:
     """In how many runs of neighbouring rows."""
     nearest: FloatArray
     """The nearest other value; infinite where there is none."""
+
+    def repeat(self, series: int) -> Repeat:
+        """Return what is known of the value of one series."""
+        return Repeat(
+            float(self.value[series]),
+            int(self.n_rows[series]),
+            int(self.n_visits[series]),
+            int(self.rows[0, series]),
+            (float(self.nearest[series]),),
+        )
 
 
 class Extremes:

@@ -8,7 +8,7 @@ and every value beyond them is kept, up to a limit.
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.chunks import chunks
 from lstm_ad.data.extremes import Extreme, Extremes, Far
 from lstm_ad.data.lines import Line, Lines
+from lstm_ad.data.repeats import Repeat, Repeats
 from lstm_ad.data.running import Missing, Steps
 from lstm_ad.data.states import StateCounter, States
 from lstm_ad.model.fences import TAIL, fences, sample, varying
@@ -82,6 +83,8 @@ class Profile:
     """Of each series the values it has, or None if there are many."""
     far: tuple[Far, ...]
     """Of each series the values beyond its fences."""
+    repeats: Mapping[int, tuple[Repeat, ...]]
+    """Of some series the values that come again and again, far from all others."""
 
     @property
     def n_rows(self) -> int:
@@ -140,11 +143,11 @@ def profile(files: Sequence[FloatArray]) -> Profile:
     extremes = Extremes(fences(*outer), sum(n_timesteps))
     steps, missing = Steps(sampled.shape[1]), Missing(sampled.shape[1])
     states = StateCounter(sampled)
-    lines = Lines(sampled)
+    lines, repeats = Lines(sampled), Repeats(sampled)
     held = _held(sampled)
     with np.errstate(over="ignore", invalid="ignore"):
         for chunk in chunks(files):
-            for each in (extremes, steps, states, missing, lines):
+            for each in (extremes, steps, states, missing, lines, repeats):
                 each.add(chunk)
     steps.end(sum(n_timesteps))
     lines.end(sum(n_timesteps))
@@ -175,6 +178,7 @@ def profile(files: Sequence[FloatArray]) -> Profile:
         n_on_lines=lines.n_on_lines,
         states=states.result(),
         far=extremes.far(),
+        repeats=repeats.result(),
     )
 
 

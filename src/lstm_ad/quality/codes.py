@@ -5,14 +5,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from lstm_ad.data.extremes import Extreme
+from lstm_ad.data.repeats import MIN_VALUES, Repeat
 from lstm_ad.model.fences import TAIL
 from lstm_ad.quality.data_parts import Data, Finding, Part
 from lstm_ad.quality.isolated import MAX_SHARE, SENTINELS, advice, is_dirt, is_isolated
 from lstm_ad.quality.outlying import (
+    ABSURD_DISTANCE,
     BLINDS,
     DISTANCE,
     FAR_DISTANCE,
-    MIN_VALUES,
     REPLACED,
     far_rows,
 )
@@ -42,32 +43,39 @@ def find_sentinels(data: Data) -> Iterator[Finding]:
             has_code &= np.isfinite(extreme.nearest)
             for series in map(int, np.flatnonzero(has_code)):
                 if is_known[series] or part.profile.varies[series]:
-                    yield from _code(data, part, extreme, series)
+                    yield from _code(data, part, series, extreme.repeat(series))
+        for series, repeats in part.profile.repeats.items():
+            ends = {float(extreme.value[series]) for extreme in part.profile.extremes}
+            for repeat in repeats:
+                if part.profile.varies[series] and repeat.value not in ends:
+                    yield from _code(data, part, series, repeat)
 
 
-def _code(data: Data, part: Part, extreme: Extreme, series: int) -> Iterator[Finding]:
-    """Yield the extreme of a series if it is a code."""
-    profile, code = part.profile, float(extreme.value[series])
-    n_rows, nearest = int(extreme.n_rows[series]), float(extreme.nearest[series])
+def _code(data: Data, part: Part, series: int, found: Repeat) -> Iterator[Finding]:
+    """Yield a value that comes again and again if it is a code."""
+    profile, code, n_rows = part.profile, found.value, found.n_rows
+    others = [repeat.value for repeat in profile.repeats.get(series, ())]
     x = profile.sample[:, series]
-    rest = x[x != code]
+    rest = x[~np.isin(x, [code, *others])]
     if len(np.unique(rest)) < MIN_VALUES:
         return
-    low, high = min(nearest, rest.min()), max(nearest, rest.max())
+    near = [value for value in found.nearest if value not in others]
+    low, high = min([rest.min(), *near]), max([rest.max(), *near])
     ranges = max(low - code, code - high) / (high - low)
-    n_jumps = int(extreme.n_visits[series])
+    n_jumps = found.n_visits
     is_known = code in SENTINELS
     is_single = is_isolated(n_rows, n_jumps)
     is_short = ranges >= FAR_DISTANCE and n_rows <= _MAX_RUN_SHARE * profile.n_rows
     is_told = code in profile.far[series].values[far_rows(profile, series)]
     if ranges < DISTANCE or is_told or not (is_known or is_single or is_short):
         return
-    file, row = part.place(int(extreme.rows[0, series]))
+    file, row = part.place(found.first_row)
     times = "once" if n_jumps == 1 else f"{n_jumps:,} times"
     is_sure = is_known or is_single
     what = "that is" if is_sure else "it looks like"
     is_replaced = is_sure and all(
-        is_dirt(each.profile, series, code) for each in data.parts
+        is_dirt(each.profile, series, code, ranges >= ABSURD_DISTANCE)
+        for each in data.parts
     )
     yield Finding(
         "sentinel",

@@ -18,7 +18,8 @@ sentinel               do not use   the extreme of a part is at least a range of
                                     the rows have, one or two at a time; check if up to
                                     1 % of the rows have it in a run. It is replaced
                                     wherever something is learnt, if it comes in one or
-                                    two rows at a time (known codes: ten)
+                                    two rows at a time (known codes: ten, or any number
+                                    if they are as far as above)
 at its limit           check        1 % to 40 % of the rows have the extreme, in 5 runs
                                     or more of 2 rows on average; other values are
                                     distinct and near; 0, 1 and 100 are no limits
@@ -134,13 +135,21 @@ def find(data: Data) -> list[Finding]:
         if f.name in _EXPLAIN_ALL
         or not (
             (f.series and useless.issuperset(f.series))
-            or any(
-                other.name in _EXPLAINED.get(f.name, ()) and other.series == f.series
-                for other in found
-            )
+            or any(_explains(other, f) for other in found)
         )
     ]
     return sorted(kept, key=lambda finding: -finding.importance)
+
+
+def _explains(one: Finding, other: Finding) -> bool:
+    """Return whether the other finding says nothing new beside this one.
+
+    A long run of a code is unlike the rest, and the sensor seems stuck.
+    """
+    is_code_there = one.code is not None and other.code is None
+    is_code_there &= (one.file, one.row) == (other.file, other.row)
+    is_known = one.name in _EXPLAINED.get(other.name, ()) or is_code_there
+    return one.series == other.series and is_known
 
 
 def reasons(findings: Iterable[Finding], names: Sequence[str] = ()) -> list[Reason]:

@@ -16,8 +16,8 @@ MIN_JUMPS, MAX_ISOLATED, MAX_SHARE = 3, 2.0, 0.2
 at most this fraction of the rows: what lasts longer may be a machine at rest."""
 
 _MAX_KNOWN = 10.0
-"""A known code is replaced in so few rows at a time on average: what lies between the
-values before and after says little of more."""
+"""A known code is replaced in so few rows at a time on average, unless it is absurd:
+what lies between the values before and after says little of more."""
 
 
 def advice(data: Data, series: int, code: float) -> str:
@@ -48,11 +48,24 @@ def is_isolated(n_rows: int, n_visits: int) -> bool:
     return n_visits >= MIN_JUMPS and n_rows <= MAX_ISOLATED * n_visits
 
 
-def is_dirt(profile: Profile, series: int, code: float) -> bool:
-    """Return whether a code is in few rows of a part at a time, and not in most."""
-    longest = _MAX_KNOWN if code in SENTINELS else MAX_ISOLATED
-    for extreme in profile.extremes:
-        if extreme.value[series] == code:
-            most = min(longest * extreme.n_visits[series], MAX_SHARE * profile.n_rows)
-            return bool(extreme.n_rows[series] <= most)
+def is_dirt(
+    profile: Profile, series: int, code: float, is_absurd: bool = False
+) -> bool:
+    """Return whether a code is in few rows of a part at a time, and not in most.
+
+    Args:
+        profile: That of the part.
+        series: The series.
+        code: The value.
+        is_absurd: Whether it is so far from all others that it is no measurement: a
+            known code may then come for however many rows at a time.
+    """
+    longest = MAX_ISOLATED
+    if code in SENTINELS:
+        longest = profile.n_rows if is_absurd else _MAX_KNOWN
+    counted = [extreme.repeat(series) for extreme in profile.extremes]
+    for found in (*counted, *profile.repeats.get(series, ())):
+        if found.value == code:
+            most = min(longest * found.n_visits, MAX_SHARE * profile.n_rows)
+            return found.n_rows <= most
     return not (profile.sample[:, series] == code).any()

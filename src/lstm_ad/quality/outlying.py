@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.profile import Profile
+from lstm_ad.data.repeats import MIN_VALUES
 from lstm_ad.model.fences import MAX_SHARES, TAIL
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.isolated import advice, is_dirt, is_isolated
@@ -22,9 +23,6 @@ FAR_DISTANCE = 2.0
 
 ABSURD_DISTANCE = 10.0
 """From here on such a value is no measurement."""
-
-MIN_VALUES = 16
-"""Series with fewer other values have states, one of which is far from the others."""
 
 MIN_ROWS = 500
 """Stretches of fewer rows than these are not compared."""

@@ -136,6 +136,7 @@ def test_a_label_is_known_by_its_name(name: str, is_label: bool) -> None:
         ("999.99 in every thirteenth row", 999.99),
         ("0 in a hundred rows of 50s", 0.0),
         ("0 in nine rows of 50s", 0.0),
+        ("-9999 in three hundred rows", -9999.0),
         ("0 among 50s", None),
         ("a short run of 999", None),
         ("a run of 65535", None),
@@ -146,30 +147,50 @@ def test_a_code_that_is_certain_is_replaced(name: str, code: float | None) -> No
     """And the finding says so; one that may be a state is not a code."""
     found = find(described(DIRTY[name]))
 
-    assert {finding.code for finding in found} == {code}
-    assert code is None or all("its place" in one.harm for one in found)
+    codes = {one.code for one in found if one.name == DIRTY[name].name}
+    assert codes == {code}
+    assert code is None or any("its place" in one.harm for one in found)
 
 
 @pytest.mark.parametrize(
     ("length", "value", "is_replaced"),
     [
         *((2, 0.0, True), (3, 0.0, False)),
-        *((10, -9999.0, True), (11, -9999.0, False)),
+        *((10, -99.0, True), (11, -99.0, False), (11, -9999.0, True)),
     ],
 )
 def test_a_code_in_runs_is_no_code_in_any_part(
     length: int, value: float, is_replaced: bool
 ) -> None:
-    """A machine may rest at 0; known codes may come for some rows at a time."""
-    series = clean()
+    """A machine may rest at 0; known codes may come for some rows at a time.
+
+    For however many, if they are no measurement at all.
+    """
+    series = clean() * [1, 20]
     series[np.arange(N) % 200 < length, 1] = value
-    series[1600:, 1] = np.where(np.arange(400) % 20 == 3, value, clean(400)[:, 1])
+    series[1600:, 1] = np.where(np.arange(400) % 20 == 3, value, clean(400)[:, 1] * 20)
 
     found = find(described(Dirty("", None, None, series)))
 
     codes = [one for one in found if one.name == "sentinel" and one.series == (1,)]
     assert codes
     assert {one.code for one in codes} == {value if is_replaced else None}
+
+
+def test_codes_behind_each_other_are_all_found() -> None:
+    """On one side and on both; what is not far from the rest is no code."""
+    series = clean()
+    for first, value in enumerate((-9999.0, -999.0, -99.0, 65535.0, 70.0, 65.0)):
+        series[first::50, 1] = value
+
+    found = find(described(Dirty("", None, None, series)))
+
+    assert {(one.name, one.code) for one in found} == {
+        ("sentinel", value) for value in (-9999.0, -999.0, -99.0, 65535.0)
+    }
+    assert len(found) == 8
+    assert "rows of the training rows (entered 32 times)" in found[0].found
+    assert "to 70:" in found[0].found
 
 
 def test_two_files_and_two_kinds_of_files_are_not_told_apart() -> None:

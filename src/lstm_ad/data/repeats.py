@@ -1,0 +1,121 @@
+"""Count values that come again and again, far from all others of their series.
+
+An extreme hides what lies behind it: of two codes for a missing reading, -9999 and
+-999, the smallest value shows the first alone. Which values to count is known from the
+sample, before the rows are read.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+
+from lstm_ad.axes import FloatArray
+from lstm_ad.data.chunks import Chunk, count_true
+
+MIN_VALUES = 16
+"""Series with fewer other values have states, one of which is far from the others."""
+
+_MIN_SAMPLED, _MAX_SHARE, _MOST = 3, 1 / 3, 3
+"""Each is sampled so often, all together are at most this fraction of the values, and
+there are so many on either side."""
+
+_MIN_GAP = 0.05
+"""The extreme is so much of the range from the next value, or nothing is far."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Repeat:
+    """One value of a series, and how often it comes."""
+
+    value: float
+    """The value."""
+    n_rows: int
+    """How many rows have it."""
+    n_visits: int
+    """In how many runs of neighbouring rows."""
+    first_row: int
+    """The first of these rows."""
+    nearest: tuple[float, ...] = ()
+    """The nearest other value, where it is known."""
+
+
+class Repeats:
+    """The far values of each series that come again and again.
+
+    Args:
+        sampled: Sampled rows, ``(n, D)``; NaN where a value is missing.
+    """
+
+    def __init__(self, sampled: FloatArray) -> None:
+        self._found = [
+            (series, value)
+            for series in sorted({*_may_have(sampled)})
+            for value in _far(sampled[:, series])
+        ]
+        self._series = np.array([series for series, _ in self._found], dtype=np.int64)
+        self._values = np.array([value for _, value in self._found])
+        self._counts = np.zeros((3, len(self._found)), dtype=np.int64)
+
+    def add(self, chunk: Chunk) -> None:
+        """Count more rows."""
+        if not self._found:
+            return
+        is_there = chunk.values[self._series] == self._values[:, np.newaxis]
+        new = is_there[:, int(chunk.has_previous) :]
+        n_rows, n_visits, first_rows = self._counts
+        is_first = (n_rows == 0) & new.any(axis=1)
+        first_rows[is_first] = chunk.first + new[is_first].argmax(axis=1)
+        n_rows += count_true(new)
+        n_visits += chunk.visits(is_there)
+
+    def result(self) -> dict[int, tuple[Repeat, ...]]:
+        """Return those of the series that have some."""
+        found: dict[int, tuple[Repeat, ...]] = {}
+        counts = self._counts.tolist()
+        for (series, value), n_rows, n_visits, row in zip(
+            self._found, *counts, strict=True
+        ):
+            repeat = Repeat(value, n_rows, n_visits, row)
+            found[series] = (*found.get(series, ()), repeat)
+        return found
+
+
+def _may_have(sampled: FloatArray) -> Iterator[int]:
+    """Yield the series whose extreme is far from the next value, and comes again."""
+    for extreme in (np.fmin, np.fmax):
+        edge = extreme.reduce(sampled, axis=0)
+        is_edge = sampled == edge
+        comes_again = np.count_nonzero(is_edge, axis=0) >= _MIN_SAMPLED
+        for series in np.flatnonzero(comes_again).tolist():
+            rest = sampled[~is_edge[:, series], series]
+            rest = rest[~np.isnan(rest)]
+            if len(rest):
+                low, high = rest.min(), rest.max()
+                gap = max(low - edge[series], edge[series] - high)
+                if gap >= _MIN_GAP * max(high - low, gap):
+                    yield series
+
+
+def _far(values: FloatArray) -> list[float]:
+    """Return as many values of a series as are repeated and far from all others.
+
+    Args:
+        values: Sampled ones, of shape ``(n,)``; NaN where one is missing.
+    """
+    distinct, n_rows = np.unique(values[~np.isnan(values)], return_counts=True)
+    splits = itertools.product(range(_MOST + 1), repeat=2)
+    for n_low, n_high in sorted(splits, key=lambda split: -sum(split)):
+        core = distinct[n_low : len(distinct) - n_high]
+        if len(core) < MIN_VALUES:
+            continue
+        is_core = np.zeros(len(distinct), dtype=np.bool_)
+        is_core[n_low : len(distinct) - n_high] = True
+        rest, width = distinct[~is_core], core[-1] - core[0]
+        is_far = np.maximum(core[0] - rest, rest - core[-1]) >= width
+        counts = n_rows[~is_core]
+        is_seldom = counts.sum() <= _MAX_SHARE * n_rows.sum()
+        if is_far.all() and is_seldom and (counts >= _MIN_SAMPLED).all():
+            return [float(value) for value in rest]
+    return []
