@@ -30,7 +30,7 @@ _IN_NUMBERS = b"0123456789+-.eE"
 ``nan``, ``True``, ``0x10`` or quotes."""
 _LIST_OF_NUMBERS = msgspec.json.Decoder(list[float])
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-BLOCK_SIZE = 4 * 2**20
+BLOCK_SIZE = 2 * 2**20
 """Bytes that are parsed at a time: what bounds the memory beyond the result."""
 FEW = 2**16
 """Bytes that are parsed faster without pandas."""
@@ -43,27 +43,42 @@ _MAX_LINE = 64 * 2**20
 
 
 def lines(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield the stream in pieces of whole lines that end with LF."""
-    rest = stream.read(BLOCK_SIZE)
-    if rest.startswith(_UTF16):
-        raise SeriesError("The text is encoded as UTF-16; use UTF-8.")
-    rest = rest.removeprefix(codecs.BOM_UTF8)
-    while rest:
+    """Yield the stream in pieces of whole lines that end with LF.
+
+    Args:
+        stream: Its reads give fewer bytes than they are asked for only at the end.
+    """
+    rest, is_first, is_last = b"", True, False
+    while not is_last:
         more = stream.read(BLOCK_SIZE)
-        end = len(rest) if not more else rest.rfind(b"\n") + 1
-        if end:
-            text = rest[:end]
-            if b"\r" in text:
-                text = text.replace(b"\r\n", b"\n")
-            if not text.endswith(b"\n"):
-                text = text.removesuffix(b"\r") + b"\n"
-            yield text
-        rest = rest[end:] + more
-        if len(rest) > _MAX_LINE + BLOCK_SIZE and b"\n" not in rest:
+        is_last = len(more) < BLOCK_SIZE
+        if is_first and more.startswith(_UTF16):
+            raise SeriesError("The text is encoded as UTF-16; use UTF-8.")
+        if is_first:
+            more = more.removeprefix(codecs.BOM_UTF8)
+        is_first = False
+        end = len(more) if is_last else more.rfind(b"\n") + 1
+        if end or is_last:
+            text = b"".join([rest, memoryview(more)[:end]])
+            rest = more[end:]
+            if text:
+                yield _ended(text)
+        else:
+            rest += more
+        if len(rest) > _MAX_LINE:
             raise SeriesError(
                 f"A row is longer than {_MAX_LINE // 2**20} MB; each time step needs a "
                 f"row of its own that ends with LF or CRLF."
             )
+
+
+def _ended(text: bytes) -> bytes:
+    """Return lines of text, each of which ends with LF."""
+    if b"\r" in text:
+        text = text.replace(b"\r\n", b"\n")
+    if not text.endswith(b"\n"):
+        text = text.removesuffix(b"\r") + b"\n"
+    return text
 
 
 def n_cells(text: bytes) -> int:

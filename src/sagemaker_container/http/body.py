@@ -88,9 +88,9 @@ class Body:
             TimeoutError: If the body takes too long to come.
             BrokenBodyError: If the client goes away, or breaks a chunk.
         """
-        pieces = [self._ahead[:size]]
+        pieces = [self._ahead[:size]] if self._ahead else []
         self._ahead = self._ahead[size:]
-        size -= len(pieces[0])
+        size -= sum(map(len, pieces))
         while size > 0:
             piece = self._next(min(size, MB))
             if not piece:

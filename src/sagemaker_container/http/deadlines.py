@@ -43,6 +43,9 @@ ANSWER_SECONDS = 20
 ANSWER_BYTES_PER_SECOND = 2**16
 """Slowest average rate at which the rest of the time is granted."""
 
+PIECE_BYTES = 2**19
+"""From how many bytes of a body on they are not read ahead."""
+
 SLICE_BYTES = 2**20
 """Most bytes of an answer that are sent at a time."""
 
@@ -65,6 +68,23 @@ class Reader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
         """Set the deadline this many seconds from now, and return it."""
         self._deadline = time.monotonic() + seconds
         return self._deadline
+
+    def read(self, size: int | None = None, read_ahead: int | None = None) -> bytes:
+        """Return the next ``size`` bytes, fewer only at the end.
+
+        Large pieces are not read ahead, so that what arrives is copied once at most.
+        """
+        if not size or size < PIECE_BYTES:
+            some: bytes = super().read(size, read_ahead)
+            return some
+        held: bytes = self.take_buffered()
+        pieces, n_bytes = [held] if held else [], len(held)
+        while n_bytes < size and (piece := self.chunk(size - n_bytes)):
+            pieces.append(piece)
+            n_bytes += len(piece)
+        found = b"".join(pieces)
+        self.buf.write(found[size:])  # a small rest comes with what follows it
+        return found[:size]
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         """Return the next bytes.

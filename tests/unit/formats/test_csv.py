@@ -209,6 +209,16 @@ def test_bad_input_is_refused_with_the_place_the_find_and_what_to_use(
         parsed(text)
 
 
+def test_a_block_is_parsed_before_the_next_is_read() -> None:
+    """A second one would be waited for while nothing is computed."""
+    stream = io.BytesIO(b"20.1,5.0\n" * (csv_text.BLOCK_SIZE // 3))
+
+    first = next(csv_text.lines(stream))
+
+    assert stream.tell() == csv_text.BLOCK_SIZE
+    assert csv_text.BLOCK_SIZE - 9 < len(first) <= csv_text.BLOCK_SIZE
+
+
 FLOATS = b"20.1,5.0\n20.3,5.1\n" * 4
 INTEGERS = b"23,7\n24,8\n" * 4
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import logging
 import os
 import select
@@ -10,12 +11,19 @@ import socket
 from collections.abc import Iterator
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from gunicorn.config import Config
 from gunicorn.workers.gthread import TConn
 
 from sagemaker_container.http import deadlines
-from sagemaker_container.http.deadlines import PacedAnswer, Reader, is_head_there, pace
+from sagemaker_container.http.deadlines import (
+    PIECE_BYTES,
+    PacedAnswer,
+    Reader,
+    is_head_there,
+    pace,
+)
 from sagemaker_container.http.worker import ServerLogger, Worker
 
 Pair = tuple[socket.socket, socket.socket]
@@ -127,6 +135,36 @@ def test_reading_ends_at_the_deadline_even_if_there_is_something(pair: Pair) -> 
         "The request arrived too slowly: the limits are 20 s without a byte, and 120 s "
         "and a second for each MB in all."
     )
+
+
+class Arriving(io.BytesIO):
+    """A socket on which everything has arrived, but each call gives a part of it."""
+
+    def recv(self, size: int) -> bytes:
+        """Return some of the next bytes."""
+        return self.read(min(size, PIECE_BYTES // 3))
+
+    def settimeout(self, seconds: float) -> None:
+        """Wait for nothing."""
+
+
+@pytest.mark.parametrize("n_held", [0, 5, PIECE_BYTES + 5])
+def test_large_pieces_of_a_body_are_not_read_ahead(n_held: int) -> None:
+    """All that is read ahead would be copied again. No byte is lost or read twice."""
+    sent = np.random.default_rng(0).bytes(4 * PIECE_BYTES)
+    sock = Arriving(sent[n_held:])
+    reader = Reader(sock)
+    reader.wait_for(60)
+    reader.unread(sent[:n_held])
+
+    for first in range(0, 3 * PIECE_BYTES, PIECE_BYTES):
+        piece = reader.read(PIECE_BYTES, read_ahead=len(sent) - first)
+        assert piece == sent[first : first + PIECE_BYTES]
+        n_ahead = n_held + sock.tell() - (first + PIECE_BYTES)
+        assert n_ahead <= max(8192, n_held - first - PIECE_BYTES)
+
+    assert reader.read(2 * PIECE_BYTES) == sent[3 * PIECE_BYTES :]
+    assert reader.read(PIECE_BYTES) == b""
 
 
 def test_a_large_body_may_take_longer(
