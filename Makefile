@@ -92,6 +92,7 @@ benchmark-accuracy: $(ACCURACY)
 benchmark: setup
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/distributed.py
+	$(BIN)/python benchmarks/examination.py
 	$(BIN)/python benchmarks/memory.py
 
 # The rate of alarms and the coverage of the threshold's interval: about a minute.

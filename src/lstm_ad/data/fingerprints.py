@@ -69,7 +69,9 @@ def _hashes(rows: FloatArray) -> _HashArray:
         2**63, size=bits.shape[1] + len(distances), dtype=np.uint64
     )
     odd = 2 * numbers + 1
-    hashes = (bits ^ (bits >> np.uint64(29))) @ odd[len(distances) :]
+    mixed = bits >> np.uint64(29)
+    np.bitwise_xor(mixed, bits, out=mixed)
+    hashes = mixed @ odd[len(distances) :]
     for weight, distance in zip(odd, distances, strict=False):  # of 2, 4, ... rows
         hashes ^= hashes >> np.uint64(31)
         hashes = hashes[:-distance] * weight + hashes[distance:]
