@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from lstm_ad.model.scaling import CONSTANT_RANGE
 from lstm_ad.quality.data_parts import Data, Finding
@@ -115,12 +116,17 @@ def find_constants(data: Data) -> Iterator[Finding]:
             )
 
 
-def find_unit_numbers(data: Data) -> Iterator[Finding]:
-    """Yield series that number the files."""
+def numbers_files(data: Data) -> npt.NDArray[np.bool_]:
+    """Return which series have one value in each file, not the same in all: ``(D,)``."""
     fitting, later = data.fitting.profile, data.calibration.profile
     n_changes = fitting.n_rises + fitting.n_falls + later.n_rises + later.n_falls
-    is_number = (n_changes == 0) & (fitting.low < fitting.high)
-    for series in map(int, np.flatnonzero(is_number)):
+    return np.asarray((n_changes == 0) & (fitting.low < fitting.high))
+
+
+def find_unit_numbers(data: Data) -> Iterator[Finding]:
+    """Yield series that number the files."""
+    fitting = data.fitting.profile
+    for series in map(int, np.flatnonzero(numbers_files(data))):
         where, low, high = (
             data.fitting.files[0],
             fitting.low[series],

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from lstm_ad.axes import FloatArray
 from lstm_ad.model.fences import TAIL
 from lstm_ad.model.quantiles import Ordered
+from lstm_ad.quality.columns import numbers_files
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.outlying import DISTANCE
 from lstm_ad.quality.reasons import Level
@@ -34,7 +35,8 @@ def find_other_files(data: Data) -> Iterator[Finding]:
     files = _Files.of(data)
     if len(files.names) < _MIN_FILES:
         return
-    is_odd = files.apart() | files.wider()
+    # A number of a unit is told by itself.
+    is_odd = (files.apart() | files.wider()) & ~numbers_files(data)
     for index, name in enumerate(files.names):
         order = files.disorder(index)
         if order:

@@ -84,6 +84,13 @@ def test_absurd_values_that_are_too_many_to_be_replaced_are_worse(
     assert harm in finding.harm
 
 
+def test_a_unit_number_makes_no_file_another_one() -> None:
+    """It is told once, not for each file that is far from the others."""
+    assert [one.name for one in find(described(DIRTY["a unit number"]))] == [
+        "unit number"
+    ]
+
+
 @pytest.mark.parametrize("series", CLEAN.values(), ids=CLEAN.keys())
 def test_nothing_is_found_in_clean_data(series: FloatArray) -> None:
     """What real telemetry does all day is normal."""
