@@ -117,7 +117,7 @@ def find_constants(data: Data) -> Iterator[Finding]:
 
 
 def numbers_files(data: Data) -> npt.NDArray[np.bool_]:
-    """Return which series have one value in each file, not the same in all: ``(D,)``."""
+    """Return which series have one value in each file, not one in all: ``(D,)``."""
     fitting, later = data.fitting.profile, data.calibration.profile
     n_changes = fitting.n_rises + fitting.n_falls + later.n_rises + later.n_falls
     return np.asarray((n_changes == 0) & (fitting.low < fitting.high))

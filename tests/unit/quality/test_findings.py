@@ -86,9 +86,14 @@ def test_absurd_values_that_are_too_many_to_be_replaced_are_worse(
 
 def test_a_unit_number_makes_no_file_another_one() -> None:
     """It is told once, not for each file that is far from the others."""
-    assert [one.name for one in find(described(DIRTY["a unit number"]))] == [
-        "unit number"
-    ]
+    units = {
+        f"{unit}.csv": np.column_stack([np.full(500, unit), clean(500, unit)])
+        for unit in (4711, 4712, 4713)
+    }
+
+    found = find(described(Dirty("", None, None, units)))
+
+    assert [one.name for one in found] == ["unit number"]
 
 
 @pytest.mark.parametrize("series", CLEAN.values(), ids=CLEAN.keys())
