@@ -17,14 +17,22 @@ _MIN_RATIO, _MAX_WIDER = 2.0, 8
 """How many ranges of all others the central 80 % of so many blocks have to be wide."""
 
 
+_MIN_SAMPLED = 5 * N_STRETCHES
+"""So many rows of a file are sampled at least, or its stretches are not compared."""
+
+
 def find_changes(data: Data) -> Iterator[Finding]:
-    """Yield series whose level or scale changes within the training files."""
-    n_rows = data.fitting.profile.n_rows + data.calibration.profile.n_rows
-    if n_rows < MIN_ROWS or len(set(data.fitting.files)) > 1:
-        return
-    stretches = data.stretches
+    """Yield series whose level changes within a file; of a single one, or scale."""
+    for stretches in data.stretches_of_files(MIN_ROWS, _MIN_SAMPLED):
+        yield from _changes(data, stretches)
+
+
+def _changes(data: Data, stretches: Stretches) -> Iterator[Finding]:
+    """Yield series whose level or scale changes within some stretches."""
     rows, blocks = stretches.rows, stretches.blocks
     may_change, runs = _may_change(stretches.medians), _wide(stretches.widths)
+    if stretches is not data.stretches:  # a burst may be short beside all files
+        runs = np.zeros_like(runs)
     for series in map(int, np.flatnonzero(may_change | runs.any(axis=0))):
         x = stretches.sample[:, series]
         if not varying(x[np.newaxis]):
@@ -58,7 +66,7 @@ def _changed(
         file,
         row,
         f"{file}: in rows {row} to about {to}, {data.named(series)} mostly goes from "
-        f"{low:.6g} to {high:.6g}, in all other rows from {low_there:.6g} to "
+        f"{low:.6g} to {high:.6g}, in all its other rows from {low_there:.6g} to "
         f"{high_there:.6g}.",
         "The model learns both as normal, and finds fewer faults in either.",
         "See whether the unit, the sensor or its gain was changed there; leave these "
@@ -88,17 +96,22 @@ def _may_change(medians: FloatArray) -> npt.NDArray[np.bool_]:
 def _level_change(values: FloatArray, bounds: IndexArray) -> int | None:
     """Return before which value all others lie elsewhere; None if they overlap.
 
-    At most two thirds of the rows lie on either side: see find_unlike_stretches.
+    At most two thirds of the rows lie on either side: see find_unlike_stretches. The
+    change may lie anywhere within a stretch.
     """
     best: tuple[float, int] | None = None
-    for cut in map(int, bounds[N_STRETCHES // 3 : 2 * N_STRETCHES // 3 + 1]):
+    for number in range(N_STRETCHES // 3, 2 * N_STRETCHES // 3):
+        start, stop = map(int, bounds[number : number + 2])
         before, after = (
-            np.quantile(x, [TAIL, 1 - TAIL]) for x in (values[:cut], values[cut:])
+            np.quantile(x, [TAIL, 1 - TAIL]) for x in (values[:start], values[stop:])
         )
         width = max(np.ptp(before), np.ptp(after))
         gap = max(after[0] - before[1], before[0] - after[1])
         if gap >= DISTANCE * width > 0 and (best is None or gap > best[0]):
-            best = float(gap), cut
+            is_up = after[0] > before[1]
+            middle = (after[0] + before[1] if is_up else after[1] + before[0]) / 2
+            is_before = (values[start:stop] < middle) == is_up
+            best = float(gap), start + int(np.count_nonzero(is_before))
     return best[1] if best else None
 
 

@@ -171,6 +171,29 @@ class Data:
         """Sampled rows of both training parts."""
         return Stretches.of(self.fitting.profile, self.calibration.profile)
 
+    def stretches_of_files(self, min_rows: int, min_sampled: int) -> list[Stretches]:
+        """Return the sampled rows of each training file that has enough of them.
+
+        Args:
+            min_rows: How many rows it has.
+            min_sampled: How many of them are sampled.
+        """
+        runs: dict[str, list[range]] = {}
+        first = 0
+        for part in (self.fitting, self.calibration):
+            for name, n_rows in zip(part.files, part.profile.n_timesteps, strict=True):
+                runs.setdefault(name, []).append(range(first, first + n_rows))
+                first += n_rows
+        if len(runs) == 1:
+            found = [self.stretches]
+        else:
+            found = [
+                self.stretches.within(some)
+                for some in runs.values()
+                if sum(map(len, some)) >= min_rows
+            ]
+        return [one for one in found if len(one.sample) >= min_sampled]
+
     def place(self, row: int) -> tuple[str, int]:
         """Return the file and the row there of a row of both training parts."""
         n_fitting = self.fitting.profile.n_rows

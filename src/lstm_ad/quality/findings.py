@@ -25,9 +25,10 @@ at its limit           check        1 % to 40 % of the rows have the extreme, in
                                     distinct and near; 0, 1 and 100 are no limits
 unlike stretch         check        one stretch, at most a third of the rows, lies as
                                     far from all others as these from each other
-change                 check        in one training file the level changes by more than
-                                    the range of either part, or up to two thirds of
-                                    the rows vary over twice the range of all others
+change                 check        in a training file the level changes by more than
+                                    the range of either part, or in the only one up to
+                                    two thirds of the rows vary over twice the range
+                                    of all others
 parts differ           check        a state entered 3 times or in 1 % of the rows of
                                     one part is absent from the other, or the levels
                                     of the parts are as far apart as above

@@ -225,10 +225,11 @@ def _odd_run(
         count = len(runs) - int(index)
         few = order[-count:] if side else order[:count]
         start, stop = int(few.min()), int(few.max()) + 1
-        core = slice(
-            bounds[start + (count > 2)], bounds[stop - (count > 2)]
-        )  # a stretch at an end may be unlike in part
-        rest = np.delete(values, slice(bounds[start], bounds[stop]))
+        # A stretch at an end may be unlike in part, and so may the one beside it.
+        edge = int(count > 2)
+        core = slice(bounds[start + edge], bounds[stop - edge])
+        before, after = max(start - edge, 0), min(stop + edge, len(bounds) - 1)
+        rest = np.delete(values, slice(bounds[before], bounds[after]))
         low, high = np.quantile(rest, [TAIL, 1 - TAIL])
         low_here, median, high_here = np.quantile(values[core], [0.1, 0.5, 0.9])
         distance = max(low_here - high, low - high_here)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -38,6 +39,19 @@ class Stretches:
         edges = np.arange(N_STRETCHES + 1) * n_rows / N_STRETCHES
         sample = np.concatenate([fitting.sample, later.sample[keep]])
         return cls(sample, rows, np.searchsorted(rows, edges))
+
+    def within(self, runs: Sequence[range]) -> "Stretches":
+        """Return some runs of the rows, one after the other, in stretches of theirs."""
+        found, numbers, n_rows = [], [], 0
+        for run in runs:
+            first, after = np.searchsorted(self.rows, [run.start, run.stop])
+            found.append(np.arange(first, after))
+            numbers.append(self.rows[first:after] - run.start + n_rows)
+            n_rows += len(run)
+        at = np.concatenate(found)
+        edges = np.arange(N_STRETCHES + 1) * n_rows / N_STRETCHES
+        bounds = np.searchsorted(np.concatenate(numbers), edges)
+        return Stretches(self.sample[at], self.rows[at], bounds)
 
     @functools.cached_property
     def medians(self) -> FloatArray:

@@ -205,6 +205,29 @@ def test_codes_behind_each_other_are_all_found() -> None:
     assert "to 70:" in found[0].found
 
 
+@pytest.mark.parametrize("row", range(700, 1300, 45))
+def test_a_change_is_found_wherever_it_begins(row: int) -> None:
+    """Whatever part of a stretch it takes, and in which of several files it is."""
+    level = clean()
+    level[row:, 1] += 60
+    files = {"a.csv": level, "b.csv": clean(800, 1)}
+    for data in (level, files):
+        found = [f for f in find(described(Dirty("", None, None, data)))]
+        assert [(f.file, f.row) for f in found if f.name == "change"] == [
+            ("a.csv" if data is files else "train.csv", row + 1)
+        ]
+
+
+@pytest.mark.parametrize("row", range(1500, 1600, 7))
+def test_an_unlike_stretch_is_found_wherever_it_begins(row: int) -> None:
+    """Beside it, a few of its rows are in a stretch that is like the rest."""
+    series = changed(slice(row, row + 180), 1, np.full(180, 90.0) + clean(180)[:, 0])
+
+    found = find(described(Dirty("", None, None, series)))
+
+    assert "unlike stretch" in {one.name for one in found}
+
+
 def test_two_files_and_two_kinds_of_files_are_not_told_apart() -> None:
     """None of them is the odd one."""
     kinds = {f"{k}.csv": clean(500, k) + (90 if k > 2 else 0) for k in range(5)}
