@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import numpy.typing as npt
 
 from lstm_ad.axes import FloatArray
 from lstm_ad.data.chunks import Chunk, count_true
@@ -40,7 +41,7 @@ class Line:
 
 @dataclasses.dataclass
 class _Open:
-    """A line that may go on in the next block."""
+    """A line that may go on in the next chunk."""
 
     first: int
     start: float
@@ -80,29 +81,24 @@ class Lines:
             self.end(chunk.first)
         if not len(self._kept):
             return
-        kept, steps = self._kept, chunk.steps
+        steps = chunk.steps
         n_bends = steps.shape[1] - 1
         if n_bends > 0:
             bends = steps[:, 1::_STRIDE] - steps[:, :n_bends:_STRIDE]
-            is_straight = (np.abs(bends) <= self._tolerance[:, np.newaxis])[kept]
-            self.n_tested[kept] += is_straight.shape[1]
-            self.n_straight[kept] += count_true(is_straight)
-            in_turn = is_straight[:, 2:] & is_straight[:, 1:-1] & is_straight[:, :-2]
-            last = np.abs(steps[:, -1] - steps[:, -2])
-            looked_at = in_turn.any(axis=1) | (last <= self._tolerance)[kept]
+            is_straight = np.abs(bends) <= self._tolerance[:, np.newaxis]
+            self._drop(is_straight)
+            kept = self._kept
+            x = is_straight[kept]
+            in_turn = x[:, 2:] & x[:, 1:-1] & x[:, :-2]
+            last = np.abs(steps[kept, -1] - steps[kept, -2])
+            looked_at = in_turn.any(axis=1) | (last <= self._tolerance[kept])
             chosen = {*map(int, kept[looked_at]), *self._open}
         else:
-            chosen = {*map(int, kept)}
+            chosen = {*map(int, self._kept)}
         for series in chosen:
             first = chunk.first - int(chunk.has_previous)
             self._find(series, first, chunk.values[series])
         self._step[:] = steps[:, -1] if n_bends >= 0 else np.nan
-        share = self.n_straight[kept] / np.maximum(self.n_tested[kept], 1)
-        is_often = (self.n_tested[kept] >= _MIN_TESTED) & (share > _MAX_SHARE)
-        if is_often.any():
-            self._kept = kept[~is_often]
-            for series in map(int, kept[is_often]):
-                self._open.pop(series, None)
 
     def end(self, stop: int) -> None:
         """End the lines that go on, before row ``stop``."""
@@ -116,8 +112,19 @@ class Lines:
             tuple(self._lines.get(series, ())) for series in range(len(self._step))
         )
 
+    def _drop(self, is_straight: npt.NDArray[np.bool_]) -> None:
+        """Count in which rows series are straight, and leave those that often are."""
+        kept = self._kept
+        self.n_tested[kept] += is_straight.shape[1]
+        self.n_straight[kept] += count_true(is_straight)[kept]
+        share = self.n_straight[kept] / np.maximum(self.n_tested[kept], 1)
+        is_often = (self.n_tested[kept] >= _MIN_TESTED) & (share > _MAX_SHARE)
+        self._kept = kept[~is_often]
+        for series in map(int, kept[is_often]):
+            self._open.pop(series, None)
+
     def _find(self, series: int, base: int, values: FloatArray) -> None:
-        """Find the lines of a series in a block that starts with row ``base``."""
+        """Find the lines of a series in a chunk that starts with row ``base``."""
         steps = np.diff(values, prepend=values[0] - self._step[series])
         tolerance = self._tolerance[series]
         is_straight = np.abs(np.diff(steps)) <= tolerance
@@ -125,7 +132,11 @@ class Lines:
         going = self._open.pop(series, None)
         if going and not (len(is_straight) and is_straight[0]):
             self._close(series, going, base, float(values[0]))
-        for start, stop in edges.reshape(-1, 2):
+        starts, stops = edges.reshape(-1, 2).T
+        # The others are too short, and do not go on from or to another chunk.
+        is_long = stops - starts + 2 >= MIN_ROWS
+        is_long |= (starts == 0) | (stops == len(is_straight))
+        for start, stop in zip(starts[is_long], stops[is_long], strict=True):
             here = steps[start : stop + 1]
             line = _Open(
                 base + int(start) - 1,
