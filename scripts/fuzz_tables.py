@@ -112,6 +112,7 @@ def _rows(
     zone = source.choice((0, 0, 90)) if style.endswith("Z") else 0
     fractions = source.choice(([""], ["", ".05"], [".0", ".05"], [".050000001"]))
     quotes = source.choice(([""], [""], ['"'], ["", '"']))
+    number = source.choice(("{!r}", "{:.3f}"))
     clock = defaultdict(lambda: source.randint(0, 10**9) * (schema.clock or _ANY).step)
     lines = []
     for row in range(source.randint(1, 9)):
@@ -132,7 +133,8 @@ def _rows(
             elif allows_missing and row and source.random() < 0.2:
                 cells.append(source.choice(("", "nan", " NaN ", " ")))
             else:
-                cells.append(repr(source.gauss(0, 1) * 10.0 ** source.randint(-9, 9)))
+                value = source.gauss(0, 1) * 10.0 ** source.randint(-9, 9)
+                cells.append(number.format(value))
         lines.append(",".join(cells))
     return lines
 

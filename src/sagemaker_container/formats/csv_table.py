@@ -183,13 +183,11 @@ class BlockReader:
         moments: tuple[IndexArray | None, time_text.Form | None] | None = None, None
         if columns.timestamp is not None:
             moments = time_text.parse(found.cells[names.index(columns.timestamp)])
-        numbers, tails = None, None
+        numbers = None
         if not self._allows_missing:
-            tails = found.tails(n_series)
-        if tails is not None:
-            numbers = csv_text.numbers_after(tails, n_series)
+            numbers = csv_text.plain_numbers(found.rest, n_series)
         if numbers is None:
-            numbers = self._numbers(found.rest(), n_series)
+            numbers = self._numbers(found.rest, n_series)
         if moments is None or numbers is None:
             return None
         return Parsed(block, self._ordered(numbers), n_series, found.cells, *moments)

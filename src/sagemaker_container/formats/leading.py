@@ -5,72 +5,26 @@ enough to look for line ends, and for a comma at that distance from the start. W
 else there may be is left to :mod:`~sagemaker_container.formats.carried`.
 """
 
-import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
 from lstm_ad.axes import IndexArray
-from sagemaker_container.formats import csv_text
-from sagemaker_container.formats.ranges import Characters, copied, windows
+from sagemaker_container.formats.ranges import Characters, copied
 from sagemaker_container.formats.table import Cells
 
 _LF, _COMMA, _QUOTE = 10, 44, 34
-_OTHER = ord("0")
 _MOST_LENGTHS = 32
 """Lengths that the cells of a column may have, and rows in which most of them are."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Leading:
-    """The columns before the numbers, in a block of ``n`` lines."""
+class Leading(NamedTuple):
+    """A text whose first columns are taken out."""
 
-    characters: Characters
-    """The text."""
     cells: tuple[Cells, ...]
-    """Those of each column."""
-    first: IndexArray
-    """Where each line begins, of shape ``(n,)``."""
-    commas: tuple[IndexArray, ...]
-    """Where the cells of each column end."""
-    starts: IndexArray
-    """Where the numbers begin in each line."""
-    stops: IndexArray
-    """Where the next line begins."""
-    n_unlike: int
-    """How many bytes are in these cells that cannot be in numbers."""
-
-    def rest(self) -> bytes:
-        """Return the lines without these columns."""
-        return copied(self.characters, self.starts, self.stops)[0]
-
-    def tails(self, n_series: int) -> bytes | None:
-        """Return the ends of all lines; None if there is more than many plain numbers.
-
-        They are equally long, so they are copied in a third of the time, and begin with
-        some of what is before the numbers, as one cell.
-
-        Args:
-            n_series: How many numbers each line has. It is left to the reader of these
-                to refuse a line with fewer of them, and another with more.
-        """
-        is_few = len(self.characters) < csv_text.FEW
-        if is_few or n_series >= csv_text.FEW_COLUMNS:
-            return None
-        length = int((self.stops - self.starts).max()) + 1
-        begins = self.stops - length
-        if (begins < self.first).any():
-            return None
-        n_lines = len(self.starts)
-        if csv_text.n_unlike_numbers(self.characters) != n_lines + self.n_unlike:
-            return None
-        characters = self.characters
-        if len(self.commas) > 1:
-            characters = characters.copy()
-            for commas in self.commas[:-1]:
-                characters[commas] = _OTHER
-        tails = windows(characters, length)[begins]
-        n_commas = np.count_nonzero(tails.view(np.uint8) == _COMMA)
-        return tails.tobytes() if n_commas == n_lines * n_series else None
+    """Those of each of these columns."""
+    rest: bytes
+    """The lines without them."""
 
 
 def leading(text: bytes, n_columns: int) -> Leading | None:
@@ -83,8 +37,7 @@ def leading(text: bytes, n_columns: int) -> Leading | None:
     characters = np.frombuffer(text, dtype=np.uint8)
     stops = _line_ends(characters) + 1
     starts = np.concatenate([[0], stops[:-1]])
-    first, commas, cells = starts, [], []
-    n_unlike = 0
+    cells = []
     for _ in range(n_columns):
         ends = _cell_ends(text, characters, starts)
         if ends is None or (ends >= stops).any():
@@ -95,12 +48,8 @@ def leading(text: bytes, n_columns: int) -> Leading | None:
         if b'"' in cell_text and not _are_quoted(characters, starts, ends, cell_text):
             return None
         cells.append(Cells([(cell_text, bounds)]))
-        commas.append(ends)
-        n_unlike += csv_text.n_unlike_numbers(np.frombuffer(cell_text, dtype=np.uint8))
         starts = ends + 1
-    return Leading(
-        characters, tuple(cells), first, tuple(commas), starts, stops, n_unlike
-    )
+    return Leading(tuple(cells), copied(characters, starts, stops)[0])
 
 
 def _line_ends(characters: Characters) -> IndexArray:

@@ -44,9 +44,10 @@ def by_length(lengths: IndexArray) -> Iterator[tuple[int, IndexArray | slice]]:
         return
     lengths = lengths.astype(np.min_scalar_type(lengths.max()))  # sorted much faster
     order = np.argsort(lengths, kind="stable")
-    each, first = np.unique(lengths[order], return_index=True)
-    for length, which in zip(each.tolist(), np.split(order, first[1:]), strict=True):
-        if length:
+    ordered = lengths[order]
+    first = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    for which in np.split(order, first):
+        if length := int(lengths[which[0]]):
             yield length, which
 
 
