@@ -21,7 +21,7 @@ from lstm_ad.exceptions import LSTMADError
 from lstm_ad.parallel import Cores
 from sagemaker_container.http.catalogue import Catalogue
 from sagemaker_container.http.worker import ServerLogger, Worker
-from sagemaker_container.memory import share_freed_memory
+from sagemaker_container.memory import keep_memory_of_requests, share_freed_memory
 from sagemaker_container.process import disable_telemetry, limit_blas_threads
 from sagemaker_container.settings import (
     DEFAULT_MAX_PAYLOAD_MB,
@@ -175,6 +175,7 @@ def main() -> None:
         level=logging.INFO, stream=sys.stdout, format="%(levelname)s %(message)s"
     )
     share_freed_memory()
+    keep_memory_of_requests()
     limit_blas_threads()
     disable_telemetry()
     try:

@@ -14,6 +14,12 @@ from sagemaker_container.variables import text
 KEPT_BYTES = 2**30
 """How much memory training keeps when it is freed, and how large a piece may be."""
 
+REQUEST_PIECE_BYTES = 8 * 2**20
+"""How large a piece of memory may be that a server keeps for the next request."""
+
+REQUEST_BYTES = 64 * 2**20
+"""How much freed memory a server keeps, until it is given back."""
+
 POOLS = 2
 """How many pools of memory the threads of a server share."""
 
@@ -44,6 +50,16 @@ def share_freed_memory() -> None:
     memory at the same time.
     """
     _set(_ARENA_MAX, POOLS)
+
+
+def keep_memory_of_requests() -> None:
+    """Keep what a block of a request freed for the next one, and the next request.
+
+    glibc's own limits follow what is freed. Most often they stay so low that the kernel
+    clears the memory of each block again: 10 ms of 330 for 100 000 x 8 rows.
+    """
+    _set(_MMAP_THRESHOLD, REQUEST_PIECE_BYTES)
+    _set(_TRIM_THRESHOLD, REQUEST_BYTES)
 
 
 def give_back_freed_memory() -> None:

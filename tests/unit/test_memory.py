@@ -25,26 +25,35 @@ def run(code: str, **variables: str) -> str:
     ).stdout
 
 
-def test_what_training_frees_is_kept_for_what_is_asked_for_next() -> None:
+@pytest.mark.parametrize(
+    ("keep", "n_bytes"),
+    [
+        pytest.param("keep_freed_memory", 2**26, id="training"),
+        pytest.param("keep_memory_of_requests", 2**22, id="serving"),
+    ],
+)
+def test_what_is_freed_is_kept_for_what_is_asked_for_next(
+    keep: str, n_bytes: int
+) -> None:
     """The second of two large pieces takes no page from the kernel.
 
     The first takes about a page per 4 KB.
     """
-    output = run("""
+    output = run(f"""
 import resource
-from sagemaker_container.memory import keep_freed_memory
+from sagemaker_container.memory import {keep}
 
 def pages_taken():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    bytearray(2**26)
+    bytearray({n_bytes})
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-keep_freed_memory()
+{keep}()
 print(pages_taken(), pages_taken())
 """)
 
     first, second = map(int, output.split())
-    assert first > 2**26 / 4096 / 2
+    assert first > n_bytes / 4096 / 2
     assert second < first / 100
 
 
