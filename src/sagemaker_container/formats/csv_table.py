@@ -72,12 +72,15 @@ def read_table(
     )
     reader = BlockReader(columns, allows_missing)
     parts: list[Parsed] = []
+    times = bytearray()  # grown in place: joining blocks would need twice the memory
 
     def take(parsed: Parsed, n_rows_before: int) -> None:
         """Keep what is beside the numbers; these go where they stay."""
         if columns.carried:
             reader.check_form(parsed, n_rows_before)
-            parts.append(parsed._replace(block=Block(b"", 0), numbers=None))
+            parts.append(parsed._replace(block=Block(b"", 0), numbers=None, times=None))
+        if parsed.times is not None:
+            times.extend(parsed.times.data.cast("B"))
 
     values = gather(blocks, reader.parse, reader.explain, cores, take)
     cells = {
@@ -87,9 +90,7 @@ def read_table(
     moments, form = None, None
     if columns.timestamp is not None:
         form = parts[0].form
-        moments = np.concatenate(
-            [part.times for part in parts if part.times is not None]
-        )
+        moments = np.frombuffer(times, dtype=np.int64)
     values = without_codes(values, codes)
     table = Table(values, columns.has_header, cells, moments)
     return timed(table, form, columns, schema, allows_missing)

@@ -8,8 +8,9 @@ import numpy.typing as npt
 from lstm_ad.axes import IndexArray
 
 Characters = npt.NDArray[np.uint8]
-Bounds = npt.NDArray[np.signedinteger]
-"""Where ranges begin in a text, and where the last one ends."""
+Bounds = npt.NDArray[np.signedinteger] | range
+"""Where ranges begin in a text, and where the last one ends; if all are equally long,
+these take no memory."""
 
 
 def copied(
@@ -23,25 +24,22 @@ def copied(
         stops: Where each ends.
 
     Returns:
-        The bounds have the shape ``(n + 1,)``.
+        The bounds are ``n + 1``.
     """
     lengths = stops - starts
+    if (lengths == lengths[0]).all() and (length := int(lengths[0])):
+        text = windows(characters, length)[starts].tobytes()
+        return text, range(0, len(text) + 1, length)
     bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    text = np.empty(bounds[-1], dtype=np.uint8)
+    new = np.empty(bounds[-1], dtype=np.uint8)
     for length, which in by_length(lengths):
-        if isinstance(which, slice):
-            return windows(characters, length)[starts].tobytes(), bounds
-        new, old = windows(text, length), windows(characters, length)
-        new[bounds[:-1][which]] = old[starts[which]]
-    return text.tobytes(), bounds
+        found = windows(characters, length)[starts[which]]
+        windows(new, length)[bounds[which]] = found
+    return new.tobytes(), bounds
 
 
-def by_length(lengths: IndexArray) -> Iterator[tuple[int, IndexArray | slice]]:
+def by_length(lengths: IndexArray) -> Iterator[tuple[int, IndexArray]]:
     """Yield each length above 0, and which have it, in order."""
-    if (lengths == lengths[0]).all():
-        if lengths[0]:
-            yield int(lengths[0]), slice(None)
-        return
     lengths = lengths.astype(np.min_scalar_type(lengths.max()))  # sorted much faster
     order = np.argsort(lengths, kind="stable")
     ordered = lengths[order]

@@ -67,7 +67,8 @@ class Cells(Sequence[bytes]):
 
     def __iter__(self) -> Iterator[bytes]:
         for text, bounds in self._parts:
-            for start, stop in itertools.pairwise(bounds.tolist()):
+            each = bounds if isinstance(bounds, range) else bounds.tolist()
+            for start, stop in itertools.pairwise(each):
                 yield text[start:stop]
 
     def by_length(
@@ -78,17 +79,16 @@ class Cells(Sequence[bytes]):
         Empty cells are left out.
         """
         for first, (text, bounds) in zip(self._first, self._parts, strict=False):
+            if isinstance(bounds, range):
+                rows = slice(first, first + len(bounds) - 1)
+                yield (
+                    rows,
+                    np.frombuffer(text[bounds[0] : bounds[-1]], f"S{bounds.step}"),
+                )
+                continue
             for length, which in by_length(np.diff(bounds)):
-                if isinstance(which, slice):
-                    yield (
-                        slice(first, first + len(bounds) - 1),
-                        np.frombuffer(text[bounds[0] : bounds[-1]], f"S{length}"),
-                    )
-                else:
-                    yield (
-                        which + first,
-                        windows(text, length)[bounds[which]].view(f"S{length}"),
-                    )
+                cells = windows(text, length)[bounds[which]]
+                yield which + first, cells.view(f"S{length}")
 
 
 def plain(cell: bytes) -> str:
