@@ -34,11 +34,12 @@ class Steps:
         self.n_rises += n_rises
         self.n_falls += n_falls
         first = chunk.first + 1 - int(chunk.has_previous)  # after the first step
-        always = n_rises + n_falls == steps.shape[1]
-        self._close(always, np.full(len(always), first))
-        self._run_first[always] = first + steps.shape[1] - 1
-        if not always.all():
-            self._find_runs(np.flatnonzero(~always), first, steps)
+        rests = n_rises + n_falls < steps.shape[1]
+        if rests.any():
+            self._find_runs(first, steps, rests)
+        else:
+            self.end(first)
+            self._run_first += steps.shape[1] - 1
 
     def end(self, stop: int) -> None:
         """End the constant stretches that go on, before row ``stop``."""
@@ -52,24 +53,37 @@ class Steps:
         self.longest[is_longer] = length[is_longer]
         self.longest_first[is_longer] = self._run_first[is_longer]
 
-    def _find_runs(self, chosen: IndexArray, first: int, steps: FloatArray) -> None:
-        """Find the constant stretches of series that do not always change."""
-        series, at = np.nonzero(steps[chosen])
-        if not len(series):
-            return
-        starts = first + at
-        series = chosen[series]
-        before = np.concatenate([[0], starts[:-1]])
-        is_first = np.concatenate([[True], series[1:] != series[:-1]])
-        before[is_first] = self._run_first[series[is_first]]
-        length = starts - before
+    def _find_runs(
+        self, first: int, steps: FloatArray, rests: npt.NDArray[np.bool_]
+    ) -> None:
+        """Find the constant stretches in new rows.
+
+        Args:
+            first: The number of the row after the first step.
+            steps: Of shape ``(D, steps)``.
+            rests: Which series do not change in some step.
+        """
+        chosen, n_steps = np.flatnonzero(rests), steps.shape[1]
+        # With a change before the first step and after the last one.
+        is_same = np.zeros((len(chosen), n_steps + 2), dtype=np.bool_)
+        is_same[:, 1:-1] = steps[chosen] == 0
+        edges = np.flatnonzero(is_same.ravel()[1:] != is_same.ravel()[:-1])
+        index, start = np.divmod(edges[::2], n_steps + 2)
+        stop, series = edges[1::2] % (n_steps + 2), chosen[index]
+        begins = np.where(start > 0, first + start - 1, self._run_first[series])
+
+        goes_on = np.zeros((2, len(rests)), dtype=np.bool_)
+        goes_on[:, chosen] = is_same[:, [1, -2]].T
+        self._close(~goes_on[0], np.full(len(rests), first))
+        self._run_first[~goes_on[1]] = first + n_steps - 1
+        is_open = stop == n_steps
+        self._run_first[series[is_open]] = begins[is_open]
+        # The first longest of a series comes last, and the last one assigned stays.
+        length = np.where(is_open, 0, first + stop - begins)
         longer = np.flatnonzero(length > self.longest[series])[::-1]
         longer = longer[np.argsort(length[longer], kind="stable")]
-        # The first longest of a series comes last, and the last one assigned stays.
         self.longest[series[longer]] = length[longer]
-        self.longest_first[series[longer]] = before[longer]
-        is_last = np.concatenate([is_first[1:], [True]])
-        self._run_first[series[is_last]] = starts[is_last]
+        self.longest_first[series[longer]] = begins[longer]
 
 
 class Missing:
