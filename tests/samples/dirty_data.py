@@ -170,6 +170,9 @@ DIRTY = {
         1, 39, changed(HUNDRED, 1, np.where(np.arange(100) % 2, -999, -9999))
     ),
     "-9999 in three hundred rows": code(1, 701, changed(slice(700, 1000), 1, -9999)),
+    "0 in a hundred rows around 0": Dirty(
+        "repeated value", 0, 39, changed(HUNDRED, 0, 0)
+    ),
     "a run of ten of -1": Dirty(
         "sentinel", 2, 501, beside(np.where((T >= 500) & (T < 510), -1, POSITIVE))
     ),
@@ -409,5 +412,11 @@ CLEAN = {
     "a valve that opens for about as long each time": beside(
         switch(*(range(k, k + 10 + k // 200) for k in range(0, N, 180)))
     ),
+    "a pause of a battery": beside(
+        np.where(T % 50 < 10, 0, 5 * np.sin(T / 9) + noise())
+    ),
+    "a dead band": beside(np.where(np.abs(3 * np.sin(T / 9)) < 0.5, 0, noise() + 9)),
+    "held values": beside(np.repeat(noise()[: N // 4], 4)),
+    "held values at random": beside(noise()[np.cumsum(np.abs(noise()) > 0.4)]),
     "bursts": beside(noise(0.01) + (T // 50 % 8 == 3) * 5),
 }

@@ -1,8 +1,9 @@
-"""Count values that come again and again, far from all others of their series.
+"""Count values that come again and again, unlike all others of their series.
 
 An extreme hides what lies behind it: of two codes for a missing reading, -9999 and
--999, the smallest value shows the first alone. Which values to count is known from the
-sample, before the rows are read.
+-999, the smallest value shows the first alone. And a code may lie amid the others,
+which come once each. Which values to count is known from the sample, before the rows
+are read.
 """
 
 import dataclasses
@@ -20,6 +21,10 @@ MIN_VALUES = 16
 _MIN_SAMPLED, _MAX_SHARE, _MOST = 3, 1 / 3, 3
 """Each is sampled so often, all together are at most this fraction of the values, and
 there are so many on either side."""
+
+_N_LOOKED_AT, _MIN_AMID, _MIN_DISTINCT = 512, 0.01, 0.95
+"""A value amid the others is this fraction of them at least, and so much of these are
+distinct; as many rows are looked at for one that comes twice."""
 
 _MIN_GAP = 0.05
 """The extreme is so much of the range from the next value, or nothing is far."""
@@ -53,6 +58,11 @@ class Repeats:
             (series, value)
             for series in sorted({*_may_have(sampled)})
             for value in _far(sampled[:, series])
+        ]
+        self._found += [
+            (series, value)
+            for series in _may_repeat(sampled)
+            for value in _amid(sampled[:, series])
         ]
         self._series = np.array([series for series, _ in self._found], dtype=np.int64)
         self._values = np.array([value for _, value in self._found])
@@ -96,6 +106,30 @@ def _may_have(sampled: FloatArray) -> Iterator[int]:
                 gap = max(low - edge[series], edge[series] - high)
                 if gap >= _MIN_GAP * max(high - low, gap):
                     yield series
+
+
+def _may_repeat(sampled: FloatArray) -> list[int]:
+    """Return the series of which just one value comes again in a few of the rows."""
+    some = np.sort(sampled[:: 1 + len(sampled) // _N_LOOKED_AT].T, axis=1)
+    is_again = some[:, 1:] == some[:, :-1]
+    n_values = np.count_nonzero(is_again[:, 1:] > is_again[:, :-1], axis=1)
+    n_values += is_again[:, 0]
+    return [int(series) for series in np.flatnonzero(n_values == 1)]
+
+
+def _amid(values: FloatArray) -> list[float]:
+    """Return the one value of a series that is repeated amid others that are not.
+
+    Args:
+        values: Sampled ones, of shape ``(n,)``; NaN where one is missing.
+    """
+    distinct, n_rows = np.unique(values[~np.isnan(values)], return_counts=True)
+    at = int(n_rows.argmax())
+    n_others = n_rows.sum() - n_rows[at]
+    is_amid = 0 < at < len(distinct) - 1
+    is_often = n_rows[at] >= max(_MIN_SAMPLED, _MIN_AMID * n_rows.sum())
+    is_single = len(distinct) - 1 >= _MIN_DISTINCT * n_others
+    return [float(distinct[at])] if is_amid and is_often and is_single else []
 
 
 def _far(values: FloatArray) -> list[float]:

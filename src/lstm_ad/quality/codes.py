@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lstm_ad.axes import FloatArray
 from lstm_ad.data.extremes import Extreme
 from lstm_ad.data.repeats import MIN_VALUES, Repeat
 from lstm_ad.model.fences import TAIL
@@ -28,6 +29,9 @@ _BOUNDS = (0.0, 1.0, -1.0, 100.0, -100.0)
 _MIN_VISITS, _MIN_RUN, _LIMIT_SHARES = 5, 2.0, (0.01, 0.4)
 """A limit is reached so often, for so many rows on average, in that share of them:
 where a series rests for longer, that is what it does, as rain or the sun at night."""
+
+_MIN_ONCE = 0.95
+"""Amid other values a code is told from them if so much of these are distinct."""
 
 _MIN_DISTINCT, _MAX_GAP = 0.9, 0.05
 """Nearly all other values come once, and the nearest is a part of their range away."""
@@ -89,6 +93,46 @@ def _code(data: Data, part: Part, series: int, found: Repeat) -> Iterator[Findin
         REPLACED if is_replaced else BLINDS,
         advice(data, series, code),
         code=code if is_replaced else None,
+    )
+
+
+def find_repeats(data: Data) -> Iterator[Finding]:
+    """Yield values that come again and again amid others that come once."""
+    told: set[tuple[int, float]] = set()
+    for part in data.parts:
+        for series, repeats in part.profile.repeats.items():
+            x = part.profile.sample[:, series]
+            for one in repeats:
+                is_amid = (x < one.value).any() and (x > one.value).any()
+                is_seldom = one.n_rows <= MAX_SHARE * part.profile.n_rows
+                is_code = is_amid and is_seldom and _is_alone(x, one)
+                if is_code and (series, one.value) not in told:
+                    told.add((series, one.value))
+                    yield _repeat(data, part, series, one)
+
+
+def _is_alone(values: FloatArray, found: Repeat) -> bool:
+    """Return whether a value comes in single rows, and all others once each."""
+    rest = values[values != found.value]
+    is_distinct = len(np.unique(rest)) >= _MIN_ONCE * len(rest)
+    return is_distinct and is_isolated(found.n_rows, found.n_visits)
+
+
+def _repeat(data: Data, part: Part, series: int, found: Repeat) -> Finding:
+    """Return that a value comes again and again amid the others."""
+    file, row = part.place(found.first_row)
+    return Finding(
+        "repeated value",
+        Level.CHECK,
+        (series,),
+        file,
+        row,
+        f"{file}: from row {row} on, {data.named(series)} is exactly "
+        f"{found.value:.6g} in {found.n_rows:,} rows of {part.name} (entered "
+        f"{found.n_visits:,} times), while nearly all its other values come once: it "
+        f"looks like a code for a missing reading.",
+        "The model learns jumps that are none.",
+        advice(data, series, found.value),
     )
 
 

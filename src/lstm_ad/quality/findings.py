@@ -20,6 +20,8 @@ sentinel               do not use   the extreme of a part is at least a range of
                                     wherever something is learnt, if it comes in one or
                                     two rows at a time (known codes: ten, or any number
                                     if they are as far as above)
+repeated value         check        one value amid others comes in 1 % to 20 % of the
+                                    rows, one or two at a time, the others once each
 at its limit           check        1 % to 40 % of the rows have the extreme, in 5 runs
                                     or more of 2 rows on average; other values are
                                     distinct and near; 0, 1 and 100 are no limits
@@ -93,6 +95,7 @@ RULES: tuple[Rule, ...] = (
     columns.find_constants,
     outlying.find_far_values,
     codes.find_sentinels,
+    codes.find_repeats,
     codes.find_limits,
     outlying.find_unlike_stretches,
     changes.find_changes,
