@@ -175,12 +175,12 @@ class Lines:
 @np.errstate(over="ignore")
 def _tolerance(sampled: FloatArray) -> FloatArray:
     """Return a unit of the last digit that most values have, and rounding: ``(D,)``."""
-    x = sampled[:: 1 + len(sampled) // _N_LOOKED_AT]
+    x = np.abs(sampled[:: 1 + len(sampled) // _N_LOOKED_AT])
     n_values = np.count_nonzero(~np.isnan(x), axis=0)
     unit = np.zeros(x.shape[1])
     for decimals in range(_MAX_DECIMALS, -1, -1):
-        scaled = np.abs(x) * 10.0**decimals
+        scaled = x * 10.0**decimals
         is_whole = np.abs(scaled - np.rint(scaled)) <= _EPS * scaled
         n_printed = np.count_nonzero(is_whole & (scaled < _MAX_DIGITS), axis=0)
         unit[n_printed > n_values / 2] = 10.0**-decimals
-    return np.asarray(unit * (1 + 1e-6) + _EPS * np.nan_to_num(np.abs(x)).max(axis=0))
+    return np.asarray(unit * (1 + 1e-6) + _EPS * np.nan_to_num(x).max(axis=0))

@@ -139,6 +139,7 @@ def profile(files: Sequence[FloatArray]) -> Profile:
     """Return the profile of some files, each of shape ``(T, D)``, ``T`` at least 1."""
     n_timesteps = tuple(map(len, files))
     sample_rows, sampled = sample(files)
+    sampled = np.asfortranarray(sampled)  # the values of a series are adjacent
     outer = np.stack(tails(sampled.T, TAIL))
     extremes = Extremes(fences(*outer), sum(n_timesteps))
     steps, missing = Steps(sampled.shape[1]), Missing(sampled.shape[1])

@@ -97,7 +97,7 @@ def _may_have(sampled: FloatArray) -> Iterator[int]:
     for extreme in (np.fmin, np.fmax):
         edge = extreme.reduce(sampled, axis=0)
         is_edge = sampled == edge
-        comes_again = np.count_nonzero(is_edge, axis=0) >= _MIN_SAMPLED
+        comes_again = count_true(is_edge.T) >= _MIN_SAMPLED
         for series in np.flatnonzero(comes_again).tolist():
             rest = sampled[~is_edge[:, series], series]
             rest = rest[~np.isnan(rest)]
