@@ -27,6 +27,9 @@ Answer = tuple[int, Iterable[bytes]]
 MAX_HELD = 100 * 2**20
 """Bytes of an answer that are held in memory: the default limit of a request's body."""
 
+SAMPLE_BYTES = 2**20
+"""From how many bytes the length of an answer is foretold."""
+
 MAX_SCORED = 100 * 2**20
 """Bytes of a table's series whose scores are held: they take up to four times as many.
 Of more, the scores are computed again each time that the answer is written."""
@@ -39,7 +42,8 @@ def answer(
 
     Asynchronous endpoints take no answer without a length, so each has one. An answer
     of more than ``MAX_HELD`` bytes is not held for that: it is written once to measure
-    it, and once more while the client reads it.
+    it, and once more while the client reads it. So is one that would become as long if
+    all its lines were like the first ones.
 
     Args:
         detector: What scores.
@@ -52,16 +56,21 @@ def answer(
         OutputError: If what is asked for does not go with the columns of the table.
     """
     write = _writer(detector, table, asked, recorder)
-    length, held = 0, []
+    n_rows = len(table.values) - _first(table, asked)
+    length, n_lines, held = 0, 0, []
+    limit, is_sample = MAX_HELD, True
     for piece in write():
         length += len(piece)
-        if length <= MAX_HELD:
+        if is_sample:
+            n_lines += piece.count(b"\n")
+            is_sample = length < SAMPLE_BYTES
+            if not is_sample and length * n_rows > MAX_HELD * n_lines > 0:
+                limit = 0
+        if length <= limit:
             held.append(piece)
         else:
             held.clear()
-    if length <= MAX_HELD:
-        return length, held
-    return length, write()
+    return length, held if length <= limit else write()
 
 
 def _writer(

@@ -1,6 +1,7 @@
 import contextlib
 import dataclasses
 import json
+import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -360,6 +361,26 @@ def test_a_long_answer_has_a_length_and_is_not_held(
     assert length == announced == sum(map(len, sent))
     assert sent == held
     assert max(map(len, sent)) < length / 20
+
+
+def test_of_an_answer_that_will_be_long_nothing_is_held(
+    tiny_fit: Fit, make_series, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to the limit it would be held for nothing: its first lines tell."""
+    detector, table = tiny_fit.detector, Table(make_series(40_000))
+    length, whole = measured(detector, table, Asked())
+    monkeypatch.setattr(answers, "MAX_HELD", length * 2 // 3)
+    monkeypatch.setattr(answers, "MAX_SCORED", 0)
+    monkeypatch.setattr(answers, "SAMPLE_BYTES", length // 20)
+
+    tracemalloc.start()
+    announced, pieces = measured(detector, table, Asked())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < length / 2
+    assert announced == length
+    assert b"".join(pieces) == b"".join(whole)
 
 
 @pytest.mark.parametrize("content_type", [CSV, JSON, JSON_LINES])
