@@ -42,6 +42,7 @@ MISLEADING = {
     "degrees Fahrenheit from the middle on": "both units are learnt",
     "drift in the last 13 %": "no fault is found",
     "a fault inside": "it is learnt",
+    "a slow drift": "earlier levels are alarms",
     "a level of the last 20 % alone": "all is an alarm",
     "a stand-by pump": "all is an alarm",
     "a pump at one speed": "all is an alarm",

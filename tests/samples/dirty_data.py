@@ -201,6 +201,7 @@ DIRTY = {
     "degrees Fahrenheit from the middle on": Dirty(
         "change", 1, 1001, changed(slice(1000, N), 1, FAHRENHEIT[1000:])
     ),
+    "a slow drift": Dirty("trend", 2, None, beside(T * 0.01 + noise())),
     "noise in one part": Dirty(
         "change", 1, 801, changed(slice(800, 1000), 1, NOISY[800:1000]), margin=40
     ),
@@ -372,7 +373,8 @@ CLEAN = {
     "long constant stretches": beside(np.where(T // 400 % 2, 20.0, 20 + noise())),
     "heavy tails": beside(RNG.standard_t(3, N)),
     "skewed": beside(np.exp(RNG.normal(size=N))),
-    "a trend": beside(T * 0.01 + noise()),
+    "a slight trend": beside(T * 0.0015 + noise()),
+    "a trend that goes up and down": beside(10 * np.sin(T / 500) + noise()),
     "loads that come and go": beside(np.where(T // 200 % 2 == 0, 10, 40) + noise()),
     "a random walk": beside(np.cumsum(noise())),
     "a sawtooth": beside(T % 60 + noise(0.3)),

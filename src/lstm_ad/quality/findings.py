@@ -31,6 +31,9 @@ change                 check        in a training file the level changes by more
                                     the range of either part, or in the only one up to
                                     two thirds of the rows vary over twice the range
                                     of all others
+trend                  check        the level rises (or falls) in each twelfth of the
+                                    rows, in all by 1.5 times what 80 % of a twelfth
+                                    span
 parts differ           check        a state entered 3 times or in 1 % of the rows of
                                     one part is absent from the other, or the levels
                                     of the parts are as far apart as above
@@ -45,7 +48,8 @@ label                  check        0 and 1 in a column with the name of a label
                                     in at most a tenth of the rows, 5 on average, in
                                     one or two runs, or in up to 20 of which one is
                                     over twice as long as another
-counter                check        never falls (or never rises), but changes
+counter                check        never falls (or never rises), but changes; refused
+                                    if it goes on beyond the rows for the LSTM
 angle                  check        jumps by nearly its range, which is 360 or 2 pi
 overflow               check        likewise, and goes through nearly all integers of
                                     16 or 32 bits, with or without a sign
@@ -58,7 +62,8 @@ straight line          check        30 rows or more lie on one line, not level, 
 copied file            check        the values of two files are the same
 copied rows            check        2 % of the rows are copies of others, or 2 % of the
                                     validation rows are in the training channel
-copied series          check        the values of two series are the same
+copied series          check        the values of two series are the same, but for
+                                    unit and rounding (1 % of their middle half)
 ====================== ============ ===================================================
 
 Rare states, one-hot series, long constant stretches, heavy tails, trends and loads that
@@ -84,6 +89,7 @@ from lstm_ad.quality import (
     labels,
     outlying,
     straight,
+    trends,
 )
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.reasons import Reason
@@ -99,6 +105,7 @@ RULES: tuple[Rule, ...] = (
     codes.find_limits,
     outlying.find_unlike_stretches,
     changes.find_changes,
+    trends.find_trends,
     contrasts.find_different_parts,
     files.find_other_files,
     columns.find_missing,

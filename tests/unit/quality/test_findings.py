@@ -84,6 +84,24 @@ def test_absurd_values_that_are_too_many_to_be_replaced_are_worse(
     assert harm in finding.harm
 
 
+@pytest.mark.parametrize(
+    ("slope", "way"), [(0.01, "rises"), (-0.01, "falls"), (0.001, None)]
+)
+def test_a_trend_is_told_if_it_is_more_than_what_comes_and_goes(
+    slope: float, way: str | None
+) -> None:
+    """In one file; one that begins anew in each file is what files do."""
+    noise = np.random.default_rng(0).normal(size=N)
+    series = beside(slope * T + noise)
+
+    found = find(described(Dirty("", None, None, series)))
+    again = find(described(Dirty("", None, None, {n: series for n in "ab"})))
+
+    assert [one.name for one in found] == ["trend"] * (way is not None)
+    assert all(f"series 3 {way} all the time" in one.found for one in found)
+    assert "trend" not in [one.name for one in again]
+
+
 def test_a_unit_number_makes_no_file_another_one() -> None:
     """It is told once, not for each file that is far from the others."""
     units = {
