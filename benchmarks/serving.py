@@ -8,8 +8,8 @@ threads for a batch transform. Measured on this machine, one after the other:
 - throughput: a 100 000 x 8 CSV through HTTP, against the network alone on its arrays,
   in turn: as a batch transform sends it, both with a thread per core; and to an
   endpoint, both with one thread;
-- times: the CPU time of reading a CSV with a column of times, against that of the same
-  numbers alone, in turn;
+- times: the CPU time of reading a CSV with times and ids before its numbers, against
+  that of the same numbers alone, in turn;
 - formats: the same with every other answer, against the default one;
 - latency: a 200 x 2 CSV, one caller and sixteen, in turn, and a growing series;
 - cold start: process start to the first ping, against ``python -c "import torch"``;
@@ -40,6 +40,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import pandas as pd
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY / "src"), str(REPOSITORY / "scripts")]
@@ -119,25 +120,54 @@ def times() -> None:
     generator = np.random.default_rng(5)
     for n_series in (4, 13):
         rows = generator.normal(size=(2_000_000 // n_series, n_series)).round(4)
-        lines = to_csv(rows).decode().splitlines()
         began = np.datetime64("2026-01-01T00:00:00")
-        stamps = (began + np.arange(len(lines))).astype(str).tolist()
-        joined = map(",".join, zip(stamps, lines, strict=True))
-        texts = ["\n".join(part).encode() + b"\n" for part in (lines, joined)]
-        series = [Column(str(number), Role.SERIES) for number in range(n_series)]
-        stamp = Column("time", Role.TIMESTAMP)
-        schemas = [Schema((*some, *series), is_named=True) for some in ((), (stamp,))]
-        seconds: list[list[float]] = [[], []]
-        for _ in range(7):
-            for text, schema, spent in zip(texts, schemas, seconds, strict=True):
-                before = time.process_time()
-                read_table(io.BytesIO(text), schema)
-                spent.append(time.process_time() - before)
-        alone, timed_ones = map(statistics.median, seconds)
-        table(
-            f"Reading {len(rows)} x {n_series} ({len(texts[0]) / 1e6:.0f} MB), CPU",
-            [("numbers alone", alone), ("with times", timed_ones)],
-        )
+        stamps = (began + np.arange(len(rows))).astype(str).tolist()
+        stamp, asset = Column("time", Role.TIMESTAMP), Column("asset", Role.ID)
+        before: dict[str, tuple[list[Column], list[str]]] = {
+            "numbers alone": ([], [""] * len(rows)),
+            "times": ([stamp], [f"{text}," for text in stamps]),
+            "times, half of them with a fraction": (
+                [stamp],
+                [f"{text}{'.500' * (at % 2)}Z," for at, text in enumerate(stamps)],
+            ),
+            "times in quotes": ([stamp], [f'"{text}",' for text in stamps]),
+            "times and ids": (
+                [stamp, asset],
+                [f"{text},pump-{at // 999 % 20}," for at, text in enumerate(stamps)],
+            ),
+        }
+        lines = to_csv(rows).decode().splitlines()
+        _compare_reading(f"{len(rows)} x {n_series}", lines, before, n_series, False)
+        holes = generator.random(rows.shape) < 0.02
+        lines = pd.DataFrame(rows).mask(holes).to_csv(header=False, index=False).split()
+        some = {name: before[name] for name in ("numbers alone", "times")}
+        name = f"{len(rows)} x {n_series}, 2 % of them missing"
+        _compare_reading(name, lines, some, n_series, True)
+
+
+def _compare_reading(
+    name: str,
+    lines: list[str],
+    before: dict[str, tuple[list[Column], list[str]]],
+    n_series: int,
+    allows_missing: bool,
+) -> None:
+    """Print the CPU time of reading lines with other columns before them."""
+    series = [Column(str(number), Role.SERIES) for number in range(n_series)]
+    seconds: dict[str, list[float]] = {kind: [] for kind in before}
+    texts = {
+        kind: "\n".join(map("".join, zip(cells, lines, strict=True))).encode()
+        for kind, (_, cells) in before.items()
+    }
+    for _ in range(7):
+        for kind, (columns, _) in before.items():
+            schema = Schema((*columns, *series), is_named=True)
+            began = time.process_time()
+            read_table(io.BytesIO(texts[kind]), schema, allows_missing=allows_missing)
+            seconds[kind].append(time.process_time() - began)
+    size = len(texts["numbers alone"]) / 1e6
+    medians = [(kind, statistics.median(spent)) for kind, spent in seconds.items()]
+    table(f"Reading {name} ({size:.0f} MB), CPU", medians)
 
 
 def formats(base: Path) -> None:
@@ -482,10 +512,10 @@ def to_csv(series: np.ndarray) -> bytes:
 
 def table(title: str, rows: list[tuple[str, float]]) -> None:
     """Print rows of seconds, and their ratios to the first."""
-    print(f"\n{title}")
-    print(f"| {'':18} | seconds | ratio |")
+    width = max(len(name) for name, _ in rows)
+    print(f"\n{title}\n| {'':{width}} | seconds | ratio |")
     for name, seconds in rows:
-        print(f"| {name:18} | {seconds:7.3f} | {seconds / rows[0][1]:5.2f} |")
+        print(f"| {name:{width}} | {seconds:7.3f} | {seconds / rows[0][1]:5.2f} |")
 
 
 if __name__ == "__main__":
