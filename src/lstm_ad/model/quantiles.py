@@ -84,6 +84,7 @@ def tails(values: FloatArray, share: float) -> tuple[FloatArray, FloatArray]:
     """
     *shape, n = values.shape
     n_runs = -(-n // _RUN)
-    padded = np.full((*shape, n_runs * -(-n // n_runs)), np.nan)
-    padded[..., :n] = values
-    return Ordered.of(padded.reshape(*shape, n_runs, -1)).tails(share)
+    if n % n_runs:
+        more = np.full((*shape, n_runs - n % n_runs), np.nan)
+        values = np.concatenate([values, more], axis=-1)
+    return Ordered.of(values.reshape(*shape, n_runs, -1)).tails(share)

@@ -37,7 +37,7 @@ class Stretches:
         )
         n_rows = fitting.n_rows + later.n_rows
         edges = np.arange(N_STRETCHES + 1) * n_rows / N_STRETCHES
-        sample = np.concatenate([fitting.sample, later.sample[keep]])
+        sample = np.concatenate([fitting.sample.T, later.sample.T[:, keep]], axis=1).T
         return cls(sample, rows, np.searchsorted(rows, edges))
 
     def within(self, runs: Sequence[range]) -> "Stretches":
@@ -81,4 +81,5 @@ class Stretches:
         at = np.minimum(self.bounds[:-1, np.newaxis] + numbers, len(self.sample) - 1)
         values = np.ascontiguousarray(self.sample.T)[:, at]
         values[:, numbers >= lengths] = np.nan
-        return Ordered.of(values)
+        n_values = np.broadcast_to(lengths[:, 0], values.shape[:2])
+        return Ordered(np.sort(values, axis=-1), n_values)
