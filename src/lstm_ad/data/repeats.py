@@ -44,6 +44,8 @@ class Repeat:
     """The first of these rows."""
     nearest: tuple[float, ...] = ()
     """The nearest other value, where it is known."""
+    is_amid: bool = False
+    """Whether others, which come once each, lie on both sides of it."""
 
 
 class Repeats:
@@ -55,17 +57,17 @@ class Repeats:
 
     def __init__(self, sampled: FloatArray) -> None:
         self._found = [
-            (series, value)
+            (series, value, False)
             for series in sorted({*_may_have(sampled)})
             for value in _far(sampled[:, series])
         ]
         self._found += [
-            (series, value)
+            (series, value, True)
             for series in _may_repeat(sampled)
             for value in _amid(sampled[:, series])
         ]
-        self._series = np.array([series for series, _ in self._found], dtype=np.int64)
-        self._values = np.array([value for _, value in self._found])
+        self._series = np.array([one[0] for one in self._found], dtype=np.int64)
+        self._values = np.array([one[1] for one in self._found])
         self._counts = np.zeros((3, len(self._found)), dtype=np.int64)
 
     def add(self, chunk: Chunk) -> None:
@@ -84,10 +86,11 @@ class Repeats:
         """Return those of the series that have some."""
         found: dict[int, tuple[Repeat, ...]] = {}
         counts = self._counts.tolist()
-        for (series, value), n_rows, n_visits, row in zip(
+        for (series, value, is_amid), *numbers in zip(
             self._found, *counts, strict=True
         ):
-            repeat = Repeat(value, n_rows, n_visits, row)
+            n_rows, n_visits, row = numbers
+            repeat = Repeat(value, n_rows, n_visits, row, is_amid=is_amid)
             found[series] = (*found.get(series, ()), repeat)
         return found
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lstm_ad.axes import FloatArray
 from lstm_ad.data.extremes import Extreme
 from lstm_ad.data.repeats import MIN_VALUES, Repeat
 from lstm_ad.model.fences import TAIL
@@ -30,9 +29,6 @@ _MIN_VISITS, _MIN_RUN, _LIMIT_SHARES = 5, 2.0, (0.01, 0.4)
 """A limit is reached so often, for so many rows on average, in that share of them:
 where a series rests for longer, that is what it does, as rain or the sun at night."""
 
-_MIN_ONCE = 0.95
-"""Amid other values a code is told from them if so much of these are distinct."""
-
 _MIN_DISTINCT, _MAX_GAP = 0.9, 0.05
 """Nearly all other values come once, and the nearest is a part of their range away."""
 
@@ -51,14 +47,16 @@ def find_sentinels(data: Data) -> Iterator[Finding]:
         for series, repeats in part.profile.repeats.items():
             ends = {float(extreme.value[series]) for extreme in part.profile.extremes}
             for repeat in repeats:
-                if part.profile.varies[series] and repeat.value not in ends:
+                is_hidden = repeat.value not in ends and not repeat.is_amid
+                if part.profile.varies[series] and is_hidden:
                     yield from _code(data, part, series, repeat)
 
 
 def _code(data: Data, part: Part, series: int, found: Repeat) -> Iterator[Finding]:
     """Yield a value that comes again and again if it is a code."""
     profile, code, n_rows = part.profile, found.value, found.n_rows
-    others = [repeat.value for repeat in profile.repeats.get(series, ())]
+    repeats = profile.repeats.get(series, ())
+    others = [repeat.value for repeat in repeats if not repeat.is_amid]
     x = profile.sample[:, series]
     rest = x[~np.isin(x, [code, *others])]
     if len(np.unique(rest)) < MIN_VALUES:
@@ -101,21 +99,12 @@ def find_repeats(data: Data) -> Iterator[Finding]:
     told: set[tuple[int, float]] = set()
     for part in data.parts:
         for series, repeats in part.profile.repeats.items():
-            x = part.profile.sample[:, series]
             for one in repeats:
-                is_amid = (x < one.value).any() and (x > one.value).any()
                 is_seldom = one.n_rows <= MAX_SHARE * part.profile.n_rows
-                is_code = is_amid and is_seldom and _is_alone(x, one)
-                if is_code and (series, one.value) not in told:
+                is_code = is_seldom and is_isolated(one.n_rows, one.n_visits)
+                if one.is_amid and is_code and (series, one.value) not in told:
                     told.add((series, one.value))
                     yield _repeat(data, part, series, one)
-
-
-def _is_alone(values: FloatArray, found: Repeat) -> bool:
-    """Return whether a value comes in single rows, and all others once each."""
-    rest = values[values != found.value]
-    is_distinct = len(np.unique(rest)) >= _MIN_ONCE * len(rest)
-    return is_distinct and is_isolated(found.n_rows, found.n_visits)
 
 
 def _repeat(data: Data, part: Part, series: int, found: Repeat) -> Finding:
