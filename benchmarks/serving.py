@@ -10,6 +10,8 @@ threads for a batch transform. Measured on this machine, one after the other:
   endpoint, both with one thread;
 - times: the CPU time of reading a CSV with times and ids before its numbers, against
   that of the same numbers alone, in turn;
+- large: the CPU time and the memory of a request of 99 MB with times, and of the same
+  numbers without;
 - formats: the same with every other answer, against the default one;
 - latency: a 200 x 2 CSV, one caller and sixteen, in turn, and a growing series;
 - cold start: process start to the first ping, against ``python -c "import torch"``;
@@ -47,7 +49,13 @@ sys.path[:0] = [str(REPOSITORY / "src"), str(REPOSITORY / "scripts")]
 
 import laptop  # noqa: E402  # the path comes first
 from lstm_ad import artifacts  # noqa: E402  # the path comes first
-from lstm_ad.data.schema import Column, Role, Schema  # noqa: E402  # the path comes first
+from lstm_ad.data.schema import (  # noqa: E402  # the path comes first
+    Clock,
+    Column,
+    Role,
+    Schema,
+    TimeForm,
+)
 from lstm_ad.hyperparameters import Hyperparameters  # noqa: E402
 from lstm_ad.model.runtime import ROWS  # noqa: E402
 from lstm_ad.model.sequences import input_sequences  # noqa: E402
@@ -74,10 +82,12 @@ def main() -> None:
         for n_series in (2, 8):
             save_model(Path(folder) / str(n_series), n_series)
         narrow, wide = Path(folder) / "2", Path(folder) / "8"
+        save_model(Path(folder) / "times", 4, has_times=True)
         measures = {
             "cold-start": lambda: cold_start(narrow),
             "throughput": lambda: throughput(wide),
             "times": times,
+            "large": lambda: large(Path(folder) / "times"),
             "formats": lambda: formats(wide),
             "latency": lambda: latency(narrow, options.seconds),
             "memory": lambda: memory(wide, narrow, options.requests),
@@ -86,14 +96,22 @@ def main() -> None:
             measures[name]()
 
 
-def save_model(base: Path, n_series: int, seed: int = 0) -> None:
+def save_model(
+    base: Path, n_series: int, seed: int = 0, has_times: bool = False
+) -> None:
     """Save a model of the default sizes, fitted for one epoch to noise of a seed."""
     from lstm_ad.data.rows import Rows
     from lstm_ad.fitting import fit
 
     series = np.random.default_rng(seed).normal(size=(600, n_series))
     settings = Hyperparameters(epochs=1, seed=seed)
-    artifacts.save(base / "model", fit(Rows.of({"a": series}), settings))
+    fitted = fit(Rows.of({"a": series}), settings)
+    if has_times:
+        columns = (Column("time", Role.TIMESTAMP), *fitted.detector.schema.columns)
+        schema = Schema(columns, is_named=True, clock=Clock(TimeForm.ISO, 10**9))
+        detector = dataclasses.replace(fitted.detector, schema=schema)
+        fitted = dataclasses.replace(fitted, detector=detector)
+    artifacts.save(base / "model", fitted)
 
 
 def throughput(base: Path) -> None:
@@ -168,6 +186,23 @@ def _compare_reading(
     size = len(texts["numbers alone"]) / 1e6
     medians = [(kind, statistics.median(spent)) for kind, spent in seconds.items()]
     table(f"Reading {name} ({size:.0f} MB), CPU", medians)
+
+
+def large(base: Path) -> None:
+    """State what a request of 99 MB with times takes, and one without them."""
+    rows = np.random.default_rng(5).normal(size=(2_000_000, 4)).round(4)
+    lines = to_csv(rows).decode().splitlines(keepends=True)
+    began = np.datetime64("2026-01-01T00:00:00")
+    stamps = (began + np.arange(len(rows))).astype(str).tolist()
+    with_times = map(",".join, zip(stamps, lines, strict=True))
+    for name, some in (("without times", lines), ("with times", with_times)):
+        body = "".join(some).encode()
+        with server(base, n_workers=1) as port, caller(port) as post:
+            before = cpu_seconds(port)
+            post(body)
+            seconds, peak = cpu_seconds(port) - before, resident(port, "VmHWM")
+        size = len(body) / 1e6
+        print(f"{size:.0f} MB {name}: {seconds:.2f} s of CPU, a peak of {peak:.0f} MB")
 
 
 def formats(base: Path) -> None:
@@ -478,6 +513,15 @@ def workers(port: int) -> list[int]:
     master = MASTERS[port]
     children = Path(f"/proc/{master}/task/{master}/children").read_text()
     return [int(worker) for worker in children.split()]
+
+
+def cpu_seconds(port: int) -> float:
+    """Return the CPU time of the workers of a server."""
+    spent = 0
+    for process in workers(port):
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        spent += int(fields[11]) + int(fields[12])  # in user and in kernel mode
+    return spent / os.sysconf("SC_CLK_TCK")
 
 
 def memory_of(process: int, field: str = "VmRSS") -> float:
