@@ -69,6 +69,9 @@ THREADS = len(os.sched_getaffinity(0))
 ROUNDS = 6
 """How often one caller and sixteen take turns: the speed of a shared machine drifts."""
 
+SETTLE_SECONDS = 0.1
+"""Longer than threads of ONNX Runtime wait busily: 40 ms of CPU after a run of two."""
+
 
 def main() -> None:
     """Measure everything and print it."""
@@ -535,11 +538,21 @@ def memory_of(process: int, field: str = "VmRSS") -> float:
 def paired(
     a: Callable[[], object], b: Callable[[], object], runs: int
 ) -> tuple[float, float]:
-    """Return the medians of two functions, run in turn after one run of each."""
+    """Return the medians of two functions, run in turn after one run of each.
+
+    Between two runs nothing happens: the threads of ONNX Runtime wait busily for
+    another run of the bare network, and would take a core from the server.
+    """
     a(), b()
-    times = [(timed(a), timed(b)) for _ in range(runs)]
+    times = [(rested(a), rested(b)) for _ in range(runs)]
     first, second = zip(*times, strict=True)
     return statistics.median(first), statistics.median(second)
+
+
+def rested(function: Callable[[], object]) -> float:
+    """Return the seconds that a call takes once all that ran before it has settled."""
+    time.sleep(SETTLE_SECONDS)
+    return timed(function)
 
 
 def timed(function: Callable[[], object]) -> float:
