@@ -175,7 +175,6 @@ def main() -> None:
         level=logging.INFO, stream=sys.stdout, format="%(levelname)s %(message)s"
     )
     share_freed_memory()
-    keep_memory_of_requests()
     limit_blas_threads()
     disable_telemetry()
     try:
@@ -183,6 +182,9 @@ def main() -> None:
     except LSTMADError as error:
         logger.error("%s", error)
         sys.exit(1)
+    if not settings.is_multi_model:
+        # There, what is kept would lie between models, which then cannot be given back.
+        keep_memory_of_requests()
     Server(settings).run()
 
 
