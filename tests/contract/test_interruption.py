@@ -135,7 +135,7 @@ def test_a_job_killed_at_20_moments_ends_as_the_one_that_was_not(
         moments = [
             (log_says("Hyperparameters"), 1.0),
             (log_says("Training the model."), 0.05),
-            *[(folder_changes(chance.randint(1, 5)), 0.01) for _ in range(6)],
+            *[(folder_changes(chance.randint(1, 3)), 0.01) for _ in range(6)],
             *[(end, 0.1)] * 2,
         ]
         for moment, most_seconds in moments:
