@@ -98,11 +98,11 @@ class Fences:
             return values
         has_fences = np.isfinite(self.low)
         width = np.where(has_fences, (self.high - self.low) / 3, 0.0)
-        for distance, share in MAX_SHARES.items():
+        for distance in MAX_SHARES:
             more = (distance - 1) * width
             is_absurd = (values < self.low - more) | (values > self.high + more)
             n_absurd = np.count_nonzero(is_absurd, axis=0)
-            few = (n_absurd > 0) & (n_absurd <= max(1, share * len(values)))
+            few = (n_absurd > 0) & (n_absurd <= most_absurd(distance, len(values)))
             few &= n_absurd < np.count_nonzero(~np.isnan(values), axis=0)
             if few.any():
                 values = _interpolated(values, is_absurd, np.flatnonzero(few))
@@ -123,6 +123,16 @@ class Fences:
     def _is_beyond(self, values: FloatArray) -> npt.NDArray[np.bool_]:
         """Return which cells are beyond the fences."""
         return np.asarray((values < self.low) | (values > self.high))
+
+
+def most_absurd(distance: float, n_rows: IndexArray | int) -> FloatArray:
+    """Return in how many rows a value is dirt, by how many ranges away it is.
+
+    Args:
+        distance: One of ``MAX_SHARES``.
+        n_rows: Those of the file.
+    """
+    return np.maximum(1, MAX_SHARES[distance] * np.asarray(n_rows, dtype=np.float64))
 
 
 def _in_rows(codes: Codes, n_series: int) -> list[FloatArray]:

@@ -118,9 +118,9 @@ def find_constants(data: Data) -> Iterator[Finding]:
 
 def numbers_files(data: Data) -> npt.NDArray[np.bool_]:
     """Return which series have one value in each file, not one in all: ``(D,)``."""
-    fitting, later = data.fitting.profile, data.calibration.profile
-    n_changes = fitting.n_rises + fitting.n_falls + later.n_rises + later.n_falls
-    return np.asarray((n_changes == 0) & (fitting.low < fitting.high))
+    n_rises, n_falls = data.n_changes
+    fitting = data.fitting.profile
+    return np.asarray((n_rises + n_falls == 0) & (fitting.low < fitting.high))
 
 
 def find_unit_numbers(data: Data) -> Iterator[Finding]:

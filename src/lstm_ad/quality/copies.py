@@ -111,13 +111,14 @@ def find_copied_series(data: Data) -> Iterator[Finding]:
         x = p.sample[:, varying[one]]
         tolerance = _ROUNDING * np.ptp(p.quantiles[:, varying], axis=0)
         lines = [(at, *_line(x, p.sample[:, varying[at]])) for at in others]
-        same = [at for at, *_, error in lines if error <= tolerance[at]]
-        if not same:
+        lines = [line for line in lines if line[-1] <= tolerance[line[0]]]
+        if not lines:
             continue
+        same = [at for at, *_ in lines]
         told.update(same)
         first, *copies = (int(series) for series in varying[[one, *same]])
         how = f"{data.named(first, *copies)} have the same values"
-        slope, offset = next(line[1:3] for line in lines if line[0] == same[0])
+        _, slope, offset, _ = lines[0]
         if (p.sample[:, copies[0]] != x).any():
             how += (
                 f", but for unit or rounding: {data.named(copies[0])} is {slope:.6g} "

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lstm_ad.axes import IndexArray
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.reasons import Level
 
@@ -16,12 +15,6 @@ _SMALL = 0.1  # of the range: what a series that overflows falls by, and its mid
 _BITS = (16, 32)
 
 
-def _n_changes(data: Data) -> tuple[IndexArray, IndexArray]:
-    """Return how often each series rises and falls in the training files."""
-    one, two = data.fitting.profile, data.calibration.profile
-    return one.n_rises + two.n_rises, one.n_falls + two.n_falls
-
-
 def find_counters(data: Data) -> Iterator[Finding]:
     """Yield series that only rise, or only fall.
 
@@ -30,7 +23,7 @@ def find_counters(data: Data) -> Iterator[Finding]:
     can be made. Files that each begin anew are another matter.
     """
     fitting, later = data.fitting.profile, data.calibration.profile
-    n_rises, n_falls = _n_changes(data)
+    n_rises, n_falls = data.n_changes
     enough = max(_MIN_CHANGES, _MIN_CHANGING * (fitting.n_steps + later.n_steps))
     is_counter = (np.minimum(n_rises, n_falls) == 0) & (n_rises + n_falls >= enough)
     where, beyond = data.fitting.files[0], ", beyond all that the LSTM is trained on"
@@ -58,7 +51,7 @@ def find_counters(data: Data) -> Iterator[Finding]:
 def find_wraps(data: Data) -> Iterator[Finding]:
     """Yield angles, integers that overflow, and counters that start again."""
     profile = data.fitting.profile
-    n_rises, n_falls = _n_changes(data)
+    n_rises, n_falls = data.n_changes
     width = profile.high - profile.low
     jump = np.maximum(-profile.steps[0], profile.steps[1])
     is_wrapping = (jump >= _WRAP * width) & (np.minimum(n_rises, n_falls) > 0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lstm_ad.axes import FloatArray
+from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.fingerprints import Fingerprints, divisor_of
 from lstm_ad.data.profile import Profile, profile
 from lstm_ad.data.rows import sent_row
@@ -165,6 +165,12 @@ class Data:
         """All parts that there are."""
         every = (self.fitting, self.calibration, self.validation)
         return tuple(part for part in every if part is not None)
+
+    @property
+    def n_changes(self) -> tuple[IndexArray, IndexArray]:
+        """How often each series rises, and falls, in the training files."""
+        one, two = self.fitting.profile, self.calibration.profile
+        return one.n_rises + two.n_rises, one.n_falls + two.n_falls
 
     @functools.cached_property
     def stretches(self) -> Stretches:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from lstm_ad.axes import FloatArray, IndexArray
 from lstm_ad.data.profile import Profile
 from lstm_ad.data.repeats import MIN_VALUES
-from lstm_ad.model.fences import MAX_SHARES, TAIL
+from lstm_ad.model.fences import TAIL, most_absurd
 from lstm_ad.quality.data_parts import Data, Finding
 from lstm_ad.quality.isolated import advice, is_dirt, is_isolated
 from lstm_ad.quality.reasons import Level
@@ -116,8 +116,8 @@ def _are_replaced(profile: Profile, series: int, is_absurd: bool) -> bool:
     n_rows = np.array(profile.n_timesteps)
     files = np.searchsorted(np.cumsum(n_rows), profile.far[series].rows, side="right")
     n_far = np.bincount(files, minlength=len(n_rows))
-    share = MAX_SHARES[ABSURD_DISTANCE if is_absurd else DISTANCE]
-    return bool((n_far <= np.maximum(1, share * n_rows)).all())
+    distance = ABSURD_DISTANCE if is_absurd else DISTANCE
+    return bool((n_far <= most_absurd(distance, n_rows)).all())
 
 
 def far_rows(profile: Profile, series: int) -> IndexArray:

@@ -30,8 +30,7 @@ def find_trends(data: Data) -> Iterator[Finding]:
     is_steady = (steps > 0).all(axis=0) | (steps < 0).all(axis=0)
     width = np.median(stretches.widths, axis=0)
     is_trend = is_steady & (np.abs(levels[-1] - levels[0]) >= _MIN_RISE * width)
-    is_trend &= (fitting.n_rises + later.n_rises > 0) & (width > 0)
-    is_trend &= fitting.n_falls + later.n_falls > 0
+    is_trend &= (np.minimum(*data.n_changes) > 0) & (width > 0)
     for series in map(int, np.flatnonzero(is_trend)):
         where = data.fitting.files[0]
         start, end = levels[[0, -1], series]
