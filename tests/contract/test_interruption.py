@@ -116,6 +116,17 @@ def folder_changes(n_changes: int) -> Callable[[object], Callable[[], bool]]:
     return moment
 
 
+def either(*moments: Callable[[object], Callable[[], bool]]):
+    """Return the first of some moments: of a few seconds, some may never come."""
+
+    def first(training) -> Callable[[], bool]:
+        """Return the question whether it has come."""
+        questions = [moment(training) for moment in moments]
+        return lambda: any(has_come() for has_come in questions)
+
+    return first
+
+
 def test_a_job_killed_at_20_moments_ends_as_the_one_that_was_not(
     make_job, launch_train, undisturbed
 ) -> None:
@@ -123,8 +134,9 @@ def test_a_job_killed_at_20_moments_ends_as_the_one_that_was_not(
 
     Two jobs, side by side, are killed ten times each: twice before the first
     checkpoint, six times around the writing of one, twice after the last epoch, while
-    the model is evaluated and saved. Each kill is late by a random part of the time
-    that this takes.
+    the model is evaluated and saved; more often then, where the machine is so busy that
+    a job writes few checkpoints. Each kill is late by a random part of the time that
+    this takes.
     """
     end = log_says("epoch: 150 ", "Training goes on after epoch 150.")
 
@@ -132,10 +144,11 @@ def test_a_job_killed_at_20_moments_ends_as_the_one_that_was_not(
         """Run a job, killed ten times; return its folder and how it ended."""
         opt_ml = make_job()
         chance = random.Random(seed)
+        changes = [chance.randint(1, 5) for _ in range(6)]
         moments = [
             (log_says("Hyperparameters"), 1.0),
             (log_says("Training the model."), 0.05),
-            *[(folder_changes(chance.randint(1, 3)), 0.01) for _ in range(6)],
+            *[(either(folder_changes(n), end), 0.01) for n in changes],
             *[(end, 0.1)] * 2,
         ]
         for moment, most_seconds in moments:

@@ -64,10 +64,9 @@ class Reader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
 
     _deadline = 0.0
 
-    def wait_for(self, seconds: float) -> float:
-        """Set the deadline this many seconds from now, and return it."""
+    def wait_for(self, seconds: float) -> None:
+        """Set the deadline this many seconds from now."""
         self._deadline = time.monotonic() + seconds
-        return self._deadline
 
     def read(self, size: int | None = None, read_ahead: int | None = None) -> bytes:
         """Return the next ``size`` bytes, fewer only at the end.

@@ -24,8 +24,9 @@ from sagemaker_container.http import deadlines
 from sagemaker_container.http.deadlines import MAX_HEAD, Reader, is_head_there, pace
 from sagemaker_container.memory import give_back_freed_memory
 
-DRAIN_SECONDS = 0.05
-"""How long a thread reads what is left of a body, to keep the connection."""
+DRAIN_SECONDS, DRAIN_BYTES = 0.05, 2**16
+"""How long, and how much, a thread reads of what is left of a body, to keep the
+connection."""
 
 GIVE_BACK_SECONDS = 10
 """How often a worker gives back the memory that it has freed. After each large request
@@ -121,9 +122,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         return super().handle_request(req, conn)
 
     def _keepalive_after(self, conn: Any, keepalive: Any) -> bool:
-        """Return whether the connection can be kept: nothing of a body is left."""
-        deadline = conn.parser.unreader.wait_for(DRAIN_SECONDS)
-        return bool(keepalive and conn.parser.finish_body(deadline=deadline))
+        """Return whether the connection can be kept: nothing of a body is left.
+
+        The reader alone looks at the time, and only if something has to be read: a
+        thread that waits for a core must not cost the client its connection.
+        """
+        conn.parser.unreader.wait_for(DRAIN_SECONDS)
+        return bool(keepalive and conn.parser.finish_body(max_bytes=DRAIN_BYTES))
 
     def finish_request(self, conn: Any, fs: Any) -> None:
         """Keep the connection, or let the client close it first.

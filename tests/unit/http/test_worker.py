@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from gunicorn.config import Config
+from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import TConn
 
 from sagemaker_container.http import deadlines
@@ -235,6 +236,40 @@ def worker() -> Iterator[Worker]:
     yield worker
     worker.poller.close()
     worker.tmp.close()
+
+
+@pytest.mark.parametrize(
+    ("request_text", "is_kept"),
+    [
+        (b"GET /ping HTTP/1.1\r\n\r\n", True),
+        (b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\n1,2", True),
+        (b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n1,2", False),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", True),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n1,2", False),
+    ],
+)
+def test_a_connection_is_kept_when_its_request_has_been_read(
+    pair: Pair,
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+    request_text: bytes,
+    is_kept: bool,
+) -> None:
+    """However long the thread waited for a core: the time for more is over here."""
+    monkeypatch.setattr("sagemaker_container.http.worker.DRAIN_SECONDS", -1)
+    monkeypatch.setattr(deadlines, "SILENCE_SECONDS", 0.01)
+    arrive(pair, request_text)
+    pair[1].setblocking(True)
+    parser = RequestParser(Config(), pair[1], ("127.0.0.1", 1))
+    parser.unreader = Reader(pair[1])
+    parser.unreader.wait_for(60)
+    body = next(parser).body
+    with contextlib.suppress(TimeoutError):
+        body.read(3)
+    conn = SimpleNamespace(sock=pair[1], parser=parser)
+
+    assert worker._keepalive_after(conn, True) is is_kept
+    assert not worker._keepalive_after(conn, False)
 
 
 class Failing(socket.socket):
